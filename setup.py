@@ -1,0 +1,45 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+# torchaudio's registry build is made for CUDA 13.0 and refuses a torch made for another CUDA; torch 2.15 is.
+core = [
+    "torch>=2.11,<2.15",
+    "torchaudio>=2.11",  # transformers' audio pipelines resample with it; augmentation in training
+    "transformers>=5.23",
+    "huggingface-hub>=2.4",
+    "safetensors>=0.8",
+    "numpy>=2.0",
+    "soundfile>=0.13",  # decodes wav, flac, ogg and mp3 without a system package
+    "soxr>=1.0",  # high-quality resampling, block by block
+    "pyarrow>=21",  # embeddings as parquet
+    "tqdm>=4.66",
+]
+extras = {
+    "train": [
+        "accelerate>=1.15",
+        "datasets>=5.2",
+        "evaluate>=0.4.6",
+        "scipy>=1.15",  # filters of the embedded corpus
+        "pyyaml>=6.0",  # config files of published checkpoints
+        "tensorboard>=2.20",  # the default tracker
+        "matplotlib>=3.10",  # plots in reports
+    ],
+    "test": ["pytest>=8.4", "pytest-xdist>=3.8", "scikit-learn>=1.7"],  # scikit-learn: the yardstick of our metrics
+    "dev": ["ruff>=0.14"],
+}
+
+setup(
+    name="mulap-hf",
+    version="0.1.0",
+    description="MuLaP: music audio representations from audio and noisy descriptions, for HuggingFace transformers",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    package_dir={"": "src"},
+    packages=find_packages("src"),
+    install_requires=core,
+    extras_require=extras,
+    entry_points={"console_scripts": ["mulap=mulap_hf.cli:main"]},
+)

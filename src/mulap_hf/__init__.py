@@ -1,0 +1,1 @@
+"""MuLaP: music audio representations from audio and noisy descriptions."""

@@ -1,1 +1,56 @@
 """MuLaP: music audio representations from audio and noisy descriptions."""
+
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForAudioClassification,
+    AutoModelForPreTraining,
+    AutoProcessor,
+)
+
+from .audio import AudioError, audio_seconds, load_audio
+from .configuration_mulap import MulapAudioConfig, MulapConfig, MulapTextConfig
+from .feature_extraction_mulap import MulapFeatureExtractor
+from .modeling_mulap import MulapForAudioClassification, MulapForPreTraining, MulapModel
+from .modeling_mulap_audio import MulapAudioModel
+from .processing_mulap import MulapProcessor
+
+__version__ = "0.1.0"
+
+
+def _register():
+    """Makes the Auto classes know MuLaP, and saved folders carry its code."""
+    for config in (MulapConfig, MulapAudioConfig):
+        AutoConfig.register(config.model_type, config, exist_ok=True)
+        AutoFeatureExtractor.register(config, MulapFeatureExtractor, exist_ok=True)
+        config.register_for_auto_class()
+    for auto, config, model in (
+        (AutoModel, MulapConfig, MulapModel),
+        (AutoModel, MulapAudioConfig, MulapAudioModel),
+        (AutoModelForPreTraining, MulapConfig, MulapForPreTraining),
+        (AutoModelForAudioClassification, MulapConfig, MulapForAudioClassification),
+    ):
+        auto.register(config, model, exist_ok=True)
+        model.register_for_auto_class(auto.__name__)
+    AutoProcessor.register(MulapConfig, MulapProcessor, exist_ok=True)
+    MulapFeatureExtractor.register_for_auto_class()
+    MulapProcessor.register_for_auto_class()
+
+
+_register()
+
+__all__ = [
+    "AudioError",
+    "MulapAudioConfig",
+    "MulapAudioModel",
+    "MulapConfig",
+    "MulapFeatureExtractor",
+    "MulapForAudioClassification",
+    "MulapForPreTraining",
+    "MulapModel",
+    "MulapProcessor",
+    "MulapTextConfig",
+    "audio_seconds",
+    "load_audio",
+]

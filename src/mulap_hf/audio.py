@@ -1,0 +1,130 @@
+"""Audio files as waveforms: wav, flac, ogg and mp3 without any system package (libsndfile comes with soundfile)."""
+
+import io
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile as sf
+import soxr
+
+AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+_BLOCK_SECONDS = 30
+
+AudioSource = str | os.PathLike | bytes | BinaryIO
+
+
+class AudioError(ValueError):
+    """An audio file that cannot be used; the message names the file and the reason."""
+
+
+def load_audio(
+    source: AudioSource, sampling_rate: int | None = 16000, offset: float = 0.0, duration: float | None = None
+) -> np.ndarray:
+    """A file, or a part of it, as mono float32 `(samples,)`.
+
+    Only what is asked for is decoded, in blocks that are mixed down and resampled as they come: an hour of stereo at
+    44.1 kHz takes the memory of its hour of mono at `sampling_rate`.
+
+    Args:
+        source: path, the bytes of a file, or an open binary file.
+        sampling_rate: of the result, in Hz; None keeps the file's.
+        offset: where to start, in seconds.
+        duration: how much to read, in seconds; None reads to the end.
+
+    Raises:
+        AudioError: the file is missing, empty, no audio, in a format that libsndfile does not read, or ends before
+            `offset`.
+        ValueError: offset or duration is negative.
+    """
+    if offset < 0 or (duration is not None and duration <= 0):
+        raise ValueError(f"offset={offset} s must not be negative and duration={duration} s must be positive")
+    name = _name(source)
+    try:
+        with _open(source) as file:
+            start = round(offset * file.samplerate)
+            frames = -1 if duration is None else round(duration * file.samplerate)
+            if start:
+                if start >= file.frames:
+                    raise AudioError(f"{name}: offset {offset} s is beyond its {file.frames / file.samplerate:.2f} s")
+                file.seek(start)
+            waveform = _read(file, frames, sampling_rate)
+    except (sf.SoundFileError, OSError) as error:
+        raise AudioError(f"{name}: {_reason(source, error)}") from error
+    if waveform.size == 0:
+        raise AudioError(f"{name}: there are no samples in it")
+    return waveform
+
+
+def audio_seconds(source: AudioSource) -> float:
+    """Length of a file in seconds, from its header.
+
+    Raises:
+        AudioError: as `load_audio`.
+    """
+    try:
+        with _open(source) as file:
+            return file.frames / file.samplerate
+    except (sf.SoundFileError, OSError) as error:
+        raise AudioError(f"{_name(source)}: {_reason(source, error)}") from error
+
+
+def find_audio_files(paths: list[str | os.PathLike]) -> list[Path]:
+    """The files given, and all audio files in and below the folders given, each once, folders' in sorted order.
+
+    Raises:
+        FileNotFoundError: a path does not exist.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = (file for file in path.rglob("*") if file.suffix.lower() in AUDIO_EXTENSIONS and file.is_file())
+            found.update(dict.fromkeys(sorted(inside)))
+        elif path.exists():
+            found[path] = None
+        else:
+            raise FileNotFoundError(f"{path} does not exist")
+    return list(found)
+
+
+def _open(source: AudioSource) -> sf.SoundFile:
+    return sf.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+
+
+def _read(file: sf.SoundFile, frames: int, sampling_rate: int | None) -> np.ndarray:
+    resampler = None
+    if sampling_rate is not None and sampling_rate != file.samplerate:
+        resampler = soxr.ResampleStream(file.samplerate, sampling_rate, 1, dtype="float32")
+    blocks = []
+    while frames != 0:
+        size = _BLOCK_SECONDS * file.samplerate
+        block = file.read(size if frames < 0 else min(size, frames), dtype="float32", always_2d=True)
+        if len(block) == 0:
+            break
+        frames -= len(block) if frames > 0 else 0
+        mono = block.mean(axis=1) if block.shape[1] > 1 else block[:, 0]
+        blocks.append(mono if resampler is None else resampler.resample_chunk(mono))
+    if resampler is not None:
+        blocks.append(resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True))
+    return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
+
+
+def _name(source: AudioSource) -> str:
+    if isinstance(source, bytes):
+        return f"audio of {len(source)} bytes"
+    return str(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", source))
+
+
+def _reason(source: AudioSource, error: Exception) -> str:
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if not path.exists():
+            return "the file does not exist"
+        if path.is_dir():
+            return "this is a folder"
+        if path.stat().st_size == 0:
+            return "the file is empty (0 bytes)"
+        if path.suffix.lower() in (".m4a", ".aac", ".mp4", ".wma"):
+            return f"{path.suffix} is not supported; convert it, for example: ffmpeg -i {path.name} {path.stem}.flac"
+    return f"not readable as audio ({getattr(error, 'error_string', None) or error})"

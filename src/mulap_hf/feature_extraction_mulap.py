@@ -20,8 +20,9 @@ class MulapFeatureExtractor(SequenceFeatureExtractor):
     Args:
         sampling_rate: samples per second that the model takes.
         max_seconds: longest clip that is left after cropping.
-        crop: what to keep of longer clips: "none" keeps them whole, "first" their first `max_seconds`. Random crops are for training and have to
-            be asked for in the call, with a generator, so that no saved setting makes inference random.
+        crop: what to keep of longer clips: "none" keeps them whole, "first" their first `max_seconds`. Random crops
+            are for training and have to be asked for in the call, with a generator: no saved setting can make
+            inference random.
         padding_value: what the shorter clips of a batch are filled up with.
     """
 

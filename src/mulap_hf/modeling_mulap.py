@@ -91,7 +91,7 @@ class MulapForPreTrainingOutput(MulapStates):
     loss: weighted sum of the losses whose labels were given.
     mlm_loss, mam_loss, matching_loss: masked language modelling, masked audio modelling, audio-text matching.
     mlm_logits: `(labelled tokens, vocabulary)` with `mlm_labels`, else `(batch, tokens, vocabulary)`.
-    mam_predictions: `(batch, chunks, features)`.
+    mam_predictions, chunk_features: `(batch, chunks, features)`, predicted and, unmasked, heard by the backbone.
     """
 
     loss: torch.FloatTensor | None = None
@@ -100,6 +100,7 @@ class MulapForPreTrainingOutput(MulapStates):
     matching_loss: torch.FloatTensor | None = None
     mlm_logits: torch.FloatTensor | None = None
     mam_predictions: torch.FloatTensor | None = None
+    chunk_features: torch.FloatTensor | None = None
 
 
 @dataclass
@@ -379,7 +380,7 @@ class MulapForPreTraining(MulapJointModel):
             output_hidden_states,
             output_attentions,
         )
-        output = MulapForPreTrainingOutput(**states)
+        output = MulapForPreTrainingOutput(**states, chunk_features=features)
         output.mam_predictions = self.mam_head(states.audio_last_hidden_state[:, 1:])  # (batch, chunks, features)
         weighted_losses = []
         if mlm_labels is None:

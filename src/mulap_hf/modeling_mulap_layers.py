@@ -164,9 +164,9 @@ class MulapAudioEmbeddings(nn.Module):
         tokens, limit = 1 + features.shape[1], self.position_embeddings.num_embeddings
         if tokens > limit:
             raise ValueError(
-                f"a clip has {tokens - 1} chunks, the audio Transformer takes {limit - 1}: crop the audio (max_seconds "
-                "of the feature extractor), or configure audio_config.max_position_embeddings; track embeddings "
-                "(get_audio_features) have no limit"
+                f"a clip has {tokens - 1} chunks, the audio Transformer takes {limit - 1}: crop the audio "
+                "(max_seconds of the feature extractor), or configure audio_config.max_position_embeddings; track "
+                "embeddings (get_audio_features) have no limit"
             )
         hidden_states = self.projection(torch.cat([global_feature.unsqueeze(1), features], dim=1))
         return self.dropout(self.norm(hidden_states + self.position_embeddings.weight[:tokens]))

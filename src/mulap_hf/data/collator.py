@@ -1,0 +1,143 @@
+"""Batches for pre-training: decoded clips, captions, and what is masked and mismatched in them."""
+
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+import torch
+from transformers.utils import logging
+
+from ..audio import AudioError, audio_seconds, load_audio
+from ..modeling_mulap import IGNORED_LABEL, MATCHED, MISMATCHED
+from ..processing_mulap import MulapProcessor
+from .sources import Skipped
+
+logger = logging.get_logger(__name__)
+
+
+@dataclass
+class PreTrainingCollator:
+    """Rows of (id, audio path, caption) -> the inputs of `MulapForPreTraining`.
+
+    All randomness is keyed on the seed, the epoch and the ids in the batch: workers, ranks and what came before change
+    nothing, and with a fixed epoch the masks are fixed. Matched and mismatched captions are masked alike, and each
+    caption of a batch is used exactly once, so that neither [MASK] nor the text alone tells what matches.
+
+    Args:
+        processor: prepares clips and captions.
+        chunk_length: samples per chunk of the model.
+        clip_seconds: how much of each track is heard.
+        random_crop: hear a random part; otherwise the first.
+        mlm_probability: share of the tokens to predict; of these 80 % become [MASK], 10 % a random token.
+        whole_words: choose all pieces of a word together.
+        mam_probability: share of the chunks to predict.
+        mismatch_probability: share of the pairs that get another pair's caption.
+        seed: of everything random.
+    """
+
+    processor: MulapProcessor
+    chunk_length: int
+    clip_seconds: float = 20.0
+    random_crop: bool = True
+    mlm_probability: float = 0.15
+    whole_words: bool = False
+    mam_probability: float = 0.15
+    mismatch_probability: float = 0.5
+    seed: int = 0
+    epoch: int = 0
+
+    def __post_init__(self):
+        tokenizer = self.processor.tokenizer
+        pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+        self._continues_word = np.array([piece.startswith("##") for piece in pieces])
+        self._ordinary_ids = np.setdiff1d(np.arange(len(tokenizer)), tokenizer.all_special_ids)
+
+    def __call__(self, rows: list[dict]) -> dict:
+        """The model's inputs, `skipped` (list of `Skipped`) and `ids`; without tensors where no row is usable."""
+        rng = np.random.default_rng([self.seed, self.epoch, *(crc32(row["id"].encode()) for row in rows)])
+        clips, kept, skipped = [], [], []
+        for row in rows:
+            try:
+                clips.append(self._load(row["audio"], rng))
+                kept.append(row)
+            except AudioError as error:
+                skipped.append(Skipped(row["id"], str(error)))
+        batch = {"ids": [row["id"] for row in kept], "skipped": skipped}
+        if not kept:
+            return batch
+        captions = [row["caption"] for row in kept]
+        sources, mismatched = mismatch_captions(captions, self.mismatch_probability, rng)
+        inputs = self.processor(
+            audio=clips,
+            text=[captions[source] for source in sources],
+            sampling_rate=self.processor.feature_extractor.sampling_rate,
+        )
+        masked_ids, mlm_labels = self._mask_tokens(inputs["input_ids"].numpy(), rng)
+        mlm_labels[mismatched] = IGNORED_LABEL
+        chunks = max(1, inputs["input_values"].shape[1] // self.chunk_length)
+        return batch | {
+            "input_values": inputs["input_values"],
+            "audio_attention_mask": inputs["audio_attention_mask"],
+            "input_ids": torch.from_numpy(masked_ids),
+            "attention_mask": inputs["attention_mask"],
+            "masked_chunks": torch.from_numpy(rng.random((len(kept), chunks)) < self.mam_probability),
+            "mlm_labels": torch.from_numpy(mlm_labels),
+            "matching_labels": torch.from_numpy(np.where(mismatched, MISMATCHED, MATCHED)),
+        }
+
+    def _load(self, path: str, rng: np.random.Generator) -> np.ndarray:
+        position = rng.random()  # drawn for every clip, so that a broken one does not move the others
+        offset = 0.0
+        if self.random_crop:
+            offset = position * max(0.0, audio_seconds(path) - self.clip_seconds)
+        clip = load_audio(path, self.processor.feature_extractor.sampling_rate, offset, self.clip_seconds)
+        if not np.isfinite(clip).all():
+            raise AudioError(f"{path}: there are NaN or infinite samples in it")
+        return clip
+
+    def _mask_tokens(self, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Masked ids and labels, both `(batch, tokens)` (Devlin et al., 2019, section 3.1)."""
+        tokenizer = self.processor.tokenizer
+        special = np.isin(ids, tokenizer.all_special_ids)
+        score = rng.random(ids.shape)
+        if self.whole_words:
+            continues = self._continues_word[ids]
+            for column in range(1, ids.shape[1]):
+                score[:, column] = np.where(continues[:, column], score[:, column - 1], score[:, column])
+        chosen = (score < self.mlm_probability) & ~special
+        fate = rng.random(ids.shape)
+        masked = np.where(chosen & (fate < 0.8), tokenizer.mask_token_id, ids)
+        masked = np.where(chosen & (fate >= 0.9), rng.choice(self._ordinary_ids, ids.shape), masked)
+        return masked, np.where(chosen, ids, IGNORED_LABEL)
+
+
+def mismatch_captions(
+    captions: list[str], probability: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gives some clips another clip's caption, never one equal to their own, and each caption to exactly one clip.
+
+    Args:
+        captions: of the clips of a batch.
+        probability: share of the clips to mismatch; fewer where too many captions are equal.
+        rng: draws which.
+
+    Returns:
+        sources: `(batch,)`, whose caption each clip gets.
+        mismatched: `(batch,)`, bool, whether that is another's.
+    """
+    sources = np.arange(len(captions))
+    chosen = [int(index) for index in rng.permutation(len(captions)) if rng.random() < probability]
+    groups: dict[str, list[int]] = {}
+    for index in chosen:
+        groups.setdefault(captions[index], []).append(index)
+    # With equal captions side by side, moving everyone on by the largest group's size leaves nobody with an equal
+    # caption, as long as no group is more than half.
+    largest = max(groups.values(), key=len, default=[])
+    others = len(chosen) - len(largest)
+    del largest[others:]
+    ordered = [index for group in groups.values() for index in group]
+    if ordered:
+        sources[ordered] = np.roll(ordered, len(max(groups.values(), key=len)))
+    elif len(captions) > 1 and len(set(captions)) == 1:
+        logger.warning_once("All captions of a batch are equal: there are no mismatched pairs to learn matching from.")
+    return sources, sources != np.arange(len(captions))

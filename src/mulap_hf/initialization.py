@@ -1,0 +1,119 @@
+"""Parts of a new model from pre-trained ones: the text stream from BERT, the backbone from any MuLaP folder."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModel
+
+from .conversion import BERT_NAMES, ConversionError, rename
+from .modeling_mulap import MulapJointModel
+from .modeling_mulap_audio import MulapAudioModel, MulapPreTrainedModel
+
+
+def text_config_from_bert(bert: str | Path, num_hidden_layers: int = 6) -> dict[str, Any]:
+    """Fields of a `MulapTextConfig` that the first layers of a BERT fit into.
+
+    Args:
+        bert: name on the Hub or folder of a BERT model, for instance "bert-base-uncased".
+        num_hidden_layers: how many of its layers to take, from the first on.
+
+    Raises:
+        ConversionError: it is no BERT, or has fewer layers.
+    """
+    config = AutoConfig.from_pretrained(bert)
+    if config.model_type != "bert":
+        raise ConversionError(f"{bert} is of model type {config.model_type!r}; the text stream takes BERT weights")
+    if config.num_hidden_layers < num_hidden_layers:
+        raise ConversionError(f"{bert} has {config.num_hidden_layers} layers, {num_hidden_layers} were asked for")
+    fields = (
+        "vocab_size",
+        "hidden_size",
+        "num_attention_heads",
+        "intermediate_size",
+        "hidden_act",
+        "hidden_dropout_prob",
+        "attention_probs_dropout_prob",
+        "max_position_embeddings",
+        "layer_norm_eps",
+        "pad_token_id",
+    )
+    return {field: getattr(config, field) for field in fields} | {"num_hidden_layers": num_hidden_layers}
+
+
+@torch.no_grad()
+def load_bert(model: MulapJointModel, bert: str | Path):
+    """Fills the text stream with the first layers of a BERT, in place.
+
+    MuLaP has no token-type embedding: that of type 0, which every token of a single text has, is added to the position
+    embeddings, so the text stream computes what BERT's first layers compute.
+
+    Args:
+        model: its `text_config` fits, as made by `text_config_from_bert`.
+        bert: name on the Hub or folder of a BERT model.
+
+    Raises:
+        ConversionError: a size does not fit.
+    """
+    source = AutoModel.from_pretrained(bert, dtype=torch.float32)
+    if source.config.model_type != "bert":
+        raise ConversionError(f"{bert} is of model type {source.config.model_type!r}, not BERT")
+    weights = {f"bert.{name}": value for name, value in source.state_dict().items()}
+    weights["bert.embeddings.position_embeddings.weight"] += weights["bert.embeddings.token_type_embeddings.weight"][0]
+    names = {new: old for old, new in rename(list(weights), BERT_NAMES).items()}
+    for name, parameter in model.state_dict().items():
+        if not name.startswith(("text_embeddings.", "text_layers.")):
+            continue
+        value = weights.get(names.get(name))
+        if value is not None and name == "text_embeddings.position_embeddings.weight":
+            value = value[: len(parameter)]  # a shorter longest text is no misfit
+        if value is None or value.shape != parameter.shape:
+            found = "is missing" if value is None else f"is {tuple(value.shape)}"
+            raise ConversionError(
+                f"{bert}: {name} {found}, the model wants {tuple(parameter.shape)}: make its text_config with "
+                "text_config_from_bert"
+            )
+        parameter.copy_(value)
+
+
+def load_backbone(model: MulapPreTrainedModel, folder: str | Path):
+    """Fills the audio backbone from any saved MuLaP model, in place; a supervised tagger for instance.
+
+    Args:
+        model: any model with an `audio_model`.
+        folder: folder or Hub name of a model of this package.
+
+    Raises:
+        ConversionError: its backbone has other sizes, or hears another log-mel.
+    """
+    source = MulapAudioModel.from_pretrained(folder)
+    wanted, given = model.audio_model.config, source.config
+    frontend = (
+        "sampling_rate",
+        "chunk_length",
+        "n_fft",
+        "hop_length",
+        "num_mel_bins",
+        "f_min",
+        "f_max",
+        "top_db",
+        "timbral_channels",
+        "timbral_heights",
+        "timbral_width",
+        "temporal_channels",
+        "temporal_lengths",
+        "midend_channels",
+        "midend_layers",
+        "midend_length",
+    )
+
+    def value(config, field):
+        content = getattr(config, field)
+        return list(content) if isinstance(content, (list, tuple)) else content
+
+    for field in frontend:
+        if value(wanted, field) != value(given, field):
+            raise ConversionError(
+                f"{folder}: its backbone has {field}={value(given, field)}, the model {value(wanted, field)}"
+            )
+    model.audio_model.load_state_dict(source.state_dict())

@@ -1,0 +1,33 @@
+"""A BERT-style WordPiece tokenizer trained on a corpus' own captions."""
+
+from collections.abc import Iterable
+
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, trainers
+from tokenizers.models import WordPiece
+from transformers import BertTokenizer
+
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def train_tokenizer(captions: Iterable[str], vocab_size: int = 1024, max_length: int = 64) -> BertTokenizer:
+    """Learns WordPieces from captions; lower-cased, as bert-base-uncased.
+
+    Args:
+        captions: the texts to learn from.
+        vocab_size: most tokens to make, special tokens included; a small corpus gives fewer.
+        max_length: longest text in tokens; longer ones are cut.
+
+    Raises:
+        ValueError: there are no captions.
+    """
+    captions = list(captions)
+    if not captions:
+        raise ValueError("there are no captions to train a tokenizer on")
+    tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
+    # Exactly BERT's own pipeline: BertTokenizer builds it anew on loading, whatever was trained with.
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=SPECIAL_TOKENS, show_progress=False)
+    tokenizer.train_from_iterator(captions, trainer)
+    return BertTokenizer(vocab=tokenizer.get_vocab(), do_lower_case=True, model_max_length=max_length)

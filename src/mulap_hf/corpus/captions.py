@@ -159,7 +159,7 @@ class _Writer:
         return " ".join(words)
 
 
-_KEY_WORDS = {f"{name} {mode}": (f"in {name} {mode}", f"{mode} key") for name in KEY_NAMES for mode in MODES}
+_KEY_WORDS = {f"{name} {mode}": (f"in {name} {mode}", f"in a {mode} key") for name in KEY_NAMES for mode in MODES}
 
 
 def _join(separator: str, *parts: str | None) -> str:

@@ -1,0 +1,229 @@
+"""Clips of the corpus by number: configuration, splits, seeds, and the way from a seed to a clip with its truth.
+
+A clip depends on the configuration, its split and its number, and on nothing else: not on the clips before it, nor on
+the process that makes it. Three independent random streams make the song, its sound and its caption, so that other
+captions leave the audio as it is.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import soxr
+
+from .captions import CaptionRates, Facts, write_caption
+from .compose import compose
+from .effects import draw_effects, master
+from .render import SAMPLING_RATE, Renderer, Rendering, render, silent_fraction
+from .song import Song
+from .styles import STYLE_NAMES
+from .synth import NumpySynth
+from .tags import true_tags
+
+__all__ = ["CORPUS_VERSION", "SPLITS", "CorpusConfig", "fingerprint", "make_clip"]
+
+CORPUS_VERSION = 1
+"""Part of every seed: to be raised whenever the same seed would give another corpus."""
+
+SPLITS = {"train": 1, "validation": 2, "test": 3, "test_presets": 4, "test_soundfont": 5, "test_renderer": 6}
+"""Name and number of the splits. No two share a song; the last three sound like nothing heard in training: presets and
+drum kits held out (`test_presets`), another soundfont (`test_soundfont`), another renderer (`test_renderer`)."""
+
+_STYLE_ORDER_STREAM = 1_000  # added to the number of a split: seeds the order of the styles
+_MAX_ATTEMPTS = 30
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """Settings of a corpus.
+
+    Attributes:
+        seed: Another seed gives another corpus.
+        clip_seconds: Length of a clip.
+        sampling_rate: Rate of the audio in Hz. Clips are made at 16 kHz, and resampled for any other rate.
+        soundfont: Path of an SF2 file with sampled instruments (needs tinysoundfont); None for the numpy synthesiser.
+        held_out_soundfont: Path of another SF2 file, for the split `test_soundfont` (and for `test_renderer` where
+            the numpy synthesiser makes the other splits).
+        effect_strength: How much the mastering chain changes the sound; 0 turns it off.
+        borrowing: Probability that a part of a song comes from another style.
+        max_silence: A clip with a larger share of silence is composed anew.
+        captions: How weak captions are.
+    """
+
+    seed: int = 0
+    clip_seconds: float = 20.0
+    sampling_rate: int = SAMPLING_RATE
+    soundfont: str | None = None
+    held_out_soundfont: str | None = None
+    effect_strength: float = 1.0
+    borrowing: float = 0.15
+    max_silence: float = 0.2
+    captions: CaptionRates = field(default_factory=CaptionRates)
+
+    def __post_init__(self):
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if self.clip_seconds < 1:
+            raise ValueError(f"clip_seconds must be at least 1, got {self.clip_seconds}")
+
+
+@lru_cache(maxsize=8)
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(config: CorpusConfig) -> dict[str, Any]:
+    """What a corpus depends on, as JSON: version and settings, soundfonts by their content rather than their path."""
+    settings = asdict(config)
+    for name in ("soundfont", "held_out_soundfont"):
+        if settings[name] is not None:
+            settings[name] = _sha256(settings[name])
+    return {"version": CORPUS_VERSION, **settings}
+
+
+def seed_sequence(config: CorpusConfig, stream: int, index: int) -> np.random.SeedSequence:
+    """The root of all randomness of one item of one stream (a split, or what is derived from one)."""
+    return np.random.SeedSequence([CORPUS_VERSION, config.seed, stream, index])
+
+
+def split_number(split: str) -> int:
+    """The number of a split.
+
+    Raises:
+        ValueError: There is no such split.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
+    return SPLITS[split]
+
+
+def renderer_for(config: CorpusConfig, split: str) -> Renderer:
+    """The renderer of a split.
+
+    Raises:
+        ValueError: The split needs a soundfont that the configuration does not name.
+    """
+    soundfont = config.soundfont
+    if split == "test_soundfont":
+        soundfont = config.held_out_soundfont
+    elif split == "test_renderer":
+        soundfont = config.held_out_soundfont if config.soundfont is None else None
+    if soundfont is not None:
+        from .soundfont import load_soundfont
+
+        return load_soundfont(soundfont)
+    if split == "test_soundfont" or (split == "test_renderer" and config.soundfont is None):
+        raise ValueError(f"the split {split!r} needs a soundfont: set held_out_soundfont to the path of an SF2 file")
+    return NumpySynth()
+
+
+def _style_of(config: CorpusConfig, split: str, index: int) -> str:
+    """Every twelve clips in a row have all twelve styles, in an order of their own."""
+    block, position = divmod(index, len(STYLE_NAMES))
+    seeds = seed_sequence(config, _STYLE_ORDER_STREAM + split_number(split), block)
+    return STYLE_NAMES[np.random.default_rng(seeds).permutation(len(STYLE_NAMES))[position]]
+
+
+def _song_and_sound(
+    config: CorpusConfig,
+    split: str,
+    index: int,
+    song_seeds: np.random.SeedSequence,
+    sound_seeds: np.random.SeedSequence,
+) -> tuple[Song, Rendering]:
+    """Composes and renders until the clip is not mostly silent (nearly always the first time)."""
+    style, renderer = _style_of(config, split, index), renderer_for(config, split)
+    for _ in range(_MAX_ATTEMPTS):
+        song_rng, sound_rng = (np.random.default_rng(seeds.spawn(1)[0]) for seeds in (song_seeds, sound_seeds))
+        song = compose(
+            song_rng,
+            style,
+            config.clip_seconds,
+            held_out_presets=split == "test_presets",
+            borrowing=config.borrowing,
+        )
+        if not song.tracks:
+            continue
+        rendering = render(renderer, song, sound_rng)
+        if rendering.audible and silent_fraction(rendering.audio) <= config.max_silence:
+            return song, rendering
+    raise RuntimeError(f"{split} clip {index} stays silent; is max_silence={config.max_silence} too strict?")
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers in nested lists and dictionaries, short enough to be read."""
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value
+
+
+def to_sampling_rate(audio: np.ndarray, config: CorpusConfig) -> np.ndarray:
+    """Brings finished audio to the sampling rate of the configuration."""
+    if config.sampling_rate == SAMPLING_RATE:
+        return audio
+    return soxr.resample(audio, SAMPLING_RATE, config.sampling_rate)
+
+
+def make_clip(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
+    """Makes one clip.
+
+    Args:
+        config: Settings of the corpus.
+        split: Name of a split in `SPLITS`.
+        index: Number of the clip in its split, from 0; there is no last one.
+
+    Returns:
+        A dictionary with `audio` (float32 array) and, all of them plain JSON types: `clip_id`, `sampling_rate`,
+        `duration` (seconds), `caption`, `caption_right` and `caption_wrong` (attributes it tells), `style`,
+        `instruments` (those that can be heard), `tags`, `tempo` (beats per minute), `key` (such as "C minor"), `mode`,
+        `arousal` and `valence` in [-1, 1], `groove`, `progression`, `beats_per_bar`, `renderer`, `tracks`, `effects`.
+    """
+    stream = split_number(split)
+    song_seeds, sound_seeds, caption_seeds = seed_sequence(config, stream, index).spawn(3)
+    effects_rng = np.random.default_rng(sound_seeds.spawn(1)[0])
+    song, rendering = _song_and_sound(config, split, index, song_seeds, sound_seeds)
+    effects = draw_effects(effects_rng, config.effect_strength)
+    audio = master(rendering.audio, effects, song.brightness, effects_rng)
+
+    instruments = sorted({track.label for track in rendering.audible})
+    facts = Facts(song.style, instruments, song.tempo, song.key, song.arousal, song.valence)
+    caption = write_caption(facts, np.random.default_rng(caption_seeds), config.captions)
+    truth = {
+        "clip_id": f"{split}-{index:06d}",
+        "sampling_rate": config.sampling_rate,
+        "duration": config.clip_seconds,
+        "caption": caption.text,
+        "style": song.style,
+        "instruments": instruments,
+        "tags": true_tags(song.style, instruments, song.tempo, song.arousal, song.valence),
+        "tempo": song.tempo,
+        "key": song.key,
+        "mode": song.mode,
+        "arousal": song.arousal,
+        "valence": song.valence,
+        "caption_right": caption.right,
+        "caption_wrong": caption.wrong,
+        "beats_per_bar": song.beats_per_bar,
+        "groove": song.groove,
+        "progression": song.progression,
+        "renderer": renderer_for(config, split).name,
+        "tracks": [
+            {
+                "role": track.role,
+                "instrument": track.instrument,
+                "program": track.program,
+                "notes": len(track.notes),
+                "audible": any(track is heard for heard in rendering.audible),
+            }
+            for track in song.tracks
+        ],
+        "effects": asdict(effects),
+    }
+    return {**_rounded(truth), "audio": to_sampling_rate(audio, config)}

@@ -1,0 +1,164 @@
+"""Corpora on disk: FLAC files with a metadata file, or parquet shards.
+
+Both can be interrupted at any time and continued: nothing is ever half written, and what is there is not made again.
+However many processes work on it, the folder is the same, byte for byte.
+"""
+
+import io
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from .generate import CorpusConfig, fingerprint, make_clip, renderer_for
+
+__all__ = ["write_corpus"]
+
+_CONFIG_FILE = "corpus.json"
+_METADATA_FILE = "metadata.jsonl"
+_ROWS_FOLDER = ".rows"  # one file per finished clip, until all are there
+
+
+def _encode_flac(audio: np.ndarray, sampling_rate: int) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, audio, sampling_rate, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file that is either complete or not there."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def _to_json(row: dict[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False)
+
+
+def _encoded_clip(config: CorpusConfig, split: str, index: int) -> tuple[dict[str, Any], bytes]:
+    """The truth about a clip, and its audio as a FLAC file."""
+    clip = make_clip(config, split, index)
+    return clip, _encode_flac(clip.pop("audio"), config.sampling_rate)
+
+
+def _claim_folder(config: CorpusConfig, directory: Path) -> None:
+    """Notes the settings in the folder, or makes sure that the folder was made with the same ones.
+
+    Raises:
+        ValueError: The folder holds a corpus with other settings.
+    """
+    path = directory / _CONFIG_FILE
+    wanted = fingerprint(config)
+    if path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+        if different:
+            changes = ", ".join(f"{key} ({found.get(key)!r}, now {wanted.get(key)!r})" for key in different)
+            raise ValueError(f"{directory} holds a corpus with other settings: {changes}; choose another folder")
+    else:
+        directory.mkdir(parents=True, exist_ok=True)
+        _write_atomically(path, (json.dumps(wanted, indent=2) + "\n").encode())
+
+
+def _run_all(
+    task: Callable[[int], None], numbers: Sequence[int], num_workers: int | None, progress: bool, unit: str
+) -> None:
+    """Runs a task for each number, in processes of its own where more than one is asked for."""
+    num_workers = min(num_workers or os.cpu_count() or 1, len(numbers))
+    with tqdm(total=len(numbers), unit=unit, disable=not progress) as bar:
+        if num_workers <= 1:
+            for number in numbers:
+                task(number)
+                bar.update()
+            return
+        # Fresh processes: a fork of a process with running threads (torch has some) may hang.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
+            try:
+                for future in as_completed([pool.submit(task, number) for number in numbers]):
+                    future.result()
+                    bar.update()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def _write_clip(config: CorpusConfig, split: str, folder: Path, index: int) -> None:
+    """Writes the audio of a clip, then the row that says that it is there."""
+    row, flac = _encoded_clip(config, split, index)
+    file_name = f"audio/{row['clip_id']}.flac"
+    _write_atomically(folder / file_name, flac)
+    row = {"file_name": file_name, **row}
+    _write_atomically(folder / _ROWS_FOLDER / f"{row['clip_id']}.json", _to_json(row).encode())
+
+
+def _finished_rows(folder: Path) -> dict[str, str]:
+    """Rows (as JSON) of the clips that are there already, by clip."""
+    lines: list[str] = []
+    metadata = folder / _METADATA_FILE
+    if metadata.exists():
+        lines += metadata.read_text(encoding="utf-8").splitlines()
+    lines += [path.read_text(encoding="utf-8") for path in (folder / _ROWS_FOLDER).glob("[!.]*.json")]
+    rows = {}
+    for line in lines:
+        row = json.loads(line)
+        if (folder / row["file_name"]).exists():
+            rows[row["clip_id"]] = line
+    return rows
+
+
+def write_corpus(
+    config: CorpusConfig,
+    split: str,
+    num_clips: int,
+    directory: str | os.PathLike,
+    num_workers: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Writes a split as FLAC files (16 bit) with a metadata file.
+
+    The folder is `directory/<split>`: `audio/<clip_id>.flac`, and `metadata.jsonl` with one row per clip (`file_name`
+    relative to it, `caption` and all truths; see `make_clip`). Clips that are there already are kept, so an
+    interrupted run is continued by repeating it, and a larger `num_clips` adds to what is there.
+
+    Args:
+        config: Settings of the corpus.
+        split: Name of a split in `SPLITS`.
+        num_clips: Number of clips.
+        directory: Folder of the corpus; splits of one configuration may share it.
+        num_workers: Number of processes; one per CPU core by default. A script that asks for more than one needs the
+            usual `if __name__ == "__main__":`.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The folder of the split.
+
+    Raises:
+        ValueError: The folder holds a corpus with other settings.
+    """
+    renderer_for(config, split)  # complains before anything is written
+    directory = Path(directory)
+    _claim_folder(config, directory)
+    folder = directory / split
+    (folder / "audio").mkdir(parents=True, exist_ok=True)
+    (folder / _ROWS_FOLDER).mkdir(exist_ok=True)
+
+    finished = _finished_rows(folder)
+    missing = [index for index in range(num_clips) if f"{split}-{index:06d}" not in finished]
+    _run_all(partial(_write_clip, config, split, folder), missing, num_workers, progress, unit="clip")
+
+    rows = _finished_rows(folder)
+    metadata = "".join(rows[clip_id] + "\n" for clip_id in sorted(rows))
+    _write_atomically(folder / _METADATA_FILE, metadata.encode())
+    shutil.rmtree(folder / _ROWS_FOLDER)
+    return folder

@@ -127,4 +127,4 @@ def _reason(source: AudioSource, error: Exception) -> str:
             return "the file is empty (0 bytes)"
         if path.suffix.lower() in (".m4a", ".aac", ".mp4", ".wma"):
             return f"{path.suffix} is not supported; convert it, for example: ffmpeg -i {path.name} {path.stem}.flac"
-    return f"not readable as audio ({getattr(error, 'error_string', None) or error})"
+    return f"broken, or not in a format that libsndfile reads (libsndfile: {getattr(error, 'error_string', error)})"

@@ -113,9 +113,7 @@ def _load_backbone(model: str | Path) -> MulapAudioModel:
     try:
         backbone, info = MulapAudioModel.from_pretrained(model, output_loading_info=True)
     except (OSError, ValueError) as error:
-        raise ValueError(
-            f"model {str(model)!r} cannot be loaded, neither as a folder nor from the Hub: {error}"
-        ) from error
+        raise ValueError(f"model {str(model)!r}: found neither as a folder nor on the Hub: {error}") from error
     if info["missing_keys"]:  # transformers fills them at random
         raise ValueError(f"model {str(model)!r} is no MuLaP: it has no {sorted(info['missing_keys'])[0]}")
     return backbone

@@ -186,6 +186,14 @@ class MulapConfig(PreTrainedConfig):
             fields[key] = {**PRESETS[name].get(key, {}), **overrides.get(key, {})}
         return cls(**fields)
 
+    @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path, **kwargs):
+        """As transformers', and the folder of a backbone alone becomes the `audio_config`: heads load from it too."""
+        content, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        if content.get("model_type") == MulapAudioConfig.model_type:
+            content = {"model_type": cls.model_type, "audio_config": content}
+        return content, kwargs
+
     def validate_connections(self):
         _check_heads("connection_hidden_size", self.connection_hidden_size, self.connection_num_heads)
         if len(self.connection_text_layers) != len(self.connection_audio_layers):

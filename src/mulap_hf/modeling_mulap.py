@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers.masking_utils import create_bidirectional_mask
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_mulap import MulapConfig
@@ -27,6 +27,8 @@ from .modeling_mulap_layers import (
     MulapPredictionHead,
     MulapTextEmbeddings,
 )
+
+logger = logging.get_logger(__name__)
 
 MATCHED, MISMATCHED = 0, 1
 IGNORED_LABEL = -100
@@ -50,7 +52,7 @@ class MulapStates(ModelOutput):
     text_last_hidden_state, audio_last_hidden_state: `(batch, tokens, text size)`, `(batch, 1 + chunks, audio size)`;
         the audio's first token is the global one.
     text_pooler_output, audio_pooler_output: `(batch, pooled size)`.
-    chunk_mask: `(batch, chunks)`, bool, True = real.
+    chunk_mask: `(batch, chunks)`, 1 = real, 0 = padding.
     text_hidden_states, audio_hidden_states: on request, the embeddings and the output of every layer.
     text_attentions, audio_attentions: on request, `(batch, heads, tokens, tokens)` per layer.
     text_to_audio_attentions: on request, `(batch, heads, tokens, 1 + chunks)` per connection.
@@ -63,7 +65,7 @@ class MulapStates(ModelOutput):
     audio_last_hidden_state: torch.FloatTensor | None = None
     text_pooler_output: torch.FloatTensor | None = None
     audio_pooler_output: torch.FloatTensor | None = None
-    chunk_mask: torch.BoolTensor | None = None
+    chunk_mask: torch.LongTensor | None = None
     text_hidden_states: tuple[torch.FloatTensor, ...] | None = None
     audio_hidden_states: tuple[torch.FloatTensor, ...] | None = None
     text_attentions: tuple[torch.FloatTensor, ...] | None = None
@@ -109,14 +111,14 @@ class MulapClassifierOutput(ModelOutput):
 
     logits: `(batch, labels)`, mean of the real chunks' logits.
     chunk_logits: `(batch, chunks, labels)`, zero where a chunk is padding.
-    chunk_mask: `(batch, chunks)`, bool, True = real.
+    chunk_mask: `(batch, chunks)`, 1 = real, 0 = padding.
     hidden_states: on request, as `MulapAudioOutput.hidden_states`.
     """
 
     loss: torch.FloatTensor | None = None
     logits: torch.FloatTensor | None = None
     chunk_logits: torch.FloatTensor | None = None
-    chunk_mask: torch.BoolTensor | None = None
+    chunk_mask: torch.LongTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
 
 
@@ -217,7 +219,8 @@ class MulapJointModel(MulapPreTrainedModel):
         hidden_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         attentions = self.config.output_attentions if output_attentions is None else output_attentions
         if attentions and self.config._attn_implementation != "eager":
-            raise ValueError(
+            attentions = False
+            logger.warning_once(
                 f"output_attentions: the attention implementation {self.config._attn_implementation!r} returns no "
                 'weights; call model.set_attn_implementation("eager") first'
             )
@@ -247,7 +250,7 @@ class MulapJointModel(MulapPreTrainedModel):
             audio_last_hidden_state=audio.states,
             text_pooler_output=text_pooled,
             audio_pooler_output=audio_pooled,
-            chunk_mask=audio.mask[:, 1:],
+            chunk_mask=audio.mask[:, 1:].long(),
             text_hidden_states=tuple(text.hidden_states) if hidden_states else None,
             audio_hidden_states=tuple(audio.hidden_states) if hidden_states else None,
             text_attentions=tuple(text.attentions) if attentions else None,
@@ -264,6 +267,7 @@ class MulapModel(MulapJointModel):
         super().__init__(config)
         self.post_init()
 
+    @can_return_tuple
     def get_audio_features(
         self, input_values: torch.Tensor, audio_attention_mask: torch.Tensor | None = None, **kwargs
     ) -> MulapAudioOutput:
@@ -295,18 +299,16 @@ class MulapModel(MulapJointModel):
                 `attn_implementation="eager"`.
 
         Raises:
-            ValueError: a shape does not fit, or attentions are asked of an implementation that has none.
+            ValueError: a shape does not fit.
         """
         audio = self.audio_model(input_values, audio_attention_mask)
         text_stream = self._start_text(input_ids, attention_mask)
-        audio_stream = self._start_audio(audio.last_hidden_state, audio.chunk_mask)
-        output = MulapOutput(chunk_mask=audio.chunk_mask)
-        if return_logits:
-            scores = self._score_pairs(text_stream, audio_stream)
-            output.logits_per_audio, output.logits_per_text = scores, scores.T
+        audio_stream = self._start_audio(audio.last_hidden_state, audio.chunk_mask.bool())
+        scores = self._score_pairs(text_stream, audio_stream) if return_logits else None
+        states = {"chunk_mask": audio.chunk_mask}
         if len(input_ids) == len(input_values):
-            output.update(self._fuse(text_stream, audio_stream, output_hidden_states, output_attentions))
-        return output
+            states = self._fuse(text_stream, audio_stream, output_hidden_states, output_attentions)
+        return MulapOutput(logits_per_audio=scores, logits_per_text=None if scores is None else scores.T, **states)
 
     def _score_pairs(self, text: _Stream, audio: _Stream) -> torch.Tensor:
         """Log-odds of a match, `(clips, texts)`. Only the fused layers run once per pair."""
@@ -366,7 +368,7 @@ class MulapForPreTraining(MulapJointModel):
         if len(input_ids) != len(input_values):
             raise ValueError(f"{len(input_values)} clips with {len(input_ids)} texts: pre-training takes pairs")
         audio = self.audio_model(input_values, audio_attention_mask)
-        features, chunk_mask = audio.last_hidden_state, audio.chunk_mask
+        features, chunk_mask = audio.last_hidden_state, audio.chunk_mask.bool()
         if masked_chunks is not None:
             if masked_chunks.shape != chunk_mask.shape:
                 raise ValueError(
@@ -434,6 +436,7 @@ class MulapForAudioClassification(MulapPreTrainedModel):
     """
 
     input_modalities = ("audio",)
+    supports_gradient_checkpointing = False
     _auto_map = _AUTO_MAP
     _keys_to_ignore_on_load_unexpected = [JOINT_PARTS, HEADS]
 
@@ -467,7 +470,7 @@ class MulapForAudioClassification(MulapPreTrainedModel):
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         audio = self.audio_model(input_values, audio_attention_mask, output_hidden_states=output_hidden_states)
-        features, mask = audio.last_hidden_state, audio.chunk_mask
+        features, mask = audio.last_hidden_state, audio.chunk_mask.bool()
         if keeps_padding(self):
             chunk_logits = self.classifier(features.flatten(0, 1)).unflatten(0, mask.shape) * mask.unsqueeze(-1)
         else:
@@ -477,7 +480,7 @@ class MulapForAudioClassification(MulapPreTrainedModel):
             loss=None if labels is None else self._loss(logits, labels),
             logits=logits,
             chunk_logits=chunk_logits,
-            chunk_mask=mask,
+            chunk_mask=audio.chunk_mask,
             hidden_states=audio.hidden_states,
         )
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_mulap import MulapAudioConfig, MulapConfig
@@ -20,19 +20,16 @@ HEADS = r"^(matching_head|mlm_head|mam_head|classifier)\."
 
 
 @dataclass
-class MulapAudioOutput(ModelOutput):
+class MulapAudioOutput(BaseModelOutputWithPooling):
     """What the backbone hears.
 
     last_hidden_state: `(batch, chunks, features)`, zero where a chunk is padding.
     pooler_output: `(batch, features)`, mean of the real chunks' features: the embedding of the track.
-    chunk_mask: `(batch, chunks)`, bool, True = real.
+    chunk_mask: `(batch, chunks)`, 1 = real, 0 = padding.
     hidden_states: on request, `(batch, chunks, frames, channels)` after the front end and after each mid-end layer.
     """
 
-    last_hidden_state: torch.FloatTensor | None = None
-    pooler_output: torch.FloatTensor | None = None
-    chunk_mask: torch.BoolTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    chunk_mask: torch.LongTensor | None = None
 
 
 class MulapLogMel(nn.Module):
@@ -198,6 +195,8 @@ class MulapAudioModel(MulapPreTrainedModel):
 
     config: MulapAudioConfig
     input_modalities = ("audio",)
+    # Recomputing a layer would count its batch twice in BatchNorm's statistics.
+    supports_gradient_checkpointing = False
     _keys_to_ignore_on_load_unexpected = [JOINT_PARTS, HEADS]
     _auto_map = {
         "AutoConfig": "configuration_mulap.MulapAudioConfig",
@@ -252,7 +251,7 @@ class MulapAudioModel(MulapPreTrainedModel):
         return MulapAudioOutput(
             last_hidden_state=features,
             pooler_output=masked_mean(features, chunk_mask),
-            chunk_mask=chunk_mask,
+            chunk_mask=chunk_mask.long(),
             hidden_states=tuple(arrange(stage) for stage in stages) if output_hidden_states else None,
         )
 

@@ -31,7 +31,7 @@ def evaluate_pretraining(model: MulapForPreTraining, batches: Iterable[dict]) ->
     for batch in batches:
         output = model(**batch)
         labels = batch["mlm_labels"][batch["mlm_labels"] != IGNORED_LABEL]
-        matching, masked = batch["matching_labels"], batch["masked_chunks"] & output.chunk_mask
+        matching, masked = batch["matching_labels"], batch["masked_chunks"] & output.chunk_mask.bool()
         if len(labels):
             add("mlm_loss", output.mlm_loss, len(labels))
             add("mlm_accuracy", (output.mlm_logits.argmax(-1) == labels).float().mean(), len(labels))

@@ -52,7 +52,8 @@ def read_pairs(source: str | Path, caption_column: str | None = None) -> Pairs:
     )
     pairs, skipped = [], []
     for number, row in enumerate(rows):
-        name = str(row.get("audio_id") or row.get("clip_id") or row.get(file_column) or f"row {number + 1}")
+        given = (row.get(column) for column in ("audio_id", "clip_id", file_column))
+        name = str(next((value for value in given if value not in (None, "")), f"row {number + 1}"))
         caption = str(row.get(caption_column) or "").strip()
         path = metadata.parent / str(row.get(file_column) or "")
         if not caption:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import soundfile as sf
 import torch
 from conftest import micro_config, run, settle, write_tone
 from transformers import BertConfig, BertModel
@@ -112,6 +113,23 @@ def test_interrupted_run_goes_on(model_folder, music, tmp_path, monkeypatch):
         "c.flac",
         "d.ogg",
     ]
+
+
+def test_an_hour_takes_less_than_two_gigabytes(model_folder, tmp_path):
+    minute = (np.sin(np.arange(60 * 16000) * 0.05) * 10000).astype(np.int16)
+    with sf.SoundFile(tmp_path / "hour.wav", "w", 16000, 1) as file:
+        for _ in range(60):
+            file.write(minute)
+    code = (
+        "import resource, sys\nfrom mulap_hf.cli import main\n"
+        "status = main(sys.argv[1:])\nprint(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    output = tmp_path / "out.parquet"
+    result = run("-c", code, "embed", tmp_path / "hour.wav", "--model", model_folder, "--output", output)
+    status, kilobytes = result.stdout.split()[-2:]
+    assert status == "0", result.stderr
+    assert pq.read_table(output)["seconds"][0].as_py() == 3600
+    assert int(kilobytes) < 2_000_000
 
 
 def test_same_file_same_bits(model_folder, music):

@@ -167,9 +167,9 @@ def train(
     """`args.max_steps` optimiser steps over as many epochs as they take."""
     collator = batches.collate_fn
     optimizer = make_optimizer(model, args)
-    model, optimizer, batches, schedule = accelerator.prepare(
-        model, optimizer, batches, make_schedule(optimizer, args)
-    )
+    # Not prepared: accelerate would step it once per process, and the learning rate be at its end too early.
+    schedule = make_schedule(optimizer, args)
+    model, optimizer, batches = accelerator.prepare(model, optimizer, batches)
     model.train()
     skipped: dict[str, Skipped] = {}
     progress = tqdm(total=args.max_steps, unit="step", disable=not accelerator.is_main_process)

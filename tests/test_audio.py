@@ -40,6 +40,17 @@ def test_a_part_is_a_part_of_the_whole(tmp_path):
     assert len(load_audio(tmp_path / "a.mp3", offset=3.5, duration=2.0)) == 8000
 
 
+def test_position_in_the_file(tmp_path):
+    write_tone(tmp_path / "a.flac", seconds=4)
+    whole = load_audio(tmp_path / "a.flac")
+    for position, start in ((0, 0), (0.5, 24000), (1, 48000)):
+        part = load_audio(tmp_path / "a.flac", duration=1, position=position)
+        assert np.array_equal(part, whole[start : start + 16000])
+    assert np.array_equal(load_audio(tmp_path / "a.flac", duration=9, position=0.7), whole)
+    with pytest.raises(ValueError, match="position=2"):
+        load_audio(tmp_path / "a.flac", duration=1, position=2)
+
+
 def test_only_the_part_is_decoded(tmp_path, monkeypatch):
     write_tone(tmp_path / "a.wav", seconds=20)
     read = []
@@ -94,10 +105,10 @@ def test_other_bad_sources(tmp_path):
 
 
 def test_find_audio_files(tmp_path):
-    for name in ("b.wav", "sub/a.FLAC", "notes.txt"):
+    for name in ("b.wav", "sub/a.FLAC", "sub/c.m4a", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    found = [tmp_path / "b.wav", tmp_path / "sub" / "a.FLAC"]
+    found = [tmp_path / "b.wav", tmp_path / "sub" / "a.FLAC", tmp_path / "sub" / "c.m4a"]
     assert find_audio_files([tmp_path]) == found
     assert find_audio_files([tmp_path / "notes.txt", tmp_path]) == [tmp_path / "notes.txt", *found]
     with pytest.raises(FileNotFoundError, match="nowhere"):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
-from ..audio import AudioError, audio_seconds, load_audio
+from ..audio import AudioError, load_audio
 from ..modeling_mulap import IGNORED_LABEL, MATCHED, MISMATCHED
 from ..processing_mulap import MulapProcessor
 from .sources import Skipped
@@ -87,10 +87,8 @@ class PreTrainingCollator:
 
     def _load(self, path: str, rng: np.random.Generator) -> np.ndarray:
         position = rng.random()  # drawn for every clip, so that a broken one does not move the others
-        offset = 0.0
-        if self.random_crop:
-            offset = position * max(0.0, audio_seconds(path) - self.clip_seconds)
-        clip = load_audio(path, self.processor.feature_extractor.sampling_rate, offset, self.clip_seconds)
+        rate = self.processor.feature_extractor.sampling_rate
+        clip = load_audio(path, rate, duration=self.clip_seconds, position=position if self.random_crop else 0)
         if not np.isfinite(clip).all():
             raise AudioError(f"{path}: there are NaN or infinite samples in it")
         return clip

@@ -123,7 +123,7 @@ def _read(file: sf.SoundFile, frames: int, sampling_rate: int | None) -> np.ndar
 
 
 def _mix_down(block: np.ndarray) -> np.ndarray:
-    """Mean over the channels of `(samples, channels)`; numpy's own over a short last axis takes forty times as long."""
+    """Mean over the channels of `(samples, channels)`; numpy takes forty times as long over a short last axis."""
     mono = block[:, 0].copy()
     for channel in range(1, block.shape[1]):
         mono += block[:, channel]

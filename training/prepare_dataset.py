@@ -13,7 +13,7 @@ from mulap_hf.data.corpora import CORPORA, Corpus, Option
 from mulap_hf.data.prepare import Report, prepare
 from mulap_hf.data.tables import DataError
 
-ALL_FINE, SOMETHING_AMISS, NOTHING_DONE = 0, 1, 2
+ALL_FINE, SOMETHING_AMISS, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
 _SHOWN_SKIPPED = 20
 _STATUS = "exit status: 0 all fine; 1 prepared, but items were left out or counts differ; 2 nothing done"
 
@@ -36,6 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return NOTHING_DONE
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
     for split, done in report.splits.items():
         print(f"{split}: {done.rows:,} items in {done.shards} shard{'s' * (done.shards != 1)}")
     print(f"Prepared {corpus.title} in {args.output}; see {Path(args.output) / 'README.md'}")

@@ -26,6 +26,7 @@ def write_card(
     embed: bool,
     full_check: bool,
     options: Mapping[str, Any],
+    root: str,
 ):
     """Writes the card into the folder of a prepared dataset, with the front matter that `load_dataset` needs."""
     files = [{"split": split, "path": f"{split}-*.parquet"} for split, done in report.splits.items() if done.rows]
@@ -40,7 +41,7 @@ def write_card(
     columns = ", ".join(f"`{name}`" for name in reading.columns)
     sections = [
         f"# {corpus.title}",
-        _source(corpus),
+        _source(corpus, root),
         "## Contents\n\n" + _table(("split", "items", "shards", "left out"), _counts(report)),
         f"Columns: `id`; `audio` (struct of `bytes` and `path`); {columns}.",
         _usage(captioned),
@@ -58,8 +59,10 @@ def write_card(
     DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{text}").save(folder / CARD_FILE)
 
 
-def _source(corpus: Corpus) -> str:
-    source = f"Source: {corpus.url}. " if corpus.url else "Source: a collection of one's own. "
+def _source(corpus: Corpus, root: str) -> str:
+    """Paths of this machine stay out of the card."""
+    on_hub = f"{root} on the Hub" if not corpus.local and not Path(root).exists() else "a collection of one's own"
+    source = f"Source: {corpus.url or on_hub}. "
     licence = corpus.licence or "as the collection's"
     return source + f"Licence: {licence}" + (f" ({corpus.licence_note})." if corpus.licence_note else ".")
 
@@ -87,11 +90,16 @@ def _task(task: Task) -> tuple:
 def _making(
     corpus: Corpus, reading: Reading, embed: bool, full_check: bool, options: Mapping[str, Any]
 ) -> Iterable[str]:
-    flags = "".join(f" --{name} {value}" for name, value in options.items() if value not in (None, (), []))
+    given = {name: value for name, value in options.items() if value not in (None, (), [])}
+    flags = "".join(f" --{name} {'...' if name.endswith('_dir') else _words(value)}" for name, value in given.items())
     yield f"* `python training/prepare_dataset.py {corpus.name} --root ... --output ...{flags}`"
     yield "* " + ("The audio files are embedded, byte by byte as published." if embed else "Audio by its path.")
     yield "* Every audio file was " + ("decoded to its end." if full_check else "opened and its start decoded.")
     yield from (f"* {note}" for note in reading.notes)
+
+
+def _words(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _left_out(report: Report) -> str:

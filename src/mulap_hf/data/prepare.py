@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from ..audio import AudioError, load_audio
+from ..audio import AudioError, audio_seconds, load_audio
 from .card import write_card
 from .corpora import Corpus
 from .schema import Example, Reading, write_tasks
@@ -28,6 +28,8 @@ SETTINGS_FILE = "prepare.json"
 _PARTIAL = ".partial"
 _GROUP_BYTES = 32 * 2**20  # audio held in memory before it is written
 _OPEN_SECONDS = 1.0
+_CHECK_RATE = 16000
+_CUT_SECONDS = 0.25  # a file this much shorter than its header says was cut off
 
 
 @dataclass
@@ -84,7 +86,7 @@ def prepare(
         splits: which to prepare; default: all.
         embed: store the audio itself. Otherwise its absolute path, except for audio that is in no file of its own.
         full_check: decode every file to its end; otherwise only its first second.
-        shard_megabytes: a shard is closed when it holds this much audio (without audio: after 10,000 rows).
+        shard_megabytes: a shard is closed when it holds this much audio, or 10,000 rows.
         progress: show progress bars.
         options: of the corpus's reader.
 
@@ -121,7 +123,7 @@ def prepare(
         first = f"; the first: {report.skipped[0]}" if report.skipped else ""
         raise DataError(f"{root}: not one item of {corpus.title} can be used ({counts}){first}")
     write_tasks(output, reading.tasks)
-    write_card(output, corpus, reading, report, embed=embed, full_check=full_check, options=options)
+    write_card(output, corpus, reading, report, embed=embed, full_check=full_check, options=options, root=str(root))
     finished = {split: asdict(done) for split, done in prepared.items()}
     _write_json(output / SETTINGS_FILE, {"settings": settings, "finished": finished})
     shutil.rmtree(output / _PARTIAL, ignore_errors=True)
@@ -221,7 +223,7 @@ class _SplitWriter:
         elif not audio:
             return Skipped(example.id, "empty file (0 bytes)", example.name or "")
         try:
-            load_audio(audio, sampling_rate=None, duration=None if self.full_check else _OPEN_SECONDS)
+            _check(audio, self.full_check)
         except AudioError as error:
             return Skipped(example.id, "broken audio", str(error))
         if isinstance(audio, bytes):
@@ -232,6 +234,21 @@ class _SplitWriter:
             cell = {"bytes": None, "path": str(audio.resolve())}
         row = {"id": example.id, "audio": cell, **example.fields}
         return row | {"caption": example.caption} if "caption" in self.schema.names else row
+
+
+def _check(audio: Path | bytes, full: bool):
+    """Decodes the first second of a file, or all of it.
+
+    Raises:
+        AudioError: it cannot be decoded, or ends long before its header says.
+    """
+    if not full:
+        load_audio(audio, sampling_rate=None, duration=_OPEN_SECONDS)
+        return
+    announced = audio_seconds(audio)
+    found = len(load_audio(audio, sampling_rate=_CHECK_RATE)) / _CHECK_RATE
+    if found < announced - _CUT_SECONDS:
+        raise AudioError(f"it ends after {found:.1f} s of {announced:.1f} s")
 
 
 def _choose(reading: Reading, splits: Sequence[str] | None) -> list[str]:

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 csv.field_size_limit(2**24)  # artist biographies in FMA's tracks.csv are longer than the 128 KiB of the default
 
@@ -50,6 +52,19 @@ def find_path(root: Path, candidates: Sequence[str], what: str) -> Path:
     raise DataError(f"{what} was not found: looked for {looked}{missing}; is --root right?")
 
 
+def find_folder(given: str | None, root: Path, candidates: Sequence[str], what: str) -> Path:
+    """A folder that was named, or else the first of some usual places below the root of a corpus.
+
+    Raises:
+        DataError: it is not there; the message names every place.
+    """
+    if given is None:
+        return find_path(root, candidates, what)
+    if not Path(given).is_dir():
+        raise DataError(f"{what}: there is no folder {given}")
+    return Path(given)
+
+
 def split_of(name: str) -> str | None:
     """The split that a folder or file is named after ("train", "validation" or "test"), if it is."""
     words = name.lower().replace("-", " ").replace("_", " ").replace(".", " ").split()
@@ -57,6 +72,14 @@ def split_of(name: str) -> str | None:
         if any(word in names for word in words):
             return split
     return None
+
+
+def clean_caption(value: Any) -> str:
+    """A cell as a caption: several texts as one, and nothing at all for what is missing."""
+    if isinstance(value, list | tuple):
+        return " ".join(filter(None, map(clean_caption, value)))
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if missing else str(value).strip()
 
 
 def read_text(path: Path) -> str:

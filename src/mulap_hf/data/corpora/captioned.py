@@ -1,6 +1,7 @@
 """Described audio in folders: audiofolder, CSV, the published MuLaP JSON, MusicCaps and Song Describer."""
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import soundfile
 
 from ...audio import AUDIO_EXTENSIONS
 from ..schema import Example, Reading
-from ..tables import DataError, Skipped, find_column, find_path, read_rows, split_of
+from ..tables import DataError, Skipped, clean_caption, find_column, find_folder, find_path, read_rows, split_of
 
 CAPTION_COLUMNS = ("caption", "text", "description")
 FILE_COLUMNS = ("file_name", "audio_path", "path", "file", "audio", "filename")
@@ -32,6 +33,8 @@ def read_described(
 ) -> Iterator[Example | Skipped]:
     """Rows of a metadata file as examples; `.npy` waveforms become 32-bit wav files, sample by sample the same.
 
+    Ids are those of the table, or else the file names; the second and third of the same get `#2` and `#3`.
+
     Args:
         table: the metadata file.
         rows: what is in it.
@@ -48,11 +51,15 @@ def read_described(
     for column in keep_columns:
         find_column(rows, (column,), table, "--keep_columns")
     folder = audio_dir or table.parent
+    seen: Counter[str] = Counter()
     for number, row in enumerate(rows):
         file_name = str(row.get(file_column) or "")
         ids = (row[column] for column in ID_COLUMNS if row.get(column) not in (None, ""))
         name = str(next(ids, file_name or f"row {number + 1}"))
-        caption = str(row.get(caption_column) or "").strip()
+        seen[name] += 1
+        if seen[name] > 1:  # several captions of a file are several pairs
+            name = f"{name}#{seen[name]}"
+        caption = clean_caption(row.get(caption_column))
         fields = {column: row.get(column) for column in keep_columns}
         if not caption:
             yield Skipped(name, "no caption")
@@ -114,7 +121,8 @@ def read_musiccaps(root: Path, audio_dir: str | None = None) -> Reading:
     """
     table = find_path(root, ("musiccaps-public.csv", "musiccaps.csv", "data/musiccaps-public.csv"), "MusicCaps's CSV")
     rows = read_rows(table, required=("ytid", "start_s", "end_s", "caption", "is_audioset_eval"))
-    files = find_stems(Path(audio_dir) if audio_dir else root)
+    folder = find_folder(audio_dir, root, (".",), "the folder of the clips")
+    files = find_stems(folder)
 
     def examples(test: bool) -> Iterator[Example | Skipped]:
         for row in rows:
@@ -125,7 +133,7 @@ def read_musiccaps(root: Path, audio_dir: str | None = None) -> Reading:
             if not row["caption"].strip():
                 yield Skipped(name, "no caption")
             elif path is None:
-                yield Skipped(name, "no such file", f"no audio file named after {name} below {audio_dir or root}")
+                yield Skipped(name, "no such file", f"no audio file named after {name} below {folder}")
             else:
                 yield Example(name, path, caption=row["caption"].strip())
 
@@ -150,13 +158,8 @@ def read_song_describer(root: Path, audio_dir: str | None = None, subset: str = 
     """
     table = find_path(root, ("song_describer.csv", "data/song_describer.csv"), "song_describer.csv")
     rows = read_rows(table, required=("caption_id", "track_id", "caption", "is_valid_subset", "path"))
-    audio = (
-        Path(audio_dir)
-        if audio_dir
-        else find_path(
-            root, ("audio/audio", "audio", "data/audio/audio", "data/audio", "."), "the audio of Song Describer"
-        )
-    )
+    places = ("audio/audio", "audio", "data/audio/audio", "data/audio", ".")
+    audio = find_folder(audio_dir, root, places, "the audio of Song Describer")
 
     def examples() -> Iterator[Example | Skipped]:
         for row in rows:
@@ -234,7 +237,7 @@ def _read_tables(
         file_columns=file_columns,
         caption_columns=captions,
         keep_columns=keep_columns,
-        audio_dir=Path(audio_dir) if audio_dir else None,
+        audio_dir=find_folder(audio_dir, Path(), (), "--audio_dir") if audio_dir else None,
     )
     return Reading({split: read(table, rows[split]) for split, table in tables.items()}, {**_CAPTION, **kept})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ..schema import Example, Reading, Task
-from ..tables import Skipped, find_path, read_rows
+from ..tables import Skipped, find_folder, find_path, read_rows
 
 HEARD_SECONDS = 30.0
 EMOTION = Task(
@@ -35,7 +35,7 @@ def read_emomusic(root: Path, audio_dir: str | None = None) -> Reading:
         find_path(root, (f"annotations/{name}", name), name) for name in ("songs_info.csv", "static_annotations.csv")
     )
     places = ("clips_45seconds", "clips_45sec/clips_45seconds", "clips_45sec", "clips")
-    audio = Path(audio_dir) if audio_dir else find_path(root, places, "the folder of the clips")
+    audio = find_folder(audio_dir, root, places, "the folder of the clips")
     songs = read_rows(info, required=("song_id", "Artist", SET_COLUMN))
     ratings = {
         int(row["song_id"]): row for row in read_rows(static, required=("song_id", "mean_arousal", "mean_valence"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ..schema import Example, Reading, Task
-from ..tables import DataError, find_path, read_cells
+from ..tables import DataError, find_folder, find_path, read_cells
 
 GENRES = ("Electronic", "Experimental", "Folk", "Hip-Hop", "Instrumental", "International", "Pop", "Rock")
 GENRE = Task("genre", "single_label", ("genre",), GENRES)
@@ -27,9 +27,7 @@ def read_fma(root: Path, audio_dir: str | None = None) -> Reading:
         DataError: a file is missing or has another layout.
     """
     table = find_path(root, ("fma_metadata/tracks.csv", "tracks.csv"), "the metadata of FMA")
-    audio = (
-        Path(audio_dir) if audio_dir else find_path(root, ("fma_small", "data/fma_small"), "the audio of FMA-small")
-    )
+    audio = find_folder(audio_dir, root, ("fma_small",), "the audio of FMA-small")
     tracks = {split: [] for split in SPLITS.values()}
     for track_id, split, genre in _read_tracks(table):
         if track_id not in SHORT_TRACKS:

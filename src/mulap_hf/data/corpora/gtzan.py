@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ..schema import Example, Reading, Task
-from ..tables import DataError, find_path, read_text
+from ..tables import DataError, find_folder, find_path, read_text
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 GENRE = Task("genre", "single_label", ("genre",), GENRES)
@@ -33,7 +33,7 @@ def read_gtzan(root: Path, split_dir: str | None = None, audio_dir: str | None =
         for split, name in LISTS.items()
     }
     places = ("genres", "genres_original", "Data/genres_original", ".")
-    audio = Path(audio_dir) if audio_dir else find_path(root, places, "the folder of the genres")
+    audio = find_folder(audio_dir, root, places, "the folder of the genres")
 
     def examples(path: Path) -> Iterator[Example]:
         for line in read_text(path).split():

@@ -9,7 +9,7 @@ import pyarrow as pa
 from datasets import Audio, IterableDataset, load_dataset
 
 from ..schema import Example, Reading
-from ..tables import DataError, Skipped, split_of
+from ..tables import DataError, Skipped, clean_caption, split_of
 from .captioned import CAPTION_COLUMNS, wav_bytes
 
 
@@ -44,7 +44,14 @@ def read_hub(
     names = (caption_column,) if caption_column else CAPTION_COLUMNS
     splits = {}
     for split, rows in loaded.items():
-        first = next(iter(_undecoded(rows, audio_column)), {})
+        try:
+            first = next(iter(_undecoded(rows, audio_column)), {})
+        except (ImportError, RuntimeError) as error:
+            raise DataError(
+                f"{root}, {split}: datasets cannot read loose audio files or tars without torchcodec ({error}); "
+                f"download it (hf download {root} --repo-type dataset --local-dir DIR) and prepare DIR as audiofolder, "
+                "csv or webdataset"
+            ) from error
         caption = next((name for name in names if name in first), None)
         wanted = {audio_column: "--audio_column", caption or names[0]: "--caption_column"}
         if id_column:
@@ -67,7 +74,7 @@ def _examples(
 ) -> Iterator[Example | Skipped]:
     for number, row in enumerate(_undecoded(rows, audio_column)):
         name = str(row[id_column]) if id_column else f"{split}-{number:07d}"
-        caption = str(row[caption_column] or "").strip()
+        caption = clean_caption(row[caption_column])
         audio, file_name = _audio(row[audio_column], name)
         if not caption:
             yield Skipped(name, "no caption")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ..schema import Example, Reading, Task
-from ..tables import DataError, find_path, read_cells
+from ..tables import DataError, find_folder, find_path, read_cells
 
 SUBSETS = {"top50": "top50tags", "genre": "genre", "instrument": "instrument", "moodtheme": "moodtheme"}
 HEADER = ["TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS"]
@@ -35,7 +35,7 @@ def read_jamendo(root: Path, subset: str = "top50", split_number: int = 0, audio
     names = {split: f"autotagging_{SUBSETS[subset]}-{split}.tsv" for split in ("train", "validation", "test")}
     tracks = {split: _read_tracks(find_path(splits, (name,), "the split")) for split, name in names.items()}
     places = ("audio", "raw_30s/audio", "raw_30s/audio-low", "audio-low", "data/audio", ".")
-    audio = Path(audio_dir) if audio_dir else find_path(root, places, "the audio")
+    audio = find_folder(audio_dir, root, places, "the audio")
     classes = sorted({tag for split in tracks.values() for track in split for tag in track[2]})
 
     def examples(split: str) -> Iterator[Example]:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..schema import Example, Reading, Task
-from ..tables import DataError, Skipped, find_path, read_cells, read_text
+from ..tables import DataError, Skipped, find_folder, find_path, read_cells, read_text
 
 # In the order of the outputs of published taggers (by frequency).
 TOP_50 = (
@@ -47,7 +47,7 @@ def read_magnatagatune(
         DataError: a file is missing or has another layout.
     """
     annotations = find_path(root, ("annotations_final.csv", "annotations/annotations_final.csv"), "the annotations")
-    audio = Path(audio_dir) if audio_dir else find_path(root, ("mp3/0", "audio/0", "0"), "the folder 0 of mp3s").parent
+    audio = find_folder(audio_dir, root, ("mp3", "audio", "."), "the folder of the mp3s")
     clips = _read_annotations(annotations)
     if split_by == "lists":
         folder = Path(split_dir) if split_dir else root

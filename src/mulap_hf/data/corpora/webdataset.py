@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ...audio import AUDIO_EXTENSIONS
 from ..schema import Example, Reading
-from ..tables import DataError, Skipped, find_column, split_of
+from ..tables import DataError, Skipped, clean_caption, find_column, split_of
 from .captioned import CAPTION_COLUMNS
 
 
@@ -28,21 +28,22 @@ def read_webdataset(root: Path, caption_column: str | None = None) -> Reading:
     archives = [root] if root.is_file() else sorted(root.rglob("*.tar"))
     if not archives:
         raise DataError(f"{root}: there are no .tar files in it; is --root right?")
-    splits: dict[str, list[Path]] = {}
+    splits: dict[str, dict[str, Path]] = {}
     for archive in archives:
-        name = archive.relative_to(root).as_posix().replace("/", " ") if archive != root else ""
-        splits.setdefault(split_of(name) or "train", []).append(archive)
+        name = archive.relative_to(root).with_suffix("").as_posix() if archive != root else archive.stem
+        split = split_of(name.replace("/", " ")) if archive != root else None
+        splits.setdefault(split or "train", {})[name] = archive
     captions = (caption_column,) if caption_column else CAPTION_COLUMNS
     return Reading(
         {split: _read_all(archives, captions) for split, archives in splits.items()}, {"caption": pa.string()}
     )
 
 
-def _read_all(archives: list[Path], captions: tuple[str, ...]) -> Iterator[Example | Skipped]:
-    for archive in archives:
+def _read_all(archives: dict[str, Path], captions: tuple[str, ...]) -> Iterator[Example | Skipped]:
+    for name, archive in archives.items():
         try:
             for key, members in _samples(archive):
-                yield _example(f"{archive.stem}/{key}", members, captions)
+                yield _example(f"{name}/{key}", members, captions)
         except (tarfile.TarError, EOFError, OSError) as error:
             yield Skipped(archive.name, "the rest of a broken tar file", str(error))
 
@@ -72,14 +73,14 @@ def _example(name: str, members: dict[str, bytes], captions: tuple[str, ...]) ->
         return Skipped(name, "no audio member", f"its members are {', '.join(members)}")
     try:
         if "txt" in members:
-            caption = members["txt"].decode("utf-8-sig")
+            caption = clean_caption(members["txt"].decode("utf-8-sig"))
         elif "json" in members:
             row = json.loads(members["json"])
-            caption = str(row[find_column([row], captions, Path(f"{name}.json"), "the caption")] or "")
+            caption = clean_caption(row[find_column([row], captions, Path(f"{name}.json"), "the caption")])
         else:
             caption = ""
     except (DataError, ValueError, TypeError) as error:
         return Skipped(name, "no caption", str(error))
-    if not caption.strip():
+    if not caption:
         return Skipped(name, "no caption")
-    return Example(name, members[audio], f"{name.rpartition('/')[2]}.{audio}", caption.strip())
+    return Example(name, members[audio], f"{name.rpartition('/')[2]}.{audio}", caption)

@@ -1,6 +1,17 @@
-"""Described audio: where it comes from and how it becomes batches."""
+"""Described audio and its tasks: where they come from and how they become batches."""
 
 from .collator import PreTrainingCollator
-from .sources import DataError, Pairs, Skipped, read_pairs
+from .schema import Example, Task, read_tasks
+from .sources import Pairs, read_pairs
+from .tables import DataError, Skipped
 
-__all__ = ["DataError", "Pairs", "PreTrainingCollator", "Skipped", "read_pairs"]
+__all__ = [
+    "DataError",
+    "Example",
+    "Pairs",
+    "PreTrainingCollator",
+    "Skipped",
+    "Task",
+    "read_pairs",
+    "read_tasks",
+]

@@ -10,7 +10,7 @@ from transformers.utils import logging
 from ..audio import AudioError, load_audio
 from ..modeling_mulap import IGNORED_LABEL, MATCHED, MISMATCHED
 from ..processing_mulap import MulapProcessor
-from .sources import Skipped
+from .tables import Skipped
 
 logger = logging.get_logger(__name__)
 

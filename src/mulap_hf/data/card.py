@@ -1,0 +1,117 @@
+"""The dataset card of a prepared dataset: what is in it, where it is from, how it was made, what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import DatasetCard, DatasetCardData
+
+from .corpora import Corpus
+from .schema import Reading, Task
+
+if TYPE_CHECKING:
+    from .prepare import Report
+
+CARD_FILE = "README.md"
+_SHOWN_SKIPPED = 50
+
+
+def write_card(
+    folder: Path,
+    corpus: Corpus,
+    reading: Reading,
+    report: Report,
+    embed: bool,
+    full_check: bool,
+    options: Mapping[str, Any],
+    root: str,
+):
+    """Writes the card into the folder of a prepared dataset, with the front matter that `load_dataset` needs."""
+    files = [{"split": split, "path": f"{split}-*.parquet"} for split, done in report.splits.items() if done.rows]
+    captioned = "caption" in reading.columns
+    data = DatasetCardData(
+        license=corpus.licence,
+        pretty_name=f"{corpus.title} (prepared for MuLaP)",
+        task_categories=["audio-classification"] if reading.tasks else ["feature-extraction"],
+        tags=["music", "audio", "mulap"],
+        configs=[{"config_name": "default", "data_files": files}],
+    )
+    columns = ", ".join(f"`{name}`" for name in reading.columns)
+    sections = [
+        f"# {corpus.title}",
+        _source(corpus, root),
+        "## Contents\n\n" + _table(("split", "items", "shards", "left out"), _counts(report)),
+        f"Columns: `id`; `audio` (struct of `bytes` and `path`); {columns}.",
+        _usage(captioned),
+    ]
+    if reading.tasks:
+        rows = [_task(task) for task in reading.tasks]
+        sections.append("## Tasks\n\n" + _table(("task", "kind", "columns", "classes", "notes"), rows))
+    sections.append("## How it was made\n\n" + "\n".join(_making(corpus, reading, embed, full_check, options)))
+    if report.differences:
+        lines = "\n".join(f"* {difference}" for difference in report.differences)
+        sections.append(f"## Differences from the published counts\n\n{lines}")
+    if report.skipped:
+        sections.append("## Left out\n\n" + _left_out(report))
+    text = "\n\n".join(sections) + "\n"
+    DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{text}").save(folder / CARD_FILE)
+
+
+def _source(corpus: Corpus, root: str) -> str:
+    """Paths of this machine stay out of the card."""
+    on_hub = f"{root} on the Hub" if not corpus.local and not Path(root).exists() else "a collection of one's own"
+    source = f"Source: {corpus.url or on_hub}. "
+    licence = corpus.licence or "as the collection's"
+    return source + f"Licence: {licence}" + (f" ({corpus.licence_note})." if corpus.licence_note else ".")
+
+
+def _counts(report: Report) -> Iterable[tuple]:
+    for split, done in report.splits.items():
+        yield split, f"{done.rows:,}", done.shards, f"{len(done.skipped):,}"
+
+
+def _usage(captioned: bool) -> str:
+    text = 'row["caption"]' if captioned else 'row["id"]'
+    return (
+        "```python\nfrom datasets import load_dataset\nfrom mulap_hf import load_audio\n\n"
+        'rows = load_dataset("path/of/this/folder", split="...", streaming=True)\n'
+        f'for row in rows:\n    waveform = load_audio(row["audio"]["bytes"] or row["audio"]["path"])  # 16 kHz, mono\n'
+        f"    print({text}, waveform.shape)\n```"
+    )
+
+
+def _task(task: Task) -> tuple:
+    heard = f"The first {task.seconds:g} s are heard." if task.seconds and not task.description else ""
+    return task.name, task.kind, ", ".join(task.columns), len(task.classes) or "", task.description or heard
+
+
+def _making(
+    corpus: Corpus, reading: Reading, embed: bool, full_check: bool, options: Mapping[str, Any]
+) -> Iterable[str]:
+    given = {name: value for name, value in options.items() if value not in (None, (), [])}
+    flags = "".join(f" --{name} {'...' if name.endswith('_dir') else _words(value)}" for name, value in given.items())
+    yield f"* `python training/prepare_dataset.py {corpus.name} --root ... --output ...{flags}`"
+    yield "* " + ("The audio files are embedded, byte by byte as published." if embed else "Audio by its path.")
+    yield "* Every audio file was " + ("decoded to its end." if full_check else "opened and its start decoded.")
+    yield from (f"* {note}" for note in reading.notes)
+
+
+def _words(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _left_out(report: Report) -> str:
+    counts = (
+        (split, reason, count) for split, done in report.splits.items() for reason, count in done.reasons.most_common()
+    )
+    items = [f"* {split}, {item}" for split, done in report.splits.items() for item in done.skipped]
+    more = len(items) - _SHOWN_SKIPPED
+    shown = items[:_SHOWN_SKIPPED] + ([f"* and {more:,} more, in `prepare.json`"] if more > 0 else [])
+    return _table(("split", "reason", "items"), counts) + "\n\n" + "\n".join(shown)
+
+
+def _table(header: tuple, rows: Iterable[tuple]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

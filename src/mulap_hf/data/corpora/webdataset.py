@@ -1,0 +1,86 @@
+"""WebDataset tars: members that share a name up to the first dot are one item (`0001.flac`, `0001.json`)."""
+
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from ...audio import AUDIO_EXTENSIONS
+from ..schema import Example, Reading
+from ..tables import DataError, Skipped, clean_caption, find_column, split_of
+from .captioned import CAPTION_COLUMNS
+
+
+def read_webdataset(root: Path, caption_column: str | None = None) -> Reading:
+    """Tar files with audio of any format, and the caption in a .txt member or in a .json member.
+
+    Args:
+        root: a tar file; or a folder of them, each in the split that its folder or name says
+            (`train/0000.tar`, `train-0000.tar`), in train where they say none.
+        caption_column: key of the caption in the .json members; default: the first of "caption", "text" and
+            "description" there is.
+
+    Raises:
+        DataError: there is no tar file.
+    """
+    archives = [root] if root.is_file() else sorted(root.rglob("*.tar"))
+    if not archives:
+        raise DataError(f"{root}: there are no .tar files in it; is --root right?")
+    splits: dict[str, dict[str, Path]] = {}
+    for archive in archives:
+        name = archive.relative_to(root).with_suffix("").as_posix() if archive != root else archive.stem
+        split = split_of(name.replace("/", " ")) if archive != root else None
+        splits.setdefault(split or "train", {})[name] = archive
+    captions = (caption_column,) if caption_column else CAPTION_COLUMNS
+    return Reading(
+        {split: _read_all(archives, captions) for split, archives in splits.items()}, {"caption": pa.string()}
+    )
+
+
+def _read_all(archives: dict[str, Path], captions: tuple[str, ...]) -> Iterator[Example | Skipped]:
+    for name, archive in archives.items():
+        try:
+            for key, members in _samples(archive):
+                yield _example(f"{name}/{key}", members, captions)
+        except (tarfile.TarError, EOFError, OSError) as error:
+            yield Skipped(archive.name, "the rest of a broken tar file", str(error))
+
+
+def _samples(archive: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Neighbouring members with the same key, by what follows the first dot of their names."""
+    current, members = None, {}
+    with tarfile.open(archive, mode="r|*") as tar:
+        for member in tar:
+            folder, _, name = member.name.rpartition("/")
+            stem, _, suffix = name.partition(".")
+            if not member.isfile() or not stem:
+                continue
+            key = f"{folder}/{stem}".removeprefix("./").lstrip("/")
+            if key != current and members:
+                yield current, members
+                members = {}
+            current = key
+            members[suffix.lower()] = tar.extractfile(member).read()
+    if members:
+        yield current, members
+
+
+def _example(name: str, members: dict[str, bytes], captions: tuple[str, ...]) -> Example | Skipped:
+    audio = next((suffix for suffix in members if f".{suffix.rpartition('.')[2]}" in AUDIO_EXTENSIONS), None)
+    if audio is None:
+        return Skipped(name, "no audio member", f"its members are {', '.join(members)}")
+    try:
+        if "txt" in members:
+            caption = clean_caption(members["txt"].decode("utf-8-sig"))
+        elif "json" in members:
+            row = json.loads(members["json"])
+            caption = clean_caption(row[find_column([row], captions, Path(f"{name}.json"), "the caption")])
+        else:
+            caption = ""
+    except (DataError, ValueError, TypeError) as error:
+        return Skipped(name, "no caption", str(error))
+    if not caption:
+        return Skipped(name, "no caption")
+    return Example(name, members[audio], f"{name.rpartition('/')[2]}.{audio}", caption)

@@ -1,0 +1,572 @@
+"""Tiny corpora in exactly the layouts in which the real ones are published, with what has to come out of them."""
+
+import csv
+import io
+import json
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+MISSING = "no such file"
+BROKEN = "broken audio"
+EMPTY = "empty file (0 bytes)"
+
+
+@dataclass
+class Layout:
+    """A corpus on disk and the truth about it.
+
+    Attributes:
+        root: what `--root` gets.
+        options: of the reader.
+        rows: by split, in order: id, audio (file or bytes) and the columns besides.
+        skipped: by split, in order: id and reason.
+        differences: from the published counts.
+        tasks: names and kinds.
+    """
+
+    root: Path | str
+    rows: dict[str, list[tuple[str, Any, dict]]]
+    skipped: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    options: dict = field(default_factory=dict)
+    differences: list[str] = field(default_factory=list)
+    tasks: dict[str, str] = field(default_factory=dict)
+
+
+def write_audio(path: Path, seed: int, rate: int = 16000, channels: int = 1) -> Path:
+    """A third of a second of noise that no other seed gives, in the format of the suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).normal(size=(rate // 3, channels)) * 0.1
+    soundfile.write(path, noise, rate, format={".au": "AU"}.get(path.suffix))
+    return path
+
+
+def write_broken(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"<html>404 Not Found</html>" * 20)
+    return path
+
+
+def write_empty(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    return path
+
+
+def write_table(path: Path, rows: list[list], delimiter: str = ",", **how) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=delimiter, **how).writerows(rows)
+    return path
+
+
+def write_lines(path: Path, lines: list[str]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def make_audiofolder(root: Path) -> Layout:
+    for split, count in (("train", 2), ("validation", 1)):
+        rows = [
+            {
+                "file_name": f"audio/{split}{n}.flac",
+                "caption": f"{split} \u266b {n}\nsecond line",
+                "tags": ["a", "b"][: n + 1],
+            }
+            for n in range(count)
+        ]
+        for n in range(count):
+            write_audio(root / split / "audio" / f"{split}{n}.flac", 10 + n, rate=22050, channels=2)
+        write_lines(root / split / "metadata.jsonl", [json.dumps(row, ensure_ascii=False) for row in rows])
+    write_lines(root / "README.md", ["not metadata"])
+    rows = {
+        split: [
+            (
+                f"audio/{split}{n}.flac",
+                root / split / "audio" / f"{split}{n}.flac",
+                {"caption": f"{split} \u266b {n}\nsecond line", "tags": ["a", "b"][: n + 1]},
+            )
+            for n in range(count)
+        ]
+        for split, count in (("train", 2), ("validation", 1))
+    }
+    return Layout(root, rows, options={"keep_columns": ["tags"]})
+
+
+def make_csv(root: Path) -> Layout:
+    table = write_table(
+        root / "catalogue.csv",
+        [
+            ["id", "track", "blurb"],
+            ["1", "a.wav", 'Slow, "sad"\nand long'],
+            ["2", "b.wav", " "],
+            ["3", "", "no file"],
+            ["4", "gone.wav", "gone"],
+            ["4", "a.wav", "twice the same id"],
+            ["1", "a.wav", "the first id again"],
+        ],
+    )
+    for n, name in enumerate("ab"):
+        write_audio(root / "music" / f"{name}.wav", 20 + n, rate=44100)
+    rows = [
+        ("1", root / "music" / "a.wav", {"caption": 'Slow, "sad"\nand long'}),
+        ("4#2", root / "music" / "a.wav", {"caption": "twice the same id"}),
+        ("1#2", root / "music" / "a.wav", {"caption": "the first id again"}),
+    ]
+    skipped = [
+        ("2", "no caption"),
+        ("3", "no audio file is named"),
+        ("4", MISSING),
+    ]
+    options = {"caption_column": "blurb", "file_column": "track", "audio_dir": str(root / "music")}
+    return Layout(table, {"train": rows}, {"train": skipped}, options)
+
+
+def make_mulap_json(root: Path) -> Layout:
+    (root / "audio").mkdir(parents=True)
+    waveform = np.random.default_rng(30).normal(size=8000).astype(np.float32)
+    np.save(root / "audio" / "1.npy", waveform)
+    np.save(root / "audio" / "2.npy", waveform[None, :4000].astype(np.float64))
+    np.save(root / "audio" / "3.npy", np.zeros((2, 100), dtype=np.float32))
+    write_broken(root / "audio" / "4.npy")
+    write_audio(root / "audio" / "5.mp3", 31)
+    for split, numbers in (("train", (1, 3, 4, 5)), ("val", (2,)), ("test", (5, 6))):
+        names = {5: "audio/5.mp3"}
+        items = [
+            {"audio_id": n, "caption": f"track {n}", "audio_path": names.get(n, f"audio/{n}.npy")} for n in numbers
+        ]
+        write_lines(root / f"dataset_{split}.json", [json.dumps(items)])
+    rows = {
+        "train": [("1", waveform, {"caption": "track 1"}), ("5", root / "audio" / "5.mp3", {"caption": "track 5"})],
+        "validation": [("2", waveform[:4000], {"caption": "track 2"})],
+        "test": [("5", root / "audio" / "5.mp3", {"caption": "track 5"})],
+    }
+    return Layout(root, rows, {"train": [("3", BROKEN), ("4", BROKEN)], "test": [("6", MISSING)]})
+
+
+def make_webdataset(root: Path) -> Layout:
+    def member(tar: tarfile.TarFile, name: str, content: bytes):
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+
+    root.mkdir(parents=True)
+    flac, mp3, wav = (
+        write_audio(root.parent / f"source{suffix}", 40 + n).read_bytes()
+        for n, suffix in enumerate((".flac", ".mp3", ".wav"))
+    )
+    with tarfile.open(root / "train-000000.tar", "w") as tar:
+        member(tar, "./000000.flac", flac)
+        member(tar, "./000000.json", json.dumps({"text": "a flac with json", "bpm": 90}).encode())
+        member(tar, "000001.txt", b"an mp3 with text\n")
+        member(tar, "000001.mp3", mp3)
+        member(tar, "sub/000001.wav", wav)
+        member(tar, "sub/000001.txt", b"same name in another folder")
+        member(tar, "000002.json", b'{"text": "no audio"}')
+        member(tar, "000003.wav", wav)
+    with tarfile.open(root / "train-000001.tar", "w") as tar:
+        member(tar, "000004.wav", b"")
+        member(tar, "000004.txt", b"empty")
+        member(tar, "000005.flac", b"garbage")
+        member(tar, "000005.json", b'{"text": "broken"}')
+        member(tar, "000006.flac", flac)
+        member(tar, "000006.json", b"{not json")
+        member(tar, "000007.flac", flac)
+        member(tar, "000007.txt", b"cut off")
+    whole = (root / "train-000001.tar").read_bytes()
+    (root / "train-000001.tar").write_bytes(whole[: whole.index(b"000007.flac") + 2000])
+    with tarfile.open(root / "test-000000.tar", "w") as tar:
+        member(tar, "a.b.flac", flac)
+        member(tar, "a.txt", b"a suffix with a dot")
+    rows = {
+        "train": [
+            ("train-000000/000000", flac, {"caption": "a flac with json"}),
+            ("train-000000/000001", mp3, {"caption": "an mp3 with text"}),
+            ("train-000000/sub/000001", wav, {"caption": "same name in another folder"}),
+        ],
+        "test": [("test-000000/a", flac, {"caption": "a suffix with a dot"})],
+    }
+    skipped = [
+        ("train-000000/000002", "no audio member"),
+        ("train-000000/000003", "no caption"),
+        ("train-000001/000004", EMPTY),
+        ("train-000001/000005", BROKEN),
+        ("train-000001/000006", "no caption"),
+        ("train-000001.tar", "the rest of a broken tar file"),
+    ]
+    return Layout(root, rows, {"train": skipped})
+
+
+def make_hub(root: Path) -> Layout:
+    """A folder as it lies on the Hub: parquet whose schema says that the column is `datasets.Audio`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from datasets import Audio, Features, Value
+
+    flac, wav = (
+        write_audio(root.parent / f"source{suffix}", 50 + n).read_bytes() for n, suffix in enumerate((".flac", ".wav"))
+    )
+    cells = [{"bytes": flac, "path": "x.flac"}, {"bytes": wav, "path": None}, {"bytes": None, "path": None}]
+    features = Features({"track": Value("string"), "audio": Audio(sampling_rate=16000), "text": Value("string")})
+    for split, indices in (("train", (0, 1, 2)), ("test", (1, 0))):
+        columns = {
+            "track": [f"t{n}" for n in indices],
+            "audio": [cells[n] for n in indices],
+            "text": [f"text {n}" if split == "train" or n else None for n in indices],
+        }
+        (root / "data").mkdir(parents=True, exist_ok=True)
+        table = pa.table(columns, schema=features.arrow_schema)
+        pq.write_table(table, root / "data" / f"{split}-00000-of-00001.parquet")
+    rows = {
+        "train": [("t0", flac, {"caption": "text 0"}), ("t1", wav, {"caption": "text 1"})],
+        "test": [("t1", wav, {"caption": "text 1"})],
+    }
+    skipped = {"train": [("t2", "no audio")], "test": [("t0", "no caption")]}
+    return Layout(str(root), rows, skipped, {"id_column": "track"})
+
+
+def make_musiccaps(root: Path) -> Layout:
+    header = (
+        "ytid,start_s,end_s,audioset_positive_labels,aspect_list,caption,author_id,is_balanced_subset,is_audioset_eval"
+    )
+    rows = [
+        [
+            "-0Gj8-vB1q4",
+            "30",
+            "40",
+            "/m/0140xf,/m/02cjck",
+            "['low quality', 'sad']",
+            "Strings, mellow.",
+            "4",
+            "False",
+            "True",
+        ],
+        ["-0SdAVK79lg", "30", "40", "/m/0155w", "['guitar song']", 'A "run" on guitar.', "0", "False", "False"],
+        ["0hRdzGb6ZYQ", "230", "240", "/m/04rlf", "['brass']", "Brass.", "2", "False", "False"],
+        ["_abcdefghij", "0", "10", "/m/04rlf", "['gone']", "Deleted from YouTube.", "2", "True", "False"],
+        ["zzz-BROKEN_", "0", "10", "/m/04rlf", "['bad']", "An error page.", "2", "False", "True"],
+    ]
+    write_table(root / "musiccaps-public.csv", [header.split(","), *rows])
+    plain = write_audio(root / "wav" / "-0SdAVK79lg.wav", 60)
+    bracketed = write_audio(root / "wav" / "[0hRdzGb6ZYQ]-[230-240].wav", 61)
+    timed = write_audio(root / "wav" / "-0Gj8-vB1q4_30_40.mp3", 62)
+    write_broken(root / "wav" / "zzz-BROKEN_.wav")
+    expected = {
+        "train": [
+            ("-0SdAVK79lg", plain, {"caption": 'A "run" on guitar.'}),
+            ("0hRdzGb6ZYQ", bracketed, {"caption": "Brass."}),
+        ],
+        "test": [("-0Gj8-vB1q4", timed, {"caption": "Strings, mellow."})],
+    }
+    skipped = {"train": [("_abcdefghij", MISSING)], "test": [("zzz-BROKEN_", BROKEN)]}
+    return Layout(root, expected, skipped, differences=["all: 3 items, published are 5,521; 2 were left out"])
+
+
+def make_song_describer(root: Path) -> Layout:
+    header = "caption_id,track_id,caption,is_valid_subset,familiarity,artist_id,album_id,path,duration"
+    rows = [
+        [
+            "859",
+            "1004034",
+            "A twisty nice melody, with synths",
+            "True",
+            "0",
+            "368880",
+            "118196",
+            "34/1004034.mp3",
+            "202.5",
+        ],
+        ["860", "1004034", "The same track, again", "", "1", "368880", "118196", "34/1004034.mp3", "202.5"],
+        ["990", "1007274", "acoustic guitar", "False", "1", "429137", "118548", "74/1007274.mp3", "140.2"],
+        ["991", "1009671", "gone", "True", "1", "1", "1", "71/1009671.mp3", "140.2"],
+    ]
+    write_table(root / "song_describer.csv", [header.split(","), *rows])
+    one = write_audio(root / "audio" / "audio" / "34" / "1004034.2min.mp3", 70)
+    two = write_audio(root / "audio" / "audio" / "74" / "1007274.2min.mp3", 71)
+    expected = [
+        ("859", one, {"caption": "A twisty nice melody, with synths", "track_id": "1004034"}),
+        ("860", one, {"caption": "The same track, again", "track_id": "1004034"}),
+        ("990", two, {"caption": "acoustic guitar", "track_id": "1007274"}),
+    ]
+    differences = ["test: 3 items, published are 1,106; 1 were left out"]
+    return Layout(root, {"test": expected}, {"test": [("991", MISSING)]}, differences=differences)
+
+
+def make_embedded(root: Path) -> Layout:
+    truth = {
+        "style": "jazz",
+        "tags": ["jazz", "piano", "slow"],
+        "key": "Eb minor",
+        "arousal": -0.5,
+        "valence": 0.25,
+    }
+    rows = {}
+    for split in ("train", "test_presets"):
+        name = f"{split}-000000"
+        path = write_audio(root / split / "audio" / f"{name}.flac", 80)
+        row = {"file_name": f"audio/{name}.flac", "clip_id": name, "caption": "mellow jazz", "tempo": 84.2, **truth}
+        write_lines(root / split / "metadata.jsonl", [json.dumps(row)])
+        rows[split] = [(name, path, {"caption": "mellow jazz", **truth})]
+    write_lines(root / "corpus.json", ["{}"])
+    kinds = {"tagging": "multi_label", "style": "single_label", "emotion": "regression", "key": "single_label"}
+    return Layout(root, rows, tasks=kinds)
+
+
+def make_magnatagatune(root: Path) -> Layout:
+    """188 tags in quotes; the cleaned lists as they are in Won et al.'s repository."""
+    from mulap_hf.data.corpora.magnatagatune import TAGGING
+
+    others = [f"other tag {n}" for n in range(138)]
+    tags = sorted([*TAGGING.classes, *others])
+    clips = [  # clip_id, mp3_path, tags
+        (
+            "2",
+            "f/american_bach_soloists-j_s__bach_solo_cantatas-01-bwv54__i_aria-30-59.mp3",
+            ["classical", "no vocals"],
+        ),
+        ("6", "c/some_band-album-02-title-0-29.mp3", ["guitar", "other tag 7"]),
+        ("10", "0/band-album-01-a-0-29.mp3", ["rock", "female voice"]),
+        ("11", "b/band-album-01-b-0-29.mp3", ["rock"]),
+        ("35644", "6/norine_braun-now_and_zen-08-gently-117-146.mp3", ["female"]),
+        ("12", "1/band-album-01-c-0-29.mp3", ["other tag 9"]),
+    ]
+    lines = [["clip_id", *tags, "mp3_path"]]
+    lines += [[clip, *("1" if tag in present else "0" for tag in tags), path] for clip, path, present in clips]
+    write_table(root / "annotations_final.csv", lines, delimiter="\t", quoting=csv.QUOTE_ALL)
+    for n, (clip, path, _) in enumerate(clips):
+        write_empty(root / path) if clip == "35644" else write_audio(root / path, 90 + n)
+    (root / "split" / "mtat").mkdir(parents=True)
+    for name, members in (("train", (2, 3, 4)), ("valid", (1,)), ("test", (0,))):
+        entries = np.array([f"{n}\t{clips[n][1]}" for n in members])
+        np.save(root / "split" / "mtat" / f"{name}.npy", entries)
+    rows = {
+        "train": [
+            ("10", root / clips[2][1], {"tags": ["rock", "female voice"]}),
+            ("11", root / clips[3][1], {"tags": ["rock"]}),
+        ],
+        "validation": [("6", root / clips[1][1], {"tags": ["guitar"]})],
+        "test": [("2", root / clips[0][1], {"tags": ["classical", "no vocals"]})],
+    }
+    differences = [
+        "all: 4 items, published are 21,108; 1 were left out",
+        "validation: 1 items, published are 1,529",
+        "test: 1 items, published are 4,332",
+    ]
+    return Layout(root, rows, {"train": [("35644", EMPTY)]}, differences=differences, tasks={"tagging": "multi_label"})
+
+
+def make_jamendo(root: Path) -> Layout:
+    """As many columns as a track has tags; one file in the low quality, one error page."""
+    header = "TRACK_ID\tARTIST_ID\tALBUM_ID\tPATH\tDURATION\tTAGS"
+    tracks = {
+        "train": [
+            "track_0000214\tartist_000014\talbum_000031\t14/214.mp3\t124.6\tgenre---punkrock",
+            "track_0001000\tartist_000015\talbum_000032\t00/1000.mp3\t212.7\tgenre---rock\tgenre---pop\tgenre---indie",
+        ],
+        "validation": ["track_1376256\tartist_490499\talbum_161779\t56/1376256.mp3\t166.0\tgenre---rock\tgenre---pop"],
+        "test": [
+            "track_0003524\tartist_000530\talbum_000552\t24/3524.mp3\t266.1\tgenre---indie",
+            "track_0003525\tartist_000530\talbum_000552\t25/3525.mp3\t266.1\tgenre---indie\tgenre---punkrock",
+            "track_0003526\tartist_000530\talbum_000552\t26/3526.mp3\t266.1\tgenre---rock",
+        ],
+    }
+    for split, lines in tracks.items():
+        write_lines(root / "data" / "splits" / "split-2" / f"autotagging_genre-{split}.tsv", [header, *lines])
+    paths = {
+        "track_0000214": write_audio(root / "raw_30s" / "audio" / "14" / "214.mp3", 100),
+        "track_0001000": write_audio(root / "raw_30s" / "audio" / "00" / "1000.low.mp3", 101),
+        "track_1376256": write_audio(root / "raw_30s" / "audio" / "56" / "1376256.mp3", 102, rate=44100, channels=2),
+        "track_0003524": write_audio(root / "raw_30s" / "audio" / "24" / "3524.mp3", 103),
+    }
+    write_broken(root / "raw_30s" / "audio" / "25" / "3525.mp3")
+    tags = {
+        "track_0000214": ["genre---punkrock"],
+        "track_0001000": ["genre---rock", "genre---pop", "genre---indie"],
+        "track_1376256": ["genre---rock", "genre---pop"],
+        "track_0003524": ["genre---indie"],
+    }
+    splits = {
+        "train": ("track_0000214", "track_0001000"),
+        "validation": ("track_1376256",),
+        "test": ("track_0003524",),
+    }
+    rows = {split: [(name, paths[name], {"tags": tags[name]}) for name in names] for split, names in splits.items()}
+    skipped = {"test": [("track_0003525", BROKEN), ("track_0003526", MISSING)]}
+    return Layout(root, rows, skipped, {"subset": "genre", "split_number": 2}, tasks={"genre": "multi_label"})
+
+
+def make_fma(root: Path) -> Layout:
+    """`tracks.csv` with its 52 columns under three header rows, and biographies with line breaks in them."""
+    groups = {
+        "album": "comments,date_created,date_released,engineer,favorites,id,information,listens,producer,tags,title,"
+        "tracks,type",
+        "artist": "active_year_begin,active_year_end,associated_labels,bio,comments,date_created,favorites,id,"
+        "latitude,location,longitude,members,name,related_projects,tags,website,wikipedia_page",
+        "set": "split,subset",
+        "track": "bit_rate,comments,composer,date_created,date_recorded,duration,favorites,genre_top,genres,"
+        "genres_all,information,interest,language_code,license,listens,lyricist,number,publisher,tags,title",
+    }
+    headers = [(group, name) for group, names in groups.items() for name in names.split(",")]
+    tracks = [
+        (2, "training", "small", "Hip-Hop"),
+        (3, "training", "medium", "Hip-Hop"),
+        (140, "validation", "small", "Folk"),
+        (141, "test", "small", "International"),
+        (98565, "training", "small", "Rock"),
+        (99999, "training", "small", "Rock"),
+        (100123, "test", "large", ""),
+        (100124, "training", "small", "Pop"),
+    ]
+    lines = [["", *(group for group, _ in headers)], ["", *(name for _, name in headers)]]
+    lines.append(["track_id", *("" for _ in headers)])
+    for track, split, subset, genre in tracks:
+        cells = {
+            ("set", "split"): split,
+            ("set", "subset"): subset,
+            ("track", "genre_top"): genre,
+            ("artist", "bio"): '<p>A Way Of Life, "A Collective"\nfrom\nNew Jersey</p>' + "x" * 140_000,
+        }
+        lines.append([track, *(cells.get(header, "") for header in headers)])
+    write_table(root / "fma_metadata" / "tracks.csv", lines)
+    paths = {
+        track: write_audio(root / "fma_small" / f"{track // 1000:03d}" / f"{track:06d}.mp3", 110 + n)
+        for n, track in enumerate((2, 3, 140, 141, 98565))
+    }
+    write_broken(root / "fma_small" / "099" / "099999.mp3")
+    write_empty(root / "fma_small" / "100" / "100124.mp3")
+    rows = {
+        "train": [("000002", paths[2], {"genre": "Hip-Hop"})],
+        "validation": [("000140", paths[140], {"genre": "Folk"})],
+        "test": [("000141", paths[141], {"genre": "International"})],
+    }
+    skipped = {"train": [("099999", BROKEN), ("100124", EMPTY)]}
+    differences = ["all: 3 items, published are 7,994; 2 were left out"]
+    return Layout(root, rows, skipped, differences=differences, tasks={"genre": "single_label"})
+
+
+def make_nsynth(root: Path) -> Layout:
+    def note(name: str, family: str, pitch: int) -> dict:
+        return {
+            "note": 201034,
+            "sample_rate": 16000,
+            "instrument_family": 0,
+            "qualities": [0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+            "instrument_source_str": "synthetic",
+            "note_str": name,
+            "instrument_family_str": family,
+            "instrument_str": name[:-8],
+            "pitch": pitch,
+            "instrument": 417,
+            "velocity": 50,
+            "instrument_source": 2,
+            "qualities_str": ["dark"],
+        }
+
+    notes = {
+        "train": (
+            "nsynth-train",
+            {"bass_synthetic_033-022-050": "bass", "synth_lead_synthetic_001-060-100": "synth_lead"},
+        ),
+        "validation": (
+            "nsynth-valid",
+            {"keyboard_acoustic_004-071-127": "keyboard", "vocal_acoustic_000-060-050": "vocal"},
+        ),
+        "test": ("nsynth-test", {"mallet_acoustic_062-084-100": "mallet"}),
+    }
+    rows: dict[str, list] = {}
+    for split, (folder, families) in notes.items():
+        items = {name: note(name, family, int(name[-7:-4])) for name, family in families.items()}
+        write_lines(root / folder / "examples.json", [json.dumps(items, indent=4)])
+        for n, (name, family) in enumerate(families.items()):
+            if family != "vocal":
+                path = write_audio(root / folder / "audio" / f"{name}.wav", 120 + n)
+                rows.setdefault(split, []).append((name, path, {"instrument": family, "pitch": int(name[-7:-4])}))
+    differences = [
+        "train: 2 items, published are 289,205",
+        "validation: 1 items, published are 12,678; 1 were left out",
+        "test: 1 items, published are 4,096",
+    ]
+    skipped = {"validation": [("vocal_acoustic_000-060-050", MISSING)]}
+    return Layout(root, rows, skipped, differences=differences, tasks={"instrument": "single_label"})
+
+
+def make_emomusic(root: Path) -> Layout:
+    """Cells that end in tabs, as in the published files; the splits of the artists were worked out with sha1sum."""
+    info = "song_id,file_name,Artist,Song title,start of the segment (min.sec),end of the segment (min.sec),Genre"
+    songs = [  # the last digit of the SHA-1 of the artist decides: 9 validation, 2 and 5 train
+        [
+            "2",
+            "2.mp3",
+            "The New Mystikal Troubadours\t",
+            "Tonight A Lonely Century\t",
+            "2.35",
+            "3.20",
+            "Blues\t",
+            "development",
+        ],
+        ["3", "3.mp3", "Nuages\t\t", "Closer\t", "0.5", "0.5", "Blues\t", "development"],
+        ["4", "4.mp3", "Broke  For Free!", "Something", "0.1", "0.46", "Rock\t", "development"],
+        ["5", "5.mp3", "KEVIN MacLeod\t", "Something else", "0.1", "0.46", "Rock\t", "development"],
+        ["7", "7.mp3", "Kevin MacLeod", "Evaluated", "0.1", "0.46", "Rock\t", "evaluation"],
+        ["9", "9.mp3", "Nuages", "Unrated", "0.1", "0.46", "Rock\t", "development"],
+        ["10", "10.mp3", "Nuages", "Gone", "0.1", "0.46", "Rock\t", "development"],
+    ]
+    write_table(root / "annotations" / "songs_info.csv", [[*info.split(","), "Mediaeval 2013 set"], *songs])
+    ratings = {"2": (3.1, 3.0), "3": (3.5, 3.3), "4": (5.7, 5.5), "5": (4.4, 5.3), "7": (1.6, 8.1), "10": (5.0, 5.0)}
+    static = [[song, arousal, 1.0, valence, 0.9] for song, (arousal, valence) in ratings.items()]
+    header = ["song_id", "mean_arousal", "std_arousal", "mean_valence", "std_valence"]
+    write_table(root / "annotations" / "static_annotations.csv", [header, *static])
+    paths = {
+        song: write_audio(root / "clips_45seconds" / f"{song}.mp3", 130 + int(song), rate=44100)
+        for song in ("2", "3", "4", "5", "7", "9")
+    }
+
+    def row(song: str) -> tuple:
+        return song, paths[song], {"arousal": ratings[song][0], "valence": ratings[song][1]}
+
+    rows = {"train": [row("3"), row("4")], "validation": [row("2"), row("5")], "test": [row("7")]}
+    skipped = {"train": [("9", "no rating in static_annotations.csv"), ("10", MISSING)]}
+    differences = [
+        "train: 2 items, published are 504; 2 were left out",
+        "validation: 2 items, published are 115",
+        "test: 1 items, published are 125",
+    ]
+    return Layout(root, rows, skipped, differences=differences, tasks={"emotion": "regression"})
+
+
+def make_gtzan(root: Path) -> Layout:
+    """Lists that name .au files, while most copies have .wav; jazz.00054 is broken in one of them."""
+    lists = {
+        "train_filtered.txt": ["blues/blues.00029.au", "jazz/jazz.00054.au", "rock/rock.00057.au"],
+        "valid_filtered.txt": ["disco/disco.00009.au"],
+        "test_filtered.txt": ["hiphop/hiphop.00000.au"],
+    }
+    for name, lines in lists.items():
+        write_lines(root / "split" / "gtzan" / name, lines)
+    au = write_audio(root / "genres_original" / "blues" / "blues.00029.au", 140, rate=22050)
+    rock, disco, hiphop = (
+        write_audio(root / "genres_original" / genre / f"{genre}.{number}.wav", 141 + n, rate=22050)
+        for n, (genre, number) in enumerate((("rock", "00057"), ("disco", "00009"), ("hiphop", "00000")))
+    )
+    write_broken(root / "genres_original" / "jazz" / "jazz.00054.wav")
+    rows = {
+        "train": [("blues.00029", au, {"genre": "blues"}), ("rock.00057", rock, {"genre": "rock"})],
+        "validation": [("disco.00009", disco, {"genre": "disco"})],
+        "test": [("hiphop.00000", hiphop, {"genre": "hiphop"})],
+    }
+    differences = [
+        "train: 2 items, published are 443; 1 were left out",
+        "validation: 1 items, published are 197",
+        "test: 1 items, published are 290",
+    ]
+    return Layout(
+        root, rows, {"train": [("jazz.00054", BROKEN)]}, differences=differences, tasks={"genre": "single_label"}
+    )
+
+
+LAYOUTS = {name.removeprefix("make_"): make for name, make in list(globals().items()) if name.startswith("make_")}

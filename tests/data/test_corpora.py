@@ -1,0 +1,180 @@
+"""Every corpus, in its published layout, through `prepare` and back."""
+
+import pytest
+from datasets import load_dataset
+from layouts import LAYOUTS, write_audio, write_lines, write_table
+
+from mulap_hf import load_audio
+from mulap_hf.data import DataError, read_tasks
+from mulap_hf.data.corpora import CORPORA
+from mulap_hf.data.corpora.jamendo import EXPECTED as JAMENDO_EXPECTED
+from mulap_hf.data.prepare import prepare
+
+
+def reload(folder, split):
+    files = sorted(map(str, folder.glob(f"{split}-*-of-*.parquet")))
+    return list(load_dataset("parquet", data_files=files, split="train", streaming=True))
+
+
+def test_every_corpus_has_a_layout():
+    assert set(LAYOUTS) == set(CORPORA)
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_round_trip(name, tmp_path):
+    layout = LAYOUTS[name](tmp_path / "published")
+    output = tmp_path / "prepared"
+    report = prepare(CORPORA[name], layout.root, output, progress=False, **layout.options)
+
+    skipped = {split: [(item.id, item.reason) for item in done.skipped] for split, done in report.splits.items()}
+    assert {split: items for split, items in skipped.items() if items} == layout.skipped
+    assert report.differences == layout.differences
+    tasks = read_tasks(output)
+    assert {task.name: task.kind for task in tasks} == layout.tasks
+
+    assert set(report.splits) == set(layout.rows)
+    for split, expected in layout.rows.items():
+        rows = reload(output, split)
+        assert [row["id"] for row in rows] == [name for name, _, _ in expected]
+        for row, (_, source, columns) in zip(rows, expected, strict=True):
+            found = {key: value for key, value in row.items() if key not in ("id", "audio")}
+            assert found == {
+                key: pytest.approx(value) if isinstance(value, float) else value for key, value in columns.items()
+            }
+            heard = load_audio(row["audio"]["bytes"])
+            assert heard.tolist() == (source if hasattr(source, "dtype") else load_audio(source)).tolist()
+            for task in tasks:
+                assert task.target(row).size == (1 if task.kind == "single_label" else task.num_outputs)
+
+
+@pytest.mark.parametrize("name", [name for name, corpus in CORPORA.items() if corpus.local])
+def test_wrong_root_says_what_was_looked_for_and_where(name, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(DataError, match=str(tmp_path / "elsewhere")):
+        CORPORA[name].read(tmp_path / "elsewhere")
+
+
+def test_magnatagatune_splits(tmp_path):
+    layout = LAYOUTS["magnatagatune"](tmp_path)
+
+    def members(**options):
+        reading = CORPORA["magnatagatune"].read(tmp_path, **options)
+        return {split: [item.id for item in items] for split, items in reading.splits.items()}, reading.expected
+
+    published, expected = members()
+    assert members(split_by="tagged_folders") == (published, expected)
+    every_clip, expected = members(split_by="folders")
+    assert every_clip["train"] == ["10", "11", "35644", "12"]
+    assert expected == {"train": 18706, "validation": 1825, "test": 5329}
+
+    for name in ("train", "valid", "test"):
+        (tmp_path / "split" / "mtat" / f"{name}.npy").unlink()
+    with pytest.raises(DataError, match=r"train\.npy.*--split_by tagged_folders"):
+        members()
+    write_lines(tmp_path / "lists" / "train_gt_mtt.tsv", ["12\t[0.0, 0.0]", "999\t[1.0, 0.0]"])
+    write_lines(tmp_path / "lists" / "val_gt_mtt.tsv", ["6\t[1.0, 0.0]"])
+    write_lines(tmp_path / "lists" / "test_gt_mtt.tsv", ["2\t[0.0, 1.0]"])
+    listed, expected = members(split_dir=str(tmp_path / "lists"))
+    assert listed == {"train": ["12", "999"], "validation": ["6"], "test": ["2"]}
+    assert expected["train"] == 18706
+    assert layout.tasks == {"tagging": "multi_label"}
+
+
+def test_magnatagatune_must_be_tab_separated(tmp_path):
+    write_table(tmp_path / "annotations_final.csv", [["clip_id", "guitar", "mp3_path"]])
+    (tmp_path / "0").mkdir()
+    with pytest.raises(DataError, match="tab-separated"):
+        CORPORA["magnatagatune"].read(tmp_path, split_by="folders")
+
+
+def test_jamendo_counts_are_compared_where_they_are_known(tmp_path):
+    layout = LAYOUTS["jamendo"](tmp_path)
+    for split in ("train", "validation", "test"):
+        published = tmp_path / "data" / "splits" / "split-2" / f"autotagging_genre-{split}.tsv"
+        for number, subset in ((0, "moodtheme"), (1, "moodtheme"), (3, "top50tags")):
+            target = tmp_path / "data" / "splits" / f"split-{number}" / f"autotagging_{subset}-{split}.tsv"
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(published.read_text())
+    read = CORPORA["jamendo"].read
+    assert read(tmp_path, "moodtheme", 0).expected == JAMENDO_EXPECTED["moodtheme"]
+    assert read(tmp_path, "moodtheme", 1).expected == {}
+    assert read(tmp_path, "top50", 3).expected == {"all": 54380}
+    reading = read(tmp_path, **layout.options)
+    assert reading.expected == {}
+    assert reading.tasks[0].classes == ("genre---indie", "genre---pop", "genre---punkrock", "genre---rock")
+    assert "87 tags, these files 4" in reading.notes[1]
+
+
+def test_jamendo_header_and_tags_are_checked(tmp_path):
+    LAYOUTS["jamendo"](tmp_path)
+    path = tmp_path / "data" / "splits" / "split-2" / "autotagging_genre-test.tsv"
+    lines = path.read_text().splitlines()
+    write_lines(path, [lines[0], "track_1\tartist_1\talbum_1\t01/1.mp3\t30.0"])
+    with pytest.raises(DataError, match="line 2"):
+        CORPORA["jamendo"].read(tmp_path, "genre", 2)
+    write_lines(path, [line.replace("\t", ",") for line in lines])
+    with pytest.raises(DataError, match="TRACK_ID"):
+        CORPORA["jamendo"].read(tmp_path, "genre", 2)
+
+
+def test_fma_without_its_three_header_rows(tmp_path):
+    LAYOUTS["fma"](tmp_path)
+    write_table(tmp_path / "fma_metadata" / "tracks.csv", [["track_id", "split"], ["2", "training"], ["3", "test"]])
+    with pytest.raises(DataError, match="three header rows"):
+        CORPORA["fma"].read(tmp_path)
+
+
+def test_emomusic_keeps_artists_apart(tmp_path):
+    LAYOUTS["emomusic"](tmp_path)
+    songs = [
+        [n, f"{n}.mp3", f"Artist {chr(97 + n % 26)}{chr(97 + n // 26 % 5)}", "x", "0", "0", "x", "development"]
+        for n in range(260)
+    ]
+    header = (tmp_path / "annotations" / "songs_info.csv").read_text().splitlines()[0].split(",")
+    write_table(tmp_path / "annotations" / "songs_info.csv", [header, *songs])
+    write_table(
+        tmp_path / "annotations" / "static_annotations.csv",
+        [["song_id", "mean_arousal", "mean_valence"], *([n, 5, 5] for n in range(260))],
+    )
+    splits = CORPORA["emomusic"].read(tmp_path).splits
+    artists = {split: {songs[int(item.id)][2] for item in items} for split, items in splits.items()}
+    assert not artists["train"] & artists["validation"]
+    assert len(artists["train"] | artists["validation"]) == 130
+    assert 12 <= len(artists["validation"]) <= 40  # a fifth of 130, within 3 standard deviations
+    assert not artists["test"]
+
+
+def test_song_describer_valid_subset(tmp_path):
+    LAYOUTS["song_describer"](tmp_path)
+    reading = CORPORA["song_describer"].read(tmp_path, subset="valid")
+    assert [item.id for item in reading.splits["test"]] == ["859", "991"]
+    assert reading.expected == {"test": 746}
+
+
+def test_tables_with_a_missing_column_name_it(tmp_path):
+    write_audio(tmp_path / "a.wav", 0)
+    write_lines(tmp_path / "metadata.jsonl", ['{"file_name": "a.wav", "words": "slow"}'])
+    with pytest.raises(DataError, match=r"metadata\.jsonl.*'caption'.*'words'"):
+        CORPORA["audiofolder"].read(tmp_path)
+    with pytest.raises(DataError, match="'mood'"):
+        prepare(
+            CORPORA["audiofolder"],
+            tmp_path,
+            tmp_path / "out",
+            caption_column="words",
+            keep_columns=["mood"],
+            progress=False,
+        )
+    write_lines(tmp_path / "metadata.jsonl", ['{"file_name": "a.wav"', ""])
+    with pytest.raises(DataError, match="line 1"):
+        CORPORA["audiofolder"].read(tmp_path)
+
+
+def test_published_counts():
+    """Numbers of the publications; the readers compare with them."""
+    from mulap_hf.data.corpora import emomusic, gtzan, nsynth
+
+    assert sum(gtzan.EXPECTED.values()) == 930
+    assert sum(emomusic.EXPECTED.values()) == 744
+    assert sum(nsynth.EXPECTED.values()) == 305979
+    assert sum(JAMENDO_EXPECTED["moodtheme"].values()) == 17982

@@ -1,0 +1,114 @@
+"""Tasks, and the tables that corpora are read from."""
+
+import numpy as np
+import pytest
+from layouts import LAYOUTS, write_lines
+
+from mulap_hf.corpus import TAGS, CorpusConfig, make_clip
+from mulap_hf.data import DataError, Task, read_pairs, read_tasks
+from mulap_hf.data.corpora.embedded import EMBEDDED_TASKS
+from mulap_hf.data.schema import write_tasks
+from mulap_hf.data.tables import find_path, read_rows, split_of
+
+
+def test_tasks_survive_their_file(tmp_path):
+    tasks = (*EMBEDDED_TASKS, Task("emotion", "regression", ("a", "b"), seconds=30.0, description="\u00e9"))
+    write_tasks(tmp_path, tasks)
+    assert read_tasks(tmp_path) == tasks
+
+
+@pytest.mark.parametrize(
+    "content", ['[{"name": "x"}]', '{"a": 1}', '[{"name": "x", "kind": "ranking", "columns": ["a"]}]']
+)
+def test_other_files_are_no_tasks(tmp_path, content):
+    write_lines(tmp_path / "tasks.json", [content])
+    with pytest.raises(DataError, match=r"tasks\.json"):
+        read_tasks(tmp_path)
+
+
+def test_targets():
+    tags = Task("tagging", "multi_label", ("tags",), ("a", "b", "c"))
+    assert tags.target({"tags": ["c", "a", "unknown"]}).tolist() == [1, 0, 1]
+    assert tags.target({"tags": []}).tolist() == [0, 0, 0]
+    genre = Task("genre", "single_label", ("genre",), ("rock", "pop"))
+    assert genre.target({"genre": "pop"}) == 1
+    with pytest.raises(ValueError, match="'polka'"):
+        genre.target({"genre": "polka"})
+    emotion = Task("emotion", "regression", ("arousal", "valence"))
+    np.testing.assert_allclose(emotion.target({"valence": -0.5, "arousal": 2}), [2, -0.5])
+    assert [task.num_outputs for task in (tags, genre, emotion)] == [3, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("x", "multi_label", ("a", "b"), ("c", "d")),
+        ("x", "single_label", ("a",), ("c",)),
+        ("x", "single_label", ("a",), ("c", "c")),
+        ("x", "regression", ("a",), ("c", "d")),
+        ("x", "regression", ()),
+    ],
+)
+def test_impossible_tasks(arguments):
+    with pytest.raises(ValueError, match="task 'x'"):
+        Task(*arguments)
+
+
+def test_embedded_tasks_fit_the_clips_that_are_generated():
+    clip = make_clip(CorpusConfig(clip_seconds=1.0), "train", 0)
+    targets = {task.name: task.target(clip) for task in EMBEDDED_TASKS}
+    assert targets["tagging"].sum() == len(clip["tags"])
+    assert {name: target.size for name, target in targets.items()} == {
+        "tagging": len(TAGS),
+        "style": 1,
+        "emotion": 2,
+        "key": 1,
+    }
+
+
+def test_rows_with_line_breaks_and_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.csv").write_bytes('\ufefffile,caption\r\na.wav,"two\nlines, one cell"\r\n\r\n'.encode())
+    assert read_rows(tmp_path / "a.csv") == [{"file": "a.wav", "caption": "two\nlines, one cell"}]
+    (tmp_path / "b.jsonl").write_text('{"caption": "a\u2028b"}\n', encoding="utf-8")  # a line break to str.splitlines
+    assert read_rows(tmp_path / "b.jsonl") == [{"caption": "a\u2028b"}]
+
+
+def test_files_that_are_not_text(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
+    with pytest.raises(DataError, match=r"a\.csv: cannot be read as UTF-8"):
+        read_rows(tmp_path / "a.csv")
+    with pytest.raises(DataError, match=r"not '\.xlsx'"):
+        read_rows(tmp_path / "a.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train", "train"),
+        ("dataset_val", "validation"),
+        ("nsynth-valid", "validation"),
+        ("MTG_Test-00001", "test"),
+        ("dev", "validation"),
+        ("trainer", None),
+        ("contest", None),
+    ],
+)
+def test_split_names(name, split):
+    assert split_of(name) == split
+
+
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(DataError, match=rf"the thing.*{tmp_path}/a or {tmp_path}/b"):
+        find_path(tmp_path, ("a", "b"), "the thing")
+
+
+def test_pairs_of_a_folder_and_of_a_json(tmp_path):
+    layout = LAYOUTS["audiofolder"](tmp_path / "folder")
+    pairs = read_pairs(layout.root / "train")
+    assert [row["caption"] for row in pairs.table] == [columns["caption"] for _, _, columns in layout.rows["train"]]
+    layout = LAYOUTS["mulap_json"](tmp_path / "json")
+    pairs = read_pairs(layout.root / "dataset_train.json")
+    assert pairs.table["id"][:] == ["5"]
+    assert "prepare_dataset.py" in pairs.skipped[0].reason
+    with pytest.raises(DataError, match="found 3 JSON files"):
+        read_pairs(layout.root)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import soundfile as sf
 import torch
 from conftest import CAPTIONS, CHUNK, write_tone
 
@@ -12,17 +13,21 @@ IGNORED = -100
 WORDS = ("calmest rockviolins", "technopads")  # of several pieces each
 
 
+def make_row(name, path, caption="a caption", content=None):
+    return {"id": str(name), "audio": {"bytes": content, "path": str(path)}, "caption": caption, "problem": None}
+
+
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clips")
     for index in range(5):
         write_tone(folder / f"{index}.wav", seconds=1.0 + 0.5 * index, seed=index)
     return [
-        {
-            "id": str(index),
-            "audio": str(folder / f"{index % 5}.wav"),
-            "caption": f"{CAPTIONS[index % 5]} {CAPTIONS[index // 5 % 5]}, {WORDS[index // 25]}",
-        }
+        make_row(
+            index,
+            folder / f"{index % 5}.wav",
+            f"{CAPTIONS[index % 5]} {CAPTIONS[index // 5 % 5]}, {WORDS[index // 25]}",
+        )
         for index in range(40)
     ]
 
@@ -66,8 +71,9 @@ def test_rates_and_labels(processor, rows):
     plain = {row["id"]: tokenizer(row["caption"])["input_ids"] for row in rows}
     captions = {tuple(ids) for ids in plain.values()}
     counts = dict.fromkeys(("tokens", "chosen", "mask", "same", "chunks", "masked", "pairs", "mismatched"), 0)
-    collate = collator(processor, mlm_probability=0.2, mam_probability=0.3, mismatch_probability=0.5)
-    silent = collator(processor, mlm_probability=0.0, mam_probability=0.3, mismatch_probability=0.5)
+    rates = {"mam_probability": 0.3, "min_masked_chunks": 0.0, "mismatch_probability": 0.5}
+    collate = collator(processor, mlm_probability=0.2, **rates)
+    silent = collator(processor, mlm_probability=0.0, **rates)
     for batch, unmasked in zip(batches(collate, rows), batches(silent, rows), strict=True):
         ids, labels, original = batch["input_ids"], batch["mlm_labels"], unmasked["input_ids"]
         assert torch.equal(batch["matching_labels"], unmasked["matching_labels"])
@@ -88,7 +94,9 @@ def test_rates_and_labels(processor, rows):
         counts["chosen"] += int(chosen.sum())
         counts["mask"] += int((ids[chosen] == tokenizer.mask_token_id).sum())
         counts["same"] += int((ids[chosen] == original[chosen]).sum())
-        counts["chunks"] += batch["masked_chunks"].numel()
+        real = batch["audio_attention_mask"].unflatten(1, (-1, CHUNK)).all(dim=2)
+        assert not (batch["masked_chunks"] & ~real).any()
+        counts["chunks"] += int(real.sum())
         counts["masked"] += int(batch["masked_chunks"].sum())
         counts["pairs"] += len(mismatched)
         counts["mismatched"] += int(mismatched.sum())
@@ -97,6 +105,17 @@ def test_rates_and_labels(processor, rows):
     assert within_binomial_bounds(counts["same"], counts["chosen"], 0.1 + 0.1 / len(tokenizer))
     assert within_binomial_bounds(counts["masked"], counts["chunks"], 0.3)
     assert within_binomial_bounds(counts["mismatched"], counts["pairs"], 0.5)
+
+
+def test_short_clips_have_a_masked_chunk_in_expectation(processor, rows):
+    collate = collator(processor, mam_probability=0.15, min_masked_chunks=1.0)
+    masked, clips = 0, 0
+    for batch in batches(collate, rows[4:5] * 20):  # of four chunks
+        masked += int(batch["masked_chunks"].sum())
+        clips += 20
+    assert within_binomial_bounds(masked, 4 * clips, 0.25)
+    off = collator(processor, mam_probability=0.0)
+    assert not off(rows)["masked_chunks"].any()
 
 
 def test_text_alone_does_not_tell_what_matches(processor, rows):
@@ -160,13 +179,34 @@ def test_crops(processor, rows):
     assert first([rows[0]])["audio_attention_mask"].sum() == 16000  # a shorter track is taken whole
 
 
-def test_broken_files_are_skipped_and_named(processor, rows, tmp_path):
+def test_unusable_items_are_skipped_and_named(processor, rows, tmp_path):
     (tmp_path / "broken.mp3").write_bytes(b"noise")
-    broken = {"id": "x", "audio": str(tmp_path / "broken.mp3"), "caption": "a caption"}
-    batch = collator(processor)([rows[0], broken, rows[1]])
+    write_tone(tmp_path / "short.wav", seconds=0.1)
+    sf.write(tmp_path / "silent.wav", np.zeros(20000), 16000)
+    sf.write(tmp_path / "nan.wav", np.full(20000, np.nan), 16000, subtype="FLOAT")
+    bad = {
+        "broken": "broken, or not in a format",
+        "short": "only 0.10 s long",
+        "silent": "is silent",
+        "nan": "NaN or infinite",
+    }
+    items = [make_row(name, tmp_path / f"{name}.{'mp3' if name == 'broken' else 'wav'}") for name in bad]
+    items.append({**make_row("told", "x"), "problem": "no caption"})
+    batch = collator(processor)([rows[0], *items, rows[1]])
     assert batch["ids"] == ["0", "1"]
     assert batch["input_values"].shape[0] == 2
-    assert [(item.id, "broken.mp3" in item.reason) for item in batch["skipped"]] == [("x", True)]
-    alone = collator(processor)([broken])
+    reasons = {item.id: item.reason for item in batch["skipped"]}
+    assert reasons.pop("told") == "no caption"
+    for name, reason in bad.items():
+        assert reason in reasons[name]
+    alone = collator(processor)(items)
     assert set(alone) == {"ids", "skipped"}
     assert alone["ids"] == []
+
+
+def test_bytes_are_files_too(processor, rows):
+    path = rows[2]["audio"]["path"]
+    with open(path, "rb") as file:
+        inside = make_row(rows[2]["id"], "inside.wav", rows[2]["caption"], file.read())
+    expected, batch = (collator(processor)([row]) for row in (rows[2], inside))
+    assert torch.equal(batch["input_values"], expected["input_values"])

@@ -6,20 +6,17 @@ However many processes work on it, the folder is the same, byte for byte.
 
 import io
 import json
-import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
-from tqdm import tqdm
 
 from .generate import CorpusConfig, fingerprint, make_clip, renderer_for
+from .parallel import run_in_processes
 
 __all__ = ["write_corpus"]
 
@@ -68,29 +65,6 @@ def _claim_folder(config: CorpusConfig, directory: Path) -> None:
     else:
         directory.mkdir(parents=True, exist_ok=True)
         _write_atomically(path, (json.dumps(wanted, indent=2) + "\n").encode())
-
-
-def _run_all(
-    task: Callable[[int], None], numbers: Sequence[int], num_workers: int | None, progress: bool, unit: str
-) -> None:
-    """Runs a task for each number, in processes of its own where more than one is asked for."""
-    num_workers = min(num_workers or os.cpu_count() or 1, len(numbers))
-    with tqdm(total=len(numbers), unit=unit, disable=not progress) as bar:
-        if num_workers <= 1:
-            for number in numbers:
-                task(number)
-                bar.update()
-            return
-        # Fresh processes: a fork of a process with running threads (torch has some) may hang.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
-            try:
-                for future in as_completed([pool.submit(task, number) for number in numbers]):
-                    future.result()
-                    bar.update()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
 
 
 def _write_clip(config: CorpusConfig, split: str, folder: Path, index: int) -> None:
@@ -155,7 +129,7 @@ def write_corpus(
 
     finished = _finished_rows(folder)
     missing = [index for index in range(num_clips) if f"{split}-{index:06d}" not in finished]
-    _run_all(partial(_write_clip, config, split, folder), missing, num_workers, progress, unit="clip")
+    run_in_processes(partial(_write_clip, config, split, folder), missing, num_workers, progress)
 
     rows = _finished_rows(folder)
     metadata = "".join(rows[clip_id] + "\n" for clip_id in sorted(rows))

@@ -28,14 +28,7 @@ from mulap_hf.tokenization import train_tokenizer
 
 CLIP_SECONDS = 20.0
 # What catalogues hold, as (suffix, sampling rate, channels).
-FORMATS = [
-    ("wav", 16000, 1),
-    ("flac", 16000, 1),
-    ("wav", 44100, 2),
-    ("flac", 44100, 2),
-    ("ogg", 44100, 2),
-    ("mp3", 44100, 2),
-]
+FORMATS = [("wav", 16000, 1), ("flac", 16000, 1)] + [(suffix, 44100, 2) for suffix in ("wav", "flac", "ogg", "mp3")]
 WORKERS = [0, 1, 2]
 BATCH = 8
 MODEL_BATCHES = {"tiny": 8, "published": 2}
@@ -50,7 +43,7 @@ def main(arguments: list[str] | None = None):
     args = parser.parse_args(arguments)
     args.output.mkdir(parents=True, exist_ok=True)
     loaders, processor = make_loaders(args.output / "audio", args.batches)
-    variants = {f"{name}, {workers} workers": partial_feed(loader) for (name, workers), loader in loaders.items()}
+    variants = {f"{name}, {workers} workers": make_feed(loader) for (name, workers), loader in loaders.items()}
     for preset, batch in MODEL_BATCHES.items():
         variants[f"{preset} model, training"] = make_step(preset, batch, processor)
     rates = measure(variants, args.rounds)
@@ -105,13 +98,10 @@ def write_audio(path: Path, waveform: np.ndarray, rate: int, channels: int):
             file.write(samples[start : start + rate])
 
 
-def partial_feed(loader: DataLoader) -> Callable[[], float]:
+def make_feed(loader: DataLoader) -> Callable[[], float]:
     def feed() -> float:
-        batches = iter(loader)
-        clips = len(next(batches)["ids"])  # workers have started
-        started, clips = time.perf_counter(), 0
-        for batch in batches:
-            clips += len(batch["ids"])
+        started = time.perf_counter()  # persistent workers have started in the round that does not count
+        clips = sum(len(batch["ids"]) for batch in loader)
         return clips / (time.perf_counter() - started)
 
     return feed
@@ -148,7 +138,7 @@ def write_report(path: Path, rates: dict[str, list[float]]):
     heads = [f"x {name.split()[0]}" for name in models]
     lines = [
         f"Clips of {CLIP_SECONDS:g} s per second on {torch.get_num_threads()} cores: median (lowest to highest) of "
-        f"{len(next(iter(rates.values())))} interleaved rounds, and the ratio to what each model consumes in training.",
+        f"{len(next(iter(rates.values())))} interleaved rounds, and the ratio to each model's own rate in training.",
         "",
         f"| variant | clips/s | {' | '.join(heads)} |",
         "|---|---|" + "---|" * len(heads),
@@ -157,14 +147,13 @@ def write_report(path: Path, rates: dict[str, list[float]]):
         ratios = " | ".join(f"{medians[name] / medians[model]:.1f}" for model in models)
         lines.append(f"| {name} | {medians[name]:.1f} ({min(values):.1f} to {max(values):.1f}) | {ratios} |")
     path.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    path.with_suffix(".json").write_text(
-        json.dumps({"clip_seconds": CLIP_SECONDS, "clips_per_second": rates}, indent=2)
-    )
+    raw = {"clip_seconds": CLIP_SECONDS, "clips_per_second": rates}
+    path.with_suffix(".json").write_text(json.dumps(raw, indent=2) + "
+", encoding="utf-8")
     figure, axes = plt.subplots(figsize=(9, 0.3 * len(rates) + 1.2))
     names = list(rates)[::-1]
-    axes.barh(
-        names, [medians[name] for name in names], color=["tab:orange" if n in models else "tab:blue" for n in names]
-    )
+    colours = ["tab:orange" if name in models else "tab:blue" for name in names]
+    axes.barh(names, [medians[name] for name in names], color=colours)
     for name in models:
         axes.axvline(medians[name], color="tab:orange", linewidth=0.8, linestyle="--")
     axes.set_xscale("log")

@@ -34,6 +34,8 @@ def sha256_of_file(path: str) -> str:
 
 
 def _open_soundfont(path: str) -> Any:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no soundfont at {path}")
     try:
         from tinysoundfont import _tinysoundfont as tinysoundfont
     except ImportError as error:
@@ -41,8 +43,6 @@ def _open_soundfont(path: str) -> Any:
             "playing a soundfont needs tinysoundfont: pip install --no-deps tinysoundfont "
             "(without --no-deps, pip tries to build pyaudio, which is not needed)"
         ) from error
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no soundfont at {path}")
     player = tinysoundfont.SoundFont(path)
     player.set_output(tinysoundfont.OutputMode.Mono, _SAMPLING_RATE, _OUTPUT_GAIN_DB)
     player.set_max_voices(_MAX_VOICES)

@@ -29,8 +29,11 @@ _BYTES_PER_SAMPLE = 4
 @lru_cache(maxsize=8)
 def sha256_of_file(path: str) -> str:
     """Hash of the content of a file; computed once per process."""
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _open_soundfont(path: str) -> Any:

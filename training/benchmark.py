@@ -148,8 +148,7 @@ def write_report(path: Path, rates: dict[str, list[float]]):
         lines.append(f"| {name} | {medians[name]:.1f} ({min(values):.1f} to {max(values):.1f}) | {ratios} |")
     path.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     raw = {"clip_seconds": CLIP_SECONDS, "clips_per_second": rates}
-    path.with_suffix(".json").write_text(json.dumps(raw, indent=2) + "
-", encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
     figure, axes = plt.subplots(figsize=(9, 0.3 * len(rates) + 1.2))
     names = list(rates)[::-1]
     colours = ["tab:orange" if name in models else "tab:blue" for name in names]

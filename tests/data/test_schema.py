@@ -8,7 +8,7 @@ from mulap_hf.corpus import TAGS, CorpusConfig, make_clip
 from mulap_hf.data import DataError, Task, read_pairs, read_tasks
 from mulap_hf.data.corpora.embedded import EMBEDDED_TASKS
 from mulap_hf.data.schema import write_tasks
-from mulap_hf.data.tables import find_path, read_rows, split_of
+from mulap_hf.data.tables import clean_caption, find_path, read_rows, split_of
 
 
 def test_tasks_survive_their_file(tmp_path):
@@ -71,6 +71,14 @@ def test_rows_with_line_breaks_and_a_byte_order_mark(tmp_path):
     assert read_rows(tmp_path / "a.csv") == [{"file": "a.wav", "caption": "two\nlines, one cell"}]
     (tmp_path / "b.jsonl").write_text('{"caption": "a\u2028b"}\n', encoding="utf-8")  # a line break to str.splitlines
     assert read_rows(tmp_path / "b.jsonl") == [{"caption": "a\u2028b"}]
+
+
+@pytest.mark.parametrize(
+    ("cell", "caption"),
+    [(None, ""), (float("nan"), ""), (" a \n", "a"), (["a", None, " b"], "a b"), ([], ""), (7, "7")],
+)
+def test_captions_of_any_cell(cell, caption):
+    assert clean_caption(cell) == caption
 
 
 def test_files_that_are_not_text(tmp_path):

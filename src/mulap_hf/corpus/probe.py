@@ -165,13 +165,9 @@ class _Probes:
         from sklearn.ensemble import RandomForestClassifier
 
         def presets(clips: _Clips) -> np.ndarray:
-            """Which programs play, whatever they play."""
-            return np.array(
-                [
-                    np.isin(range(128), [t["program"] for t in row["tracks"] if t["role"] != "drums"])
-                    for row in clips.rows
-                ]
-            )
+            """Which programs and drum kits (after the programs) are played."""
+            used = [[t["program"] + 128 * (t["instrument"] == "drums") for t in row["tracks"]] for row in clips.rows]
+            return np.array([np.isin(range(256), programs) for programs in used])
 
         def instruments(clips: _Clips) -> np.ndarray:
             return np.array([[label in row["instruments"] for label in INSTRUMENT_LABELS] for row in clips.rows])
@@ -185,7 +181,7 @@ class _Probes:
             "true instruments": instruments,
         }
         for name, cue in shortcuts.items():
-            model = RandomForestClassifier(300, min_samples_leaf=10, random_state=0)
+            model = RandomForestClassifier(100, min_samples_leaf=10, random_state=0)
             model.fit(cue(self.train), self.train.column("style"))
             for split, clips in self.tests.items():
                 accuracy = model.score(cue(clips), clips.column("style"))

@@ -29,11 +29,16 @@ _BYTES_PER_SAMPLE = 4
 @lru_cache(maxsize=8)
 def sha256_of_file(path: str) -> str:
     """Hash of the content of a file; computed once per process."""
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _open_soundfont(path: str) -> Any:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no soundfont at {path}")
     try:
         from tinysoundfont import _tinysoundfont as tinysoundfont
     except ImportError as error:
@@ -41,8 +46,6 @@ def _open_soundfont(path: str) -> Any:
             "playing a soundfont needs tinysoundfont: pip install --no-deps tinysoundfont "
             "(without --no-deps, pip tries to build pyaudio, which is not needed)"
         ) from error
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no soundfont at {path}")
     player = tinysoundfont.SoundFont(path)
     player.set_output(tinysoundfont.OutputMode.Mono, _SAMPLING_RATE, _OUTPUT_GAIN_DB)
     player.set_max_voices(_MAX_VOICES)

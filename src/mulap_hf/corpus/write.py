@@ -27,7 +27,7 @@ __all__ = ["write_corpus", "write_parquet"]
 
 _CONFIG_FILE = "corpus.json"
 _METADATA_FILE = "metadata.jsonl"
-_ROWS_FOLDER = ".rows"  # one file per finished clip, until all are there
+_SCRATCH_FOLDER = ".unfinished"  # gone when a split is complete; holds the rows of the clips that are there
 _CLIPS_PER_ROW_GROUP = 50
 
 
@@ -37,15 +37,11 @@ def _encode_flac(audio: np.ndarray, sampling_rate: int) -> bytes:
     return buffer.getvalue()
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file that is either complete or not there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
-def _to_json(row: dict[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False)
+def _write_atomically(path: Path, content: bytes, scratch: Path) -> None:
+    """Writes a file that is either complete or not there; `scratch` is a folder for the unfinished one."""
+    unfinished = scratch / f".{path.name}.{os.getpid()}.unfinished"
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
 
 
 def _encoded_clip(config: CorpusConfig, split: str, index: int) -> tuple[dict[str, Any], bytes]:
@@ -70,16 +66,16 @@ def _claim_folder(config: CorpusConfig, directory: Path) -> None:
             raise ValueError(f"{directory} holds a corpus with other settings: {changes}; choose another folder")
     else:
         directory.mkdir(parents=True, exist_ok=True)
-        _write_atomically(path, (json.dumps(wanted, indent=2) + "\n").encode())
+        _write_atomically(path, (json.dumps(wanted, indent=2) + "\n").encode(), directory)
 
 
 def _write_clip(config: CorpusConfig, split: str, folder: Path, index: int) -> None:
     """Writes the audio of a clip, then the row that says that it is there."""
     row, flac = _encoded_clip(config, split, index)
-    file_name = f"audio/{row['clip_id']}.flac"
-    _write_atomically(folder / file_name, flac)
-    row = {"file_name": file_name, **row}
-    _write_atomically(folder / _ROWS_FOLDER / f"{row['clip_id']}.json", _to_json(row).encode())
+    scratch, file_name = folder / _SCRATCH_FOLDER, f"audio/{row['clip_id']}.flac"
+    _write_atomically(folder / file_name, flac, scratch)
+    row = json.dumps({"file_name": file_name, **row}, ensure_ascii=False)
+    _write_atomically(scratch / f"{split}-{index:06d}.json", row.encode(), scratch)
 
 
 def _finished_rows(folder: Path) -> dict[str, str]:
@@ -88,7 +84,7 @@ def _finished_rows(folder: Path) -> dict[str, str]:
     metadata = folder / _METADATA_FILE
     if metadata.exists():
         lines += metadata.read_text(encoding="utf-8").splitlines()
-    lines += [path.read_text(encoding="utf-8") for path in (folder / _ROWS_FOLDER).glob("[!.]*.json")]
+    lines += [path.read_text(encoding="utf-8") for path in (folder / _SCRATCH_FOLDER).glob("[!.]*.json")]
     rows = {}
     for line in lines:
         row = json.loads(line)
@@ -131,7 +127,8 @@ def write_corpus(
     _claim_folder(config, directory)
     folder = directory / split
     (folder / "audio").mkdir(parents=True, exist_ok=True)
-    (folder / _ROWS_FOLDER).mkdir(exist_ok=True)
+    scratch = folder / _SCRATCH_FOLDER
+    scratch.mkdir(exist_ok=True)
 
     finished = _finished_rows(folder)
     missing = [index for index in range(num_clips) if f"{split}-{index:06d}" not in finished]
@@ -139,8 +136,8 @@ def write_corpus(
 
     rows = _finished_rows(folder)
     metadata = "".join(rows[clip_id] + "\n" for clip_id in sorted(rows))
-    _write_atomically(folder / _METADATA_FILE, metadata.encode())
-    shutil.rmtree(folder / _ROWS_FOLDER)
+    _write_atomically(folder / _METADATA_FILE, metadata.encode(), scratch)
+    shutil.rmtree(scratch)
     return folder
 
 
@@ -180,7 +177,9 @@ def _parquet_schema() -> "pyarrow.Schema":
     return pa.schema(columns.items())
 
 
-def _write_shard(config: CorpusConfig, split: str, directory: Path, bounds: list[tuple[int, int]], shard: int) -> None:
+def _write_shard(
+    config: CorpusConfig, split: str, bounds: list[tuple[int, int]], directory: Path, scratch: Path, shard: int
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet
 
@@ -191,7 +190,7 @@ def _write_shard(config: CorpusConfig, split: str, directory: Path, bounds: list
     buffer = io.BytesIO()
     table = pa.Table.from_pylist(rows, schema=_parquet_schema())
     pyarrow.parquet.write_table(table, buffer, row_group_size=_CLIPS_PER_ROW_GROUP)
-    _write_atomically(_shard_path(directory, split, *bounds[shard]), buffer.getvalue())
+    _write_atomically(_shard_path(directory, split, *bounds[shard]), buffer.getvalue(), scratch)
 
 
 def _shard_path(directory: Path, split: str, first: int, end: int) -> Path:
@@ -234,8 +233,11 @@ def write_parquet(
     bounds = [(first, min(first + clips_per_shard, num_clips)) for first in range(0, num_clips, clips_per_shard)]
     paths = [_shard_path(directory, split, *shard) for shard in bounds]
     missing = [shard for shard, path in enumerate(paths) if not path.exists()]
-    task = partial(_write_shard, config, split, directory, bounds)
+    scratch = directory / f"{_SCRATCH_FOLDER}-{split}"
+    scratch.mkdir(exist_ok=True)
+    task = partial(_write_shard, config, split, bounds, directory, scratch)
     run_in_processes(task, missing, num_workers, progress, unit="shard")
+    shutil.rmtree(scratch)
     for path in directory.glob(f"{split}-[0-9]*-[0-9]*.parquet"):
         if path not in paths:
             path.unlink()

@@ -30,17 +30,18 @@ def write_card(
 ):
     """Writes the card into the folder of a prepared dataset, with the front matter that `load_dataset` needs."""
     files = [{"split": split, "path": f"{split}-*.parquet"} for split, done in report.splits.items() if done.rows]
+    title = corpus.title[0].upper() + corpus.title[1:]
     captioned = "caption" in reading.columns
     data = DatasetCardData(
         license=corpus.licence,
-        pretty_name=f"{corpus.title} (prepared for MuLaP)",
+        pretty_name=f"{title} (prepared for MuLaP)",
         task_categories=["audio-classification"] if reading.tasks else ["feature-extraction"],
         tags=["music", "audio", "mulap"],
         configs=[{"config_name": "default", "data_files": files}],
     )
     columns = ", ".join(f"`{name}`" for name in reading.columns)
     sections = [
-        f"# {corpus.title}",
+        f"# {title}",
         _source(corpus, root),
         "## Contents\n\n" + _table(("split", "items", "shards", "left out"), _counts(report)),
         f"Columns: `id`; `audio` (struct of `bytes` and `path`); {columns}.",

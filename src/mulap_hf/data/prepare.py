@@ -183,7 +183,7 @@ class _SplitWriter:
         record = {"items": 0, "rows": 0, "skipped": [], "ids": [], "last": True}
         temporary = self._part(index).with_suffix(".tmp")
         group, group_bytes, shard_bytes = [], 0, 0
-        with pq.ParquetWriter(temporary, self.schema, compression="none") as writer:
+        with pq.ParquetWriter(temporary, self.schema, compression="none", use_dictionary=False) as writer:
             for item in source:
                 record["items"] += 1
                 bar.update()

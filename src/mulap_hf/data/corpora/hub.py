@@ -48,9 +48,9 @@ def read_hub(
             first = next(iter(_undecoded(rows, audio_column)), {})
         except (ImportError, RuntimeError) as error:
             raise DataError(
-                f"{root}, {split}: datasets cannot read loose audio files or tars without torchcodec ({error}); "
-                f"download it (hf download {root} --repo-type dataset --local-dir DIR) and prepare DIR as audiofolder, "
-                "csv or webdataset"
+                f"{root}, {split}: datasets reads loose audio files and tars with torchcodec only ({error}); "
+                f"download it (hf download {root} --repo-type dataset --local-dir DIR) and prepare DIR as "
+                "audiofolder, csv or webdataset"
             ) from error
         caption = next((name for name in names if name in first), None)
         wanted = {audio_column: "--audio_column", caption or names[0]: "--caption_column"}

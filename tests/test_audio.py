@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import soxr
-from conftest import write_tone
+from helpers import write_tone
 
 from mulap_hf import AudioError, audio_seconds, load_audio
 from mulap_hf.audio import find_audio_files

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from conftest import CAPTIONS, ROOT, inputs, micro_config, run, settle
+from helpers import CAPTIONS, ROOT, inputs, micro_config, run, settle
 
 from mulap_hf import MulapAudioModel, MulapForAudioClassification, MulapForPreTraining, MulapModel
 

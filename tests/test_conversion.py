@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 import yaml
-from conftest import GOLDEN, ROOT, assert_near, run
+from helpers import GOLDEN, ROOT, assert_near, run
 from safetensors.torch import load_file
 from torch.nn import functional as F
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 import torch
-from conftest import micro_config, run, settle, write_tone
+from helpers import micro_config, run, settle, write_tone
 from transformers import BertConfig, BertModel
 
 from mulap_hf import MulapAudioModel, MulapForPreTraining, load_audio

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import micro_config, settle
+from helpers import micro_config, settle
 from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
 from mulap_hf import MulapAudioModel, MulapForAudioClassification, MulapForPreTraining

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import CHUNK, assert_near, inputs, micro_config, settle, waveforms
+from helpers import CHUNK, assert_near, inputs, micro_config, settle, waveforms
 from torch.nn import functional as F
 
 from mulap_hf import MulapAudioModel, MulapForAudioClassification, MulapForPreTraining, MulapModel

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torchaudio
-from conftest import CHUNK, RATE, assert_near, inputs, micro_config, settle, waveforms
+from helpers import CHUNK, RATE, assert_near, inputs, micro_config, settle, waveforms
 
 from mulap_hf import MulapAudioConfig, MulapAudioModel
 from mulap_hf.modeling_mulap_audio import MulapLogMel, mel_filters

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from conftest import CAPTIONS, ROOT, run, write_tone
+from helpers import CAPTIONS, ROOT, run, write_tone
 from huggingface_hub import ModelCard
 
 from mulap_hf import MulapForAudioClassification, MulapForPreTraining, MulapProcessor

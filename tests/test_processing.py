@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import CAPTIONS
+from helpers import CAPTIONS
 
 from mulap_hf import MulapProcessor
 

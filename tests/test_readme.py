@@ -2,7 +2,7 @@
 
 import re
 
-from conftest import ROOT, run, write_tone
+from helpers import ROOT, run, write_tone
 
 from mulap_hf import MulapConfig, MulapForPreTraining
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from conftest import CAPTIONS, CHUNK, write_tone
+from helpers import CAPTIONS, CHUNK, write_tone
 
 from mulap_hf.data import PreTrainingCollator
 from mulap_hf.data.collator import mismatch_captions

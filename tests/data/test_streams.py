@@ -8,7 +8,7 @@ import tarfile
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import run, write_tone
+from helpers import run, write_tone
 
 from mulap_hf import load_audio
 from mulap_hf.data import DataError, open_pairs

@@ -254,7 +254,7 @@ def make_musiccaps(root: Path) -> Layout:
     write_table(root / "musiccaps-public.csv", [header.split(","), *rows])
     plain = write_audio(root / "wav" / "-0SdAVK79lg.wav", 60)
     bracketed = write_audio(root / "wav" / "[0hRdzGb6ZYQ]-[230-240].wav", 61)
-    timed = write_audio(root / "wav" / "-0Gj8-vB1q4_30_40.mp3", 62)
+    timed = write_audio(root / "wav" / "Y-0Gj8-vB1q4_30.000_40.000.mp3", 62)
     write_broken(root / "wav" / "zzz-BROKEN_.wav")
     expected = {
         "train": [

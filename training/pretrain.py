@@ -20,7 +20,7 @@ from transformers import AutoTokenizer, HfArgumentParser
 
 from mulap_hf import MulapConfig, MulapFeatureExtractor, MulapForPreTraining, MulapProcessor
 from mulap_hf.corpus import CorpusConfig, write_corpus
-from mulap_hf.data import DataError, Pairs, PreTrainingCollator, Skipped, read_pairs
+from mulap_hf.data import DataError, PairStream, PreTrainingCollator, Skipped, open_pairs
 from mulap_hf.initialization import load_backbone, load_bert, text_config_from_bert
 from mulap_hf.model_card import write_pretraining_card
 from mulap_hf.tokenization import train_tokenizer
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None):
     )
     set_seed(args.seed)
     output_dir = prepare_output(args, accelerator)
-    train_pairs, validation_pairs = load_pairs(data_args, args, accelerator)
+    train_pairs, validation_pairs = load_pairs(data_args, accelerator)
     processor = make_processor(model_args, data_args, train_pairs)
     model = make_model(model_args, processor)
     train_batches, validation_batches = make_loaders(train_pairs, validation_pairs, processor, model, data_args, args)
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None):
         model.save_pretrained(output_dir)
         processor.save_pretrained(output_dir)
         settings = {"model": asdict(model_args), "data": asdict(data_args), "training": asdict(args)}
-        settings["pairs"] = {"train": len(train_pairs.table), "validation": len(validation_pairs.table)}
+        settings["pairs"] = {"train": train_pairs.num_pairs, "validation": validation_pairs.num_pairs}
         settings["seconds"] = round(time.time() - started)
         write_json(output_dir / "training_settings.json", settings)
         write_json(output_dir / "metrics.json", metrics)
@@ -76,7 +76,7 @@ def prepare_output(args: TrainingArguments, accelerator: Accelerator) -> Path:
     return output_dir
 
 
-def load_pairs(data_args: DataArguments, args: TrainingArguments, accelerator: Accelerator) -> tuple[Pairs, Pairs]:
+def load_pairs(data_args: DataArguments, accelerator: Accelerator) -> tuple[PairStream, PairStream]:
     """Training and validation pairs: the user's, or those of the embedded corpus."""
     train_data, validation_data = data_args.train_data, data_args.validation_data
     if train_data is None:
@@ -86,23 +86,15 @@ def load_pairs(data_args: DataArguments, args: TrainingArguments, accelerator: A
             for split, clips in splits.items():
                 write_corpus(config, split, clips, data_args.corpus_dir, progress=accelerator.is_main_process)
         train_data, validation_data = (Path(data_args.corpus_dir) / split for split in splits)
-    pairs = read_pairs(train_data, data_args.caption_column)
-    if validation_data is not None:
-        return pairs, read_pairs(validation_data, data_args.caption_column)
-    held_out = round(data_args.validation_share * len(pairs.table))
-    if not 0 < held_out < len(pairs.table):
-        raise DataError(
-            f"{train_data}: --validation_share {data_args.validation_share} of {len(pairs.table)} pairs is {held_out} "
-            "pairs; pass --validation_data or another share"
-        )
-    table = pairs.table.shuffle(seed=args.seed)
-    validation = Pairs(table.select(range(held_out)), [])
-    return Pairs(table.select(range(held_out, len(table))), pairs.skipped), validation
+    pairs = open_pairs(train_data, "train", data_args.caption_column)
+    if validation_data is None:
+        return pairs.hold_out(data_args.validation_share)
+    return pairs, open_pairs(validation_data, "validation", data_args.caption_column)
 
 
-def make_processor(model_args: ModelArguments, data_args: DataArguments, pairs: Pairs) -> MulapProcessor:
+def make_processor(model_args: ModelArguments, data_args: DataArguments, pairs: PairStream) -> MulapProcessor:
     if model_args.text_model is None:
-        tokenizer = train_tokenizer(pairs.table["caption"], model_args.vocab_size, data_args.max_text_length)
+        tokenizer = train_tokenizer(pairs.captions(), model_args.vocab_size, data_args.max_text_length)
     else:
         tokenizer = AutoTokenizer.from_pretrained(model_args.text_model, model_max_length=data_args.max_text_length)
     return MulapProcessor(MulapFeatureExtractor(), tokenizer)
@@ -122,8 +114,8 @@ def make_model(model_args: ModelArguments, processor: MulapProcessor) -> MulapFo
 
 
 def make_loaders(
-    train_pairs: Pairs,
-    validation_pairs: Pairs,
+    train_pairs: PairStream,
+    validation_pairs: PairStream,
     processor: MulapProcessor,
     model: MulapForPreTraining,
     data_args: DataArguments,
@@ -137,22 +129,21 @@ def make_loaders(
             mlm_probability=data_args.mlm_probability,
             whole_words=data_args.whole_words,
             mam_probability=data_args.mam_probability,
+            min_masked_chunks=data_args.min_masked_chunks,
             mismatch_probability=data_args.mismatch_probability,
             seed=args.seed,
             **options,
         )
 
-    shards = min(64, len(train_pairs.table))
-    stream = train_pairs.table.to_iterable_dataset(num_shards=shards).shuffle(seed=args.seed, buffer_size=1000)
     train_batches = DataLoader(
-        stream,
+        train_pairs.dataset.shuffle(seed=args.seed, buffer_size=data_args.shuffle_buffer),
         batch_size=args.batch_size,
         collate_fn=collator(),
         num_workers=data_args.num_workers,
         generator=torch.Generator().manual_seed(args.seed),
     )
     validation_batches = DataLoader(
-        validation_pairs.table, batch_size=args.batch_size, collate_fn=collator(random_crop=False)
+        validation_pairs.dataset, batch_size=args.batch_size, collate_fn=collator(random_crop=False)
     )
     return train_batches, validation_batches
 
@@ -167,9 +158,9 @@ def train(
     """`args.max_steps` optimiser steps over as many epochs as they take."""
     collator = batches.collate_fn
     optimizer = make_optimizer(model, args)
-    model, optimizer, batches, schedule = accelerator.prepare(
-        model, optimizer, batches, make_schedule(optimizer, args)
-    )
+    # Not prepared: accelerate would step it once per process, and the learning rate be at its end too early.
+    schedule = make_schedule(optimizer, args)
+    model, optimizer, batches = accelerator.prepare(model, optimizer, batches)
     model.train()
     skipped: dict[str, Skipped] = {}
     progress = tqdm(total=args.max_steps, unit="step", disable=not accelerator.is_main_process)
@@ -217,7 +208,7 @@ def train(
 
 def validate(model: MulapForPreTraining, batches: DataLoader, device: torch.device) -> dict[str, float]:
     inputs = ({k: v.to(device) for k, v in batch.items() if torch.is_tensor(v)} for batch in batches if batch["ids"])
-    return evaluate_pretraining(model, tqdm(inputs, total=len(batches), desc="validation", leave=False))
+    return evaluate_pretraining(model, tqdm(inputs, desc="validation", unit="batch", leave=False))
 
 
 def report(metrics: dict[str, float], skipped: list[Skipped]):

@@ -141,8 +141,9 @@ def read_checkpoint(path: str | Path) -> StateDict:
     except FileNotFoundError as error:
         raise ConversionError(f"{path}: the file does not exist") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConversionError(
-            f"{path}: not a PyTorch checkpoint that can be read safely (weights_only=True): {error}"
+            f"{path}: not a PyTorch checkpoint that can be read safely (weights_only=True): {reason}"
         ) from error
     if isinstance(content, dict):
         content = content.get("state_dict", content)

@@ -44,7 +44,7 @@ def perceived_affect(
     mode: str,
     brightness: float,
     rng: np.random.Generator,
-    rater_noise: float = 0.12,
+    rater_noise: float = 0.18,
 ) -> tuple[float, float]:
     """Arousal and valence as a few raters would give them.
 

@@ -5,9 +5,8 @@ the process that makes it. Three independent random streams make the song, its s
 captions leave the audio as it is.
 """
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from .compose import compose
 from .effects import draw_effects, master
 from .render import SAMPLING_RATE, Renderer, Rendering, render, silent_fraction
 from .song import Song
+from .soundfont import load_soundfont, sha256_of_file
 from .styles import STYLE_NAMES
 from .synth import NumpySynth
 from .tags import true_tags
@@ -31,7 +31,7 @@ SPLITS = {"train": 1, "validation": 2, "test": 3, "test_presets": 4, "test_sound
 """Name and number of the splits. No two share a song; the last three sound like nothing heard in training: presets and
 drum kits held out (`test_presets`), another soundfont (`test_soundfont`), another renderer (`test_renderer`)."""
 
-_STYLE_ORDER_STREAM = 1_000  # added to the number of a split: seeds the order of the styles
+_ORDER_STREAM = 1_000  # added to a stream: seeds the order of its styles (or families)
 _MAX_ATTEMPTS = 30
 
 
@@ -69,18 +69,12 @@ class CorpusConfig:
             raise ValueError(f"clip_seconds must be at least 1, got {self.clip_seconds}")
 
 
-@lru_cache(maxsize=8)
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def fingerprint(config: CorpusConfig) -> dict[str, Any]:
     """What a corpus depends on, as JSON: version and settings, soundfonts by their content rather than their path."""
     settings = asdict(config)
     for name in ("soundfont", "held_out_soundfont"):
         if settings[name] is not None:
-            settings[name] = _sha256(settings[name])
+            settings[name] = sha256_of_file(settings[name])
     return {"version": CORPUS_VERSION, **settings}
 
 
@@ -112,19 +106,17 @@ def renderer_for(config: CorpusConfig, split: str) -> Renderer:
     elif split == "test_renderer":
         soundfont = config.held_out_soundfont if config.soundfont is None else None
     if soundfont is not None:
-        from .soundfont import load_soundfont
-
         return load_soundfont(soundfont)
     if split == "test_soundfont" or (split == "test_renderer" and config.soundfont is None):
         raise ValueError(f"the split {split!r} needs a soundfont: set held_out_soundfont to the path of an SF2 file")
     return NumpySynth()
 
 
-def _style_of(config: CorpusConfig, split: str, index: int) -> str:
-    """Every twelve clips in a row have all twelve styles, in an order of their own."""
-    block, position = divmod(index, len(STYLE_NAMES))
-    seeds = seed_sequence(config, _STYLE_ORDER_STREAM + split_number(split), block)
-    return STYLE_NAMES[np.random.default_rng(seeds).permutation(len(STYLE_NAMES))[position]]
+def balanced_choice(config: CorpusConfig, stream: int, index: int, options: Sequence[str]) -> str:
+    """One of the options for each number: every `len(options)` items in a row have all, in an order of their own."""
+    block, position = divmod(index, len(options))
+    rng = np.random.default_rng(seed_sequence(config, _ORDER_STREAM + stream, block))
+    return options[rng.permutation(len(options))[position]]
 
 
 def _song_and_sound(
@@ -135,7 +127,8 @@ def _song_and_sound(
     sound_seeds: np.random.SeedSequence,
 ) -> tuple[Song, Rendering]:
     """Composes and renders until the clip is not mostly silent (nearly always the first time)."""
-    style, renderer = _style_of(config, split, index), renderer_for(config, split)
+    style = balanced_choice(config, split_number(split), index, STYLE_NAMES)
+    renderer = renderer_for(config, split)
     for _ in range(_MAX_ATTEMPTS):
         song_rng, sound_rng = (np.random.default_rng(seeds.spawn(1)[0]) for seeds in (song_seeds, sound_seeds))
         song = compose(
@@ -153,14 +146,14 @@ def _song_and_sound(
     raise RuntimeError(f"{split} clip {index} stays silent; is max_silence={config.max_silence} too strict?")
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Numbers in nested lists and dictionaries, short enough to be read."""
     if isinstance(value, float):
         return round(value, 4)
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
+        return [rounded(item) for item in value]
     return value
 
 
@@ -226,4 +219,4 @@ def make_clip(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
         ],
         "effects": asdict(effects),
     }
-    return {**_rounded(truth), "audio": to_sampling_rate(audio, config)}
+    return {**rounded(truth), "audio": to_sampling_rate(audio, config)}

@@ -13,7 +13,7 @@ import numpy as np
 from .grooves import FILL_DRUMS, HI_HAT, OPEN_HI_HAT, QUIET_GROOVES, SHAKER, SNARE, TIMEKEEPERS
 from .theory import Chord
 
-__all__ = ["BASS_PATTERNS", "COMPING_PATTERNS", "Bar", "Hit", "drum_fill", "drum_hits"]
+__all__ = ["BASS_PATTERNS", "COMPING_PATTERNS", "Bar", "Hit", "drum_fill", "drum_hits", "plays_fill"]
 
 
 class Hit(NamedTuple):

@@ -14,6 +14,7 @@ __all__ = [
     "Rendering",
     "calibration_gain",
     "calibration_track",
+    "mix_stems",
     "render",
     "silent_fraction",
 ]
@@ -21,8 +22,8 @@ __all__ = [
 SAMPLING_RATE = 16_000
 
 _FRAME = 1_600  # 0.1 s
-_AUDIBLE_RANGE_DB = 18.0
-_AUDIBLE_SHARE = 0.05
+_AUDIBLE_RANGE_DB = 15.0
+_AUDIBLE_SHARE = 0.10
 
 
 class Renderer(Protocol):
@@ -36,11 +37,12 @@ class Renderer(Protocol):
     name: str
     sampling_rate: int
 
-    def stems(self, song: Song, rng: np.random.Generator) -> np.ndarray:
-        """Renders every track of a song.
+    def stems(self, tracks: list[Track], duration: float, rng: np.random.Generator) -> np.ndarray:
+        """Renders tracks one by one.
 
         Args:
-            song: The song.
+            tracks: What is played.
+            duration: Length in seconds.
             rng: Source of the liberties of the renderer.
 
         Returns:
@@ -94,17 +96,22 @@ def silent_fraction(audio: np.ndarray, sampling_rate: int = SAMPLING_RATE) -> fl
     return float(np.mean(power <= 1e-4 * power.mean() + 1e-12))
 
 
+def mix_stems(stems: np.ndarray, renderer: Renderer) -> np.ndarray:
+    """The sum of the stems of a renderer, at `SAMPLING_RATE`."""
+    mix = stems.sum(axis=0)
+    if renderer.sampling_rate == SAMPLING_RATE:
+        return mix
+    return soxr.resample(mix, renderer.sampling_rate, SAMPLING_RATE)
+
+
 def render(renderer: Renderer, song: Song, rng: np.random.Generator) -> Rendering:
     """Mixes the stems of a song and tells which tracks can be heard.
 
-    A track can be heard if it comes within 18 dB of the mix in at least 5 % of the frames (0.1 s).
+    A track can be heard if it comes within 15 dB of the mix in at least 10 % of the frames (0.1 s).
     """
-    stems = renderer.stems(song, rng)
-    mix = stems.sum(axis=0)
+    stems = renderer.stems(song.tracks, song.duration, rng)
     frame = renderer.sampling_rate // 10
-    stem_power, mix_power = _frame_power(stems, frame), _frame_power(mix, frame)
+    stem_power, mix_power = _frame_power(stems, frame), _frame_power(stems.sum(axis=0), frame)
     heard = (stem_power > mix_power * 10 ** (-_AUDIBLE_RANGE_DB / 10)) & (mix_power > 1e-4 * mix_power.mean())
     audible = [track for track, share in zip(song.tracks, heard.mean(axis=1), strict=True) if share >= _AUDIBLE_SHARE]
-    if renderer.sampling_rate != SAMPLING_RATE:
-        mix = soxr.resample(mix, renderer.sampling_rate, SAMPLING_RATE)
-    return Rendering(mix, audible)
+    return Rendering(mix_stems(stems, renderer), audible)

@@ -13,7 +13,7 @@ from scipy import signal
 
 from .patches import DRUM_KIT_SOUNDS, DRUM_VOICES, PATCHES, DrumKitSound, DrumVoice, Patch
 from .render import SAMPLING_RATE, calibration_gain, calibration_track
-from .song import Note, Song, Track
+from .song import Note, Track
 
 __all__ = ["NumpySynth"]
 
@@ -266,11 +266,11 @@ class NumpySynth:
     name = "numpy"
     sampling_rate = SAMPLING_RATE
 
-    def stems(self, song: Song, rng: np.random.Generator) -> np.ndarray:
+    def stems(self, tracks: list[Track], duration: float, rng: np.random.Generator) -> np.ndarray:
         """See `Renderer.stems`."""
-        samples = round(song.duration * SAMPLING_RATE)
-        stems = np.zeros((len(song.tracks), samples), dtype=np.float32)
-        for stem, track in zip(stems, song.tracks, strict=True):
+        samples = round(duration * SAMPLING_RATE)
+        stems = np.zeros((len(tracks), samples), dtype=np.float32)
+        for stem, track in zip(stems, tracks, strict=True):
             gain = track.gain * _preset_gain(track.instrument, track.program)
             stem[:] = _render_track(track, samples, rng, variety=1.0) * np.float32(gain)
         return stems

@@ -6,26 +6,29 @@ However many processes work on it, the folder is the same, byte for byte.
 
 import io
 import json
-import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
-from tqdm import tqdm
 
+from .effects import Effects
 from .generate import CorpusConfig, fingerprint, make_clip, renderer_for
+from .parallel import run_in_processes
 
-__all__ = ["write_corpus"]
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = ["write_corpus", "write_parquet"]
 
 _CONFIG_FILE = "corpus.json"
 _METADATA_FILE = "metadata.jsonl"
-_ROWS_FOLDER = ".rows"  # one file per finished clip, until all are there
+_SCRATCH_FOLDER = ".unfinished"  # gone when a split is complete; holds the rows of the clips that are there
+_CLIPS_PER_ROW_GROUP = 50
 
 
 def _encode_flac(audio: np.ndarray, sampling_rate: int) -> bytes:
@@ -34,15 +37,11 @@ def _encode_flac(audio: np.ndarray, sampling_rate: int) -> bytes:
     return buffer.getvalue()
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file that is either complete or not there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
-def _to_json(row: dict[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False)
+def _write_atomically(path: Path, content: bytes, scratch: Path) -> None:
+    """Writes a file that is either complete or not there; `scratch` is a folder for the unfinished one."""
+    unfinished = scratch / f".{path.name}.{os.getpid()}.unfinished"
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
 
 
 def _encoded_clip(config: CorpusConfig, split: str, index: int) -> tuple[dict[str, Any], bytes]:
@@ -67,39 +66,16 @@ def _claim_folder(config: CorpusConfig, directory: Path) -> None:
             raise ValueError(f"{directory} holds a corpus with other settings: {changes}; choose another folder")
     else:
         directory.mkdir(parents=True, exist_ok=True)
-        _write_atomically(path, (json.dumps(wanted, indent=2) + "\n").encode())
-
-
-def _run_all(
-    task: Callable[[int], None], numbers: Sequence[int], num_workers: int | None, progress: bool, unit: str
-) -> None:
-    """Runs a task for each number, in processes of its own where more than one is asked for."""
-    num_workers = min(num_workers or os.cpu_count() or 1, len(numbers))
-    with tqdm(total=len(numbers), unit=unit, disable=not progress) as bar:
-        if num_workers <= 1:
-            for number in numbers:
-                task(number)
-                bar.update()
-            return
-        # Fresh processes: a fork of a process with running threads (torch has some) may hang.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
-            try:
-                for future in as_completed([pool.submit(task, number) for number in numbers]):
-                    future.result()
-                    bar.update()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        _write_atomically(path, (json.dumps(wanted, indent=2) + "\n").encode(), directory)
 
 
 def _write_clip(config: CorpusConfig, split: str, folder: Path, index: int) -> None:
     """Writes the audio of a clip, then the row that says that it is there."""
     row, flac = _encoded_clip(config, split, index)
-    file_name = f"audio/{row['clip_id']}.flac"
-    _write_atomically(folder / file_name, flac)
-    row = {"file_name": file_name, **row}
-    _write_atomically(folder / _ROWS_FOLDER / f"{row['clip_id']}.json", _to_json(row).encode())
+    scratch, file_name = folder / _SCRATCH_FOLDER, f"audio/{row['clip_id']}.flac"
+    _write_atomically(folder / file_name, flac, scratch)
+    row = json.dumps({"file_name": file_name, **row}, ensure_ascii=False)
+    _write_atomically(scratch / f"{split}-{index:06d}.json", row.encode(), scratch)
 
 
 def _finished_rows(folder: Path) -> dict[str, str]:
@@ -108,7 +84,7 @@ def _finished_rows(folder: Path) -> dict[str, str]:
     metadata = folder / _METADATA_FILE
     if metadata.exists():
         lines += metadata.read_text(encoding="utf-8").splitlines()
-    lines += [path.read_text(encoding="utf-8") for path in (folder / _ROWS_FOLDER).glob("[!.]*.json")]
+    lines += [path.read_text(encoding="utf-8") for path in (folder / _SCRATCH_FOLDER).glob("[!.]*.json")]
     rows = {}
     for line in lines:
         row = json.loads(line)
@@ -151,14 +127,118 @@ def write_corpus(
     _claim_folder(config, directory)
     folder = directory / split
     (folder / "audio").mkdir(parents=True, exist_ok=True)
-    (folder / _ROWS_FOLDER).mkdir(exist_ok=True)
+    scratch = folder / _SCRATCH_FOLDER
+    scratch.mkdir(exist_ok=True)
 
     finished = _finished_rows(folder)
     missing = [index for index in range(num_clips) if f"{split}-{index:06d}" not in finished]
-    _run_all(partial(_write_clip, config, split, folder), missing, num_workers, progress, unit="clip")
+    run_in_processes(partial(_write_clip, config, split, folder), missing, num_workers, progress)
 
     rows = _finished_rows(folder)
     metadata = "".join(rows[clip_id] + "\n" for clip_id in sorted(rows))
-    _write_atomically(folder / _METADATA_FILE, metadata.encode())
-    shutil.rmtree(folder / _ROWS_FOLDER)
+    _write_atomically(folder / _METADATA_FILE, metadata.encode(), scratch)
+    shutil.rmtree(scratch)
     return folder
+
+
+def _parquet_schema() -> "pyarrow.Schema":
+    """Columns of the parquet shards: those of `make_clip`, the audio as the bytes of a FLAC file."""
+    import pyarrow as pa
+
+    text, texts, real, whole = pa.string(), pa.list_(pa.string()), pa.float64(), pa.int64()
+    track = pa.struct(
+        {"role": text, "instrument": text, "program": whole, "notes": whole, "audible": pa.bool_()}.items()
+    )
+    equalizers = {"low_shelf", "high_shelf", "peak"}
+    effects = [(effect.name, pa.list_(real) if effect.name in equalizers else real) for effect in fields(Effects)]
+    columns = {
+        "clip_id": text,
+        "audio": pa.struct([("bytes", pa.binary()), ("path", text)]),
+        "sampling_rate": whole,
+        "duration": real,
+        "caption": text,
+        "style": text,
+        "instruments": texts,
+        "tags": texts,
+        "tempo": real,
+        "key": text,
+        "mode": text,
+        "arousal": real,
+        "valence": real,
+        "caption_right": texts,
+        "caption_wrong": texts,
+        "beats_per_bar": whole,
+        "groove": text,
+        "progression": text,
+        "renderer": text,
+        "tracks": pa.list_(track),
+        "effects": pa.struct(effects),
+    }
+    return pa.schema(columns.items())
+
+
+def _write_shard(
+    config: CorpusConfig, split: str, bounds: list[tuple[int, int]], directory: Path, scratch: Path, shard: int
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    rows = []
+    for index in range(*bounds[shard]):
+        row, flac = _encoded_clip(config, split, index)
+        rows.append({**row, "audio": {"bytes": flac, "path": f"{row['clip_id']}.flac"}})
+    buffer = io.BytesIO()
+    table = pa.Table.from_pylist(rows, schema=_parquet_schema())
+    pyarrow.parquet.write_table(table, buffer, row_group_size=_CLIPS_PER_ROW_GROUP)
+    _write_atomically(_shard_path(directory, split, *bounds[shard]), buffer.getvalue(), scratch)
+
+
+def _shard_path(directory: Path, split: str, first: int, end: int) -> Path:
+    return directory / f"{split}-{first:06d}-{end:06d}.parquet"
+
+
+def write_parquet(
+    config: CorpusConfig,
+    split: str,
+    num_clips: int,
+    directory: str | os.PathLike,
+    clips_per_shard: int = 250,
+    num_workers: int | None = None,
+    progress: bool = True,
+) -> list[Path]:
+    """Writes a split as parquet shards `directory/<split>-<first clip>-<end>.parquet`, about 0.1 GB each.
+
+    The columns are those of `make_clip`; `audio` is a struct of `bytes` (a FLAC file) and `path`. Shards that are
+    there already are kept, so an interrupted run is continued by repeating it; shards of the split with other bounds,
+    left by a run with another number of clips, are removed at the end.
+
+    Args:
+        config: Settings of the corpus.
+        split: Name of a split in `SPLITS`.
+        num_clips: Number of clips.
+        directory: Folder of the corpus; splits of one configuration may share it.
+        clips_per_shard: Number of clips in a file.
+        num_workers: Number of processes; see `write_corpus`.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The shards.
+
+    Raises:
+        ValueError: The folder holds a corpus with other settings.
+    """
+    renderer_for(config, split)  # complains before anything is written
+    directory = Path(directory)
+    _claim_folder(config, directory)
+    bounds = [(first, min(first + clips_per_shard, num_clips)) for first in range(0, num_clips, clips_per_shard)]
+    paths = [_shard_path(directory, split, *shard) for shard in bounds]
+    missing = [shard for shard, path in enumerate(paths) if not path.exists()]
+    scratch = directory / f"{_SCRATCH_FOLDER}-{split}"
+    scratch.mkdir(exist_ok=True)
+    task = partial(_write_shard, config, split, bounds, directory, scratch)
+    run_in_processes(task, missing, num_workers, progress, unit="shard")
+    shutil.rmtree(scratch)
+    for path in directory.glob(f"{split}-[0-9]*-[0-9]*.parquet"):
+        if path not in paths:
+            path.unlink()
+    return paths

@@ -2,16 +2,16 @@
 
 from .collator import PreTrainingCollator
 from .schema import Example, Task, read_tasks
-from .sources import Pairs, read_pairs
+from .streams import PairStream, open_pairs
 from .tables import DataError, Skipped
 
 __all__ = [
     "DataError",
     "Example",
-    "Pairs",
+    "PairStream",
     "PreTrainingCollator",
     "Skipped",
     "Task",
-    "read_pairs",
+    "open_pairs",
     "read_tasks",
 ]

@@ -7,17 +7,19 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
-from ..audio import AudioError, audio_seconds, load_audio
+from ..audio import AudioError, load_audio
 from ..modeling_mulap import IGNORED_LABEL, MATCHED, MISMATCHED
 from ..processing_mulap import MulapProcessor
 from .tables import Skipped
 
 logger = logging.get_logger(__name__)
 
+SILENCE = 1e-4  # a clip that never exceeds -80 dB of full scale has nothing in it
+
 
 @dataclass
 class PreTrainingCollator:
-    """Rows of (id, audio path, caption) -> the inputs of `MulapForPreTraining`.
+    """Rows of a `PairStream` -> the inputs of `MulapForPreTraining`.
 
     All randomness is keyed on the seed, the epoch and the ids in the batch: workers, ranks and what came before change
     nothing, and with a fixed epoch the masks are fixed. Matched and mismatched captions are masked alike, and each
@@ -28,9 +30,12 @@ class PreTrainingCollator:
         chunk_length: samples per chunk of the model.
         clip_seconds: how much of each track is heard.
         random_crop: hear a random part; otherwise the first.
+        min_seconds: shorter tracks are skipped.
         mlm_probability: share of the tokens to predict; of these 80 % become [MASK], 10 % a random token.
         whole_words: choose all pieces of a word together.
         mam_probability: share of the chunks to predict.
+        min_masked_chunks: how many chunks of a clip to mask at least, in expectation: raises the share for short
+            clips, to one half at most.
         mismatch_probability: share of the pairs that get another pair's caption.
         seed: of everything random.
     """
@@ -39,9 +44,11 @@ class PreTrainingCollator:
     chunk_length: int
     clip_seconds: float = 20.0
     random_crop: bool = True
+    min_seconds: float = 0.5
     mlm_probability: float = 0.15
     whole_words: bool = False
     mam_probability: float = 0.15
+    min_masked_chunks: float = 1.0
     mismatch_probability: float = 0.5
     seed: int = 0
     epoch: int = 0
@@ -57,8 +64,9 @@ class PreTrainingCollator:
         rng = np.random.default_rng([self.seed, self.epoch, *(crc32(row["id"].encode()) for row in rows)])
         clips, kept, skipped = [], [], []
         for row in rows:
+            position = rng.random()  # drawn for every row, so that a broken one does not move the others
             try:
-                clips.append(self._load(row["audio"], rng))
+                clips.append(self._load(row, position))
                 kept.append(row)
             except AudioError as error:
                 skipped.append(Skipped(row["id"], str(error)))
@@ -74,26 +82,44 @@ class PreTrainingCollator:
         )
         masked_ids, mlm_labels = self._mask_tokens(inputs["input_ids"].numpy(), rng)
         mlm_labels[mismatched] = IGNORED_LABEL
-        chunks = max(1, inputs["input_values"].shape[1] // self.chunk_length)
         return batch | {
             "input_values": inputs["input_values"],
             "audio_attention_mask": inputs["audio_attention_mask"],
             "input_ids": torch.from_numpy(masked_ids),
             "attention_mask": inputs["attention_mask"],
-            "masked_chunks": torch.from_numpy(rng.random((len(kept), chunks)) < self.mam_probability),
+            "masked_chunks": torch.from_numpy(self._mask_chunks([len(clip) for clip in clips], rng)),
             "mlm_labels": torch.from_numpy(mlm_labels),
             "matching_labels": torch.from_numpy(np.where(mismatched, MISMATCHED, MATCHED)),
         }
 
-    def _load(self, path: str, rng: np.random.Generator) -> np.ndarray:
-        position = rng.random()  # drawn for every clip, so that a broken one does not move the others
-        offset = 0.0
-        if self.random_crop:
-            offset = position * max(0.0, audio_seconds(path) - self.clip_seconds)
-        clip = load_audio(path, self.processor.feature_extractor.sampling_rate, offset, self.clip_seconds)
+    def _load(self, row: dict, position: float) -> np.ndarray:
+        """The part of a track that is heard, `(samples,)`; AudioError where there is nothing to learn from."""
+        if row["problem"]:
+            raise AudioError(row["problem"])
+        content, path = row["audio"]["bytes"], row["audio"]["path"]
+        rate = self.processor.feature_extractor.sampling_rate
+        clip = load_audio(
+            path if content is None else content,
+            rate,
+            duration=self.clip_seconds,
+            position=position if self.random_crop else 0,
+        )
+        if len(clip) < self.min_seconds * rate:
+            raise AudioError(f"{path}: only {len(clip) / rate:.2f} s long")
         if not np.isfinite(clip).all():
             raise AudioError(f"{path}: there are NaN or infinite samples in it")
+        if np.abs(clip).max() < SILENCE:
+            raise AudioError(f"{path}: the part that was drawn is silent")
         return clip
+
+    def _mask_chunks(self, lengths: list[int], rng: np.random.Generator) -> np.ndarray:
+        """Which chunks to predict, `(batch, chunks)`, bool."""
+        chunks = np.maximum(1, np.array(lengths) // self.chunk_length)
+        share = np.full(len(chunks), self.mam_probability)
+        if self.mam_probability > 0:
+            share = np.maximum(share, np.minimum(0.5, self.min_masked_chunks / chunks))
+        drawn = rng.random((len(chunks), chunks.max())) < share[:, None]
+        return drawn & (np.arange(chunks.max()) < chunks[:, None])
 
     def _mask_tokens(self, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Masked ids and labels, both `(batch, tokens)` (Devlin et al., 2019, section 3.1)."""

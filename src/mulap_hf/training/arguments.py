@@ -31,8 +31,9 @@ class DataArguments:
 
     train_data: str | None = _option(
         None,
-        "Folder of audio with metadata.jsonl or metadata.csv (file_name, caption), or a JSON file of audio_id, "
-        "caption and audio_path. Without it a small corpus is made.",
+        "Described audio: a folder with metadata.jsonl or metadata.csv (file_name, caption), a JSON file of audio_id, "
+        "caption and audio_path, a folder of parquet or tar files, or a Hub dataset. Without it a small corpus is "
+        "made.",
     )
     validation_data: str | None = _option(None, "The same to validate on; none: a share of --train_data is held out.")
     validation_share: float = _option(0.05, "Share of --train_data to hold out without --validation_data.")
@@ -41,9 +42,11 @@ class DataArguments:
     max_text_length: int = _option(64, "Longest caption in tokens; longer ones are cut.")
     mlm_probability: float = _option(0.15, "Share of the tokens to predict.")
     mam_probability: float = _option(0.15, "Share of the chunks to predict.")
+    min_masked_chunks: float = _option(1.0, "Chunks of each clip to predict at least, in expectation.")
     mismatch_probability: float = _option(0.5, "Share of the pairs that get another pair's caption.")
     whole_words: bool = _option(False, "Mask all pieces of a word together.")
     num_workers: int = _option(1, "Processes that load audio.")
+    shuffle_buffer: int = _option(256, "Pairs, undecoded, among which the next is drawn at random.")
     corpus_dir: str = _option("outputs/corpus", "Where the embedded corpus is written, once.")
     corpus_clips: int = _option(600, "Clips of the embedded corpus to train on.")
 

@@ -1,0 +1,75 @@
+"""Single notes, for telling the family of an instrument: the small relative of the songs."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from .effects import draw_effects, master
+from .generate import (
+    CorpusConfig,
+    balanced_choice,
+    renderer_for,
+    rounded,
+    seed_sequence,
+    split_number,
+    to_sampling_rate,
+)
+from .instruments import INSTRUMENTS, NOTE_FAMILIES
+from .render import mix_stems
+from .song import Note, Track
+
+__all__ = ["make_note"]
+
+NOTE_SECONDS = 4.0
+_HELD_SECONDS = 3.0
+_PITCHES = (36, 84)  # one range for all families, so that the pitch gives none away
+_VELOCITIES = (25, 50, 75, 100, 127)
+_NOTE_STREAM = 100  # added to the number of a split: notes share no seed with songs
+_EFFECT_SHARE = 0.5  # of the strength for songs
+
+
+def make_note(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
+    """Makes one note of 4 s, held for 3 s.
+
+    Args:
+        config: Settings of the corpus (`clip_seconds` and captions do not apply).
+        split: Name of a split in `SPLITS`; in `test_presets` only presets that training never hears are played.
+        index: Number of the note in its split.
+
+    Returns:
+        A dictionary with `note_id`, `audio` (float32 array), `sampling_rate`, `duration`, `family` (one of eleven),
+        `instrument`, `program`, `pitch`, `velocity`, `renderer`, `effects`.
+    """
+    stream = _NOTE_STREAM + split_number(split)
+    family = balanced_choice(config, stream, index, NOTE_FAMILIES)
+    note_seeds, sound_seeds, effect_seeds = seed_sequence(config, stream, index).spawn(3)
+    rng = np.random.default_rng(note_seeds)
+    presets = {
+        name: instrument.held_out if split == "test_presets" else instrument.programs
+        for name, instrument in INSTRUMENTS.items()
+        if instrument.family == family
+    }
+    instrument = str(rng.choice([name for name, programs in presets.items() if programs]))
+    program = int(rng.choice(presets[instrument]))
+    pitch, velocity = int(rng.integers(_PITCHES[0], _PITCHES[1] + 1)), int(rng.choice(_VELOCITIES))
+
+    renderer = renderer_for(config, split)
+    track = Track("note", instrument, program, notes=[Note(0.0, _HELD_SECONDS, pitch, velocity)])
+    stems = renderer.stems([track], NOTE_SECONDS, np.random.default_rng(sound_seeds))
+    effects_rng = np.random.default_rng(effect_seeds)
+    effects = draw_effects(effects_rng, _EFFECT_SHARE * config.effect_strength)
+    audio = master(mix_stems(stems, renderer), effects, 0.0, effects_rng)
+    truth = {
+        "note_id": f"{split}-note-{index:06d}",
+        "sampling_rate": config.sampling_rate,
+        "duration": NOTE_SECONDS,
+        "family": family,
+        "instrument": instrument,
+        "program": program,
+        "pitch": pitch,
+        "velocity": velocity,
+        "renderer": renderer.name,
+        "effects": asdict(effects),
+    }
+    return {**rounded(truth), "audio": to_sampling_rate(audio, config)}

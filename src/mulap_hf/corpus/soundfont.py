@@ -1,0 +1,136 @@
+"""The optional renderer: sampled General-MIDI instruments of a soundfont (SF2), played by tinysoundfont.
+
+tinysoundfont is not a dependency of the package: it asks for pyaudio, which many machines cannot build, though
+rendering needs none. `pip install --no-deps tinysoundfont` installs it without.
+"""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .render import calibration_gain, calibration_track
+from .song import Track
+
+__all__ = ["SoundfontRenderer", "load_soundfont", "sha256_of_file"]
+
+# Playing at 16 kHz would alias (samples are interpolated without a filter); the mix is brought down afterwards.
+_SAMPLING_RATE = 32_000
+_DRUM_BANK = 128
+_DRUM_CHANNEL = 9
+_MELODIC_CHANNEL = 0
+_MAX_VOICES = 160
+_OUTPUT_GAIN_DB = -8.0
+_BYTES_PER_SAMPLE = 4
+
+
+@lru_cache(maxsize=8)
+def sha256_of_file(path: str) -> str:
+    """Hash of the content of a file; computed once per process."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _open_soundfont(path: str) -> Any:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no soundfont at {path}")
+    try:
+        from tinysoundfont import _tinysoundfont as tinysoundfont
+    except ImportError as error:
+        raise ImportError(
+            "playing a soundfont needs tinysoundfont: pip install --no-deps tinysoundfont "
+            "(without --no-deps, pip tries to build pyaudio, which is not needed)"
+        ) from error
+    player = tinysoundfont.SoundFont(path)
+    player.set_output(tinysoundfont.OutputMode.Mono, _SAMPLING_RATE, _OUTPUT_GAIN_DB)
+    player.set_max_voices(_MAX_VOICES)
+    return player
+
+
+class SoundfontRenderer:
+    """A `Renderer` that plays the presets of an SF2 file.
+
+    Attributes:
+        name: "soundfont-" and the first digits of the hash of the file.
+        sampling_rate: 32 kHz.
+    """
+
+    sampling_rate = _SAMPLING_RATE
+
+    def __init__(self, path: str):
+        self._player = _open_soundfont(path)
+        self._gains: dict[tuple[str, int], float] = {}
+        self.name = f"soundfont-{sha256_of_file(path)[:8]}"
+
+    def stems(self, tracks: list[Track], duration: float, rng: np.random.Generator) -> np.ndarray:
+        """See `Renderer.stems`; samples take no liberties, so `rng` is not used."""
+        samples = round(duration * _SAMPLING_RATE)
+        stems = np.zeros((len(tracks), samples), dtype=np.float32)
+        for stem, track in zip(stems, tracks, strict=True):
+            gain = track.gain * self._preset_gain(track.instrument, track.program)
+            stem[:] = self._render_track(track, samples) * np.float32(gain)
+        return stems
+
+    def _preset_gain(self, instrument: str, program: int) -> float:
+        """Presets of one font differ by 20 dB; measured once per preset."""
+        key = (instrument, program)
+        if key not in self._gains:
+            track = calibration_track(instrument, program)
+            stem = self._render_track(track, int(1.5 * _SAMPLING_RATE))
+            self._gains[key] = calibration_gain(stem, track.is_drums)
+        return self._gains[key]
+
+    def _silence(self) -> None:
+        """Stops all voices; a reset alone lets them ring on into what is played next."""
+        self._player.reset()
+        self._player.render(memoryview(bytearray(_BYTES_PER_SAMPLE * _SAMPLING_RATE // 4)), False)
+        self._player.reset()
+
+    def _select_preset(self, channel: int, track: Track) -> None:
+        """Chooses the program; a font without it plays the first one of the bank."""
+        self._player.channel_set_bank(channel, _DRUM_BANK if track.is_drums else 0)
+        try:
+            self._player.channel_set_preset_number(channel, track.program, track.is_drums)
+        except RuntimeError:
+            self._player.channel_set_preset_number(channel, 0, track.is_drums)
+        self._player.channel_set_volume(channel, 1.0)
+
+    def _render_track(self, track: Track, samples: int) -> np.ndarray:
+        channel = _DRUM_CHANNEL if track.is_drums else _MELODIC_CHANNEL
+        self._silence()
+        self._select_preset(channel, track)
+        events = []  # (sample, velocity or 0 for the end of a note, pitch); ends come first
+        for note in track.notes:
+            start = int(note.start * _SAMPLING_RATE)
+            events.append((start, note.velocity, note.pitch))
+            events.append((max(int(note.end * _SAMPLING_RATE), start + 1), 0, note.pitch))
+        output = bytearray(samples * _BYTES_PER_SAMPLE)
+        view, position = memoryview(output), 0
+        for sample, velocity, pitch in sorted(events):
+            if sample >= samples:
+                break
+            if sample > position:
+                self._player.render(view[position * _BYTES_PER_SAMPLE : sample * _BYTES_PER_SAMPLE], False)
+                position = sample
+            if velocity:
+                self._player.channel_note_on(channel, pitch, velocity / 127)
+            else:
+                self._player.channel_note_off(channel, pitch)
+        self._player.render(view[position * _BYTES_PER_SAMPLE :], False)
+        return np.frombuffer(output, dtype=np.float32)
+
+
+@lru_cache(maxsize=4)
+def load_soundfont(path: str) -> SoundfontRenderer:
+    """The renderer of a soundfont; loaded once per process.
+
+    Raises:
+        ImportError: tinysoundfont is not installed.
+        FileNotFoundError: There is no such file.
+    """
+    return SoundfontRenderer(path)

@@ -1,0 +1,120 @@
+"""What several tests share: a model small enough for milliseconds, and sounds."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+from mulap_hf import MulapConfig, MulapFeatureExtractor, MulapForPreTraining, MulapProcessor
+from mulap_hf.tokenization import train_tokenizer
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = Path(__file__).parent / "golden"
+RATE = 16000
+CHUNK = 4800  # samples of a chunk of the micro model
+
+CAPTIONS = ["a calm piano piece", "loud rock guitars", "fast techno beat with synth", "slow sad violin", "happy folk"]
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """Data that may not be in the repository: a real MusiCNN and a real clip."""
+    folder = Path(os.environ.get("MULAP_REFERENCE", ROOT.parent / "shared" / "reference"))
+    if not folder.is_dir():
+        pytest.skip(f"no reference data in {folder}; set MULAP_REFERENCE")
+    return folder
+
+
+def micro_config(**overrides) -> MulapConfig:
+    streams = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    text = {**streams, "vocab_size": 120, "max_position_embeddings": 32, **overrides.pop("text_config", {})}
+    audio = {
+        **streams,
+        "chunk_length": CHUNK,
+        "n_fft": 256,
+        "num_mel_bins": 24,
+        "timbral_channels": 4,
+        "temporal_channels": 3,
+        "temporal_lengths": [9, 5],
+        "midend_channels": 6,
+        **overrides.pop("audio_config", {}),
+    }
+    sizes = {"connection_hidden_size": 32, "connection_num_heads": 4, "pooled_size": 24}
+    layers = {"connection_text_layers": [1, 2], "connection_audio_layers": [0, 1]}
+    return MulapConfig(text_config=text, audio_config=audio, **{**sizes, **layers, **overrides})
+
+
+def settle(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Random weights throughout, BatchNorm statistics and LayerNorms included, so that no mistake cancels out."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            if not value.is_floating_point() or "log_mel" in name:
+                continue
+            noise = torch.randn(value.shape, generator=generator)
+            scale = 1 if value.dim() < 2 else value[0].numel() ** -0.5
+            value.copy_(noise.abs() + 0.5 if name.endswith("running_var") else noise * scale + ("norm.weight" in name))
+    return model.eval()
+
+
+@pytest.fixture
+def model() -> MulapForPreTraining:
+    return settle(MulapForPreTraining(micro_config()))
+
+
+@pytest.fixture(scope="session")
+def processor() -> MulapProcessor:
+    return MulapProcessor(MulapFeatureExtractor(), train_tokenizer(CAPTIONS * 3, vocab_size=120, max_length=32))
+
+
+def assert_near(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5):
+    """Equal to a share of the largest expected value."""
+    assert actual.shape == expected.shape
+    error = (actual - expected).abs().max() / expected.abs().max()
+    assert error <= tolerance, f"relative to the largest value the error is {error:.2e}, over {tolerance}"
+
+
+def waveforms(batch: int, samples: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    loudness = torch.linspace(0.02, 0.3, samples)  # so that chunks differ
+    return torch.randn(batch, samples, generator=generator) * loudness
+
+
+def inputs(batch: int = 3, chunks: int = 3, tokens: int = 10, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Clips and texts of different lengths, with their masks."""
+    generator = torch.Generator().manual_seed(seed)
+    audio_lengths = torch.tensor([chunks * CHUNK - index * (CHUNK + 7) for index in range(batch)]).clamp(
+        min=CHUNK // 3
+    )
+    text_lengths = torch.tensor([tokens - 2 * index for index in range(batch)]).clamp(min=3)
+    return {
+        "input_values": waveforms(batch, chunks * CHUNK, seed),
+        "input_ids": torch.randint(5, 120, (batch, tokens), generator=generator),
+        "audio_attention_mask": (torch.arange(chunks * CHUNK) < audio_lengths[:, None]).long(),
+        "attention_mask": (torch.arange(tokens) < text_lengths[:, None]).long(),
+    }
+
+
+def write_tone(path: Path, seconds: float = 1.0, rate: int = RATE, channels: int = 1, seed: int = 0) -> np.ndarray:
+    """A chord in noise, `(samples, channels)`, as an audio file of whatever kind the name says."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(round(seconds * rate)) / rate
+    chord = sum(np.sin(2 * np.pi * frequency * time) for frequency in rng.uniform(100, 2000, 3)) / 6
+    samples = np.stack([chord * (1 - 0.3 * channel) for channel in range(channels)], axis=1)
+    samples = (samples + rng.normal(0, 0.01, samples.shape)).astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sf.write(path, samples, rate)
+    return samples
+
+
+def run(*command: str, **options) -> subprocess.CompletedProcess:
+    """A real process, offline, one thread."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TQDM_MININTERVAL": "5"}
+    return subprocess.run(
+        [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=300, env=environment, **options
+    )

@@ -1,0 +1,135 @@
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import soundfile
+
+from mulap_hf.corpus import make_clip, write_corpus, write_parquet
+from mulap_hf.corpus.__main__ import main
+
+
+def contents(directory):
+    """All files of a folder and their bytes."""
+    directory = Path(directory)
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_folder_holds_the_clips(config, tmp_path):
+    folder = write_corpus(config, "validation", 3, tmp_path, num_workers=1, progress=False)
+    assert folder == tmp_path / "validation"
+    rows = rows_of(folder)
+    assert [row["clip_id"] for row in rows] == [f"validation-{index:06d}" for index in range(3)]
+    for index, row in enumerate(rows):
+        clip = make_clip(config, "validation", index)
+        audio, sampling_rate = soundfile.read(folder / row.pop("file_name"), dtype="float32")
+        assert sampling_rate == 16_000
+        np.testing.assert_allclose(audio, clip.pop("audio"), atol=2 / 2**15)
+        assert row == json.loads(json.dumps(clip))
+
+
+def test_four_workers_write_the_same_bytes_as_one(config, tmp_path):
+    write_corpus(config, "train", 10, tmp_path / "one", num_workers=1, progress=False)
+    write_corpus(config, "train", 10, tmp_path / "four", num_workers=4, progress=False)
+    one = contents(tmp_path / "one")
+    assert one == contents(tmp_path / "four")
+    assert len(one) == 10 + 2
+
+
+def test_a_killed_run_goes_on_where_it_was(config, tmp_path):
+    command = [sys.executable, "-m", "mulap_hf.corpus", "--output", str(tmp_path / "killed"), "--num_clips", "100000"]
+    process = subprocess.Popen(
+        [*command, "--clip_seconds", "4", "--num_workers", "1"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.DEVNULL,
+    )
+    folder = tmp_path / "killed" / "train"
+    while len(list((folder / ".unfinished").glob("[!.]*.json"))) < 3:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    assert not (folder / "metadata.jsonl").exists()
+    finished = sorted((folder / "audio").glob("*.flac"))
+    written = {path: path.stat().st_mtime_ns for path in finished[:-1]}  # the last one may lack its row
+    number = len(finished) + 2
+    write_corpus(config, "train", number, tmp_path / "killed", num_workers=1, progress=False)
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    write_corpus(config, "train", number, tmp_path / "whole", num_workers=1, progress=False)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_a_folder_grows(config, tmp_path):
+    write_corpus(config, "test", 2, tmp_path / "grown", num_workers=1, progress=False)
+    write_corpus(config, "test", 4, tmp_path / "grown", num_workers=1, progress=False)
+    write_corpus(config, "test", 4, tmp_path / "at once", num_workers=1, progress=False)
+    assert contents(tmp_path / "grown") == contents(tmp_path / "at once")
+
+
+def test_a_lost_clip_is_made_again(config, tmp_path):
+    folder = write_corpus(config, "test", 2, tmp_path, num_workers=1, progress=False)
+    before = contents(tmp_path)
+    (folder / "audio" / "test-000001.flac").unlink()
+    write_corpus(config, "test", 2, tmp_path, num_workers=1, progress=False)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("write", [write_corpus, write_parquet])
+def test_other_settings_are_refused(config, tmp_path, write):
+    write(config, "train", 1, tmp_path, num_workers=1, progress=False)
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=r"other settings: seed \(0, now 5\)"):
+        write(replace(config, seed=5), "train", 1, tmp_path, num_workers=1, progress=False)
+    assert contents(tmp_path) == before
+
+
+def test_parquet_holds_the_same_clips(config, tmp_path):
+    paths = write_parquet(config, "train", 5, tmp_path / "one", clips_per_shard=2, num_workers=1, progress=False)
+    assert [path.name for path in paths] == [
+        "train-000000-000002.parquet",
+        "train-000002-000004.parquet",
+        "train-000004-000005.parquet",
+    ]
+    rows = [row for path in paths for row in pyarrow.parquet.read_table(path).to_pylist()]
+    for index, row in enumerate(rows):
+        clip = make_clip(config, "train", index)
+        audio, _ = soundfile.read(io.BytesIO(row.pop("audio")["bytes"]), dtype="float32")
+        np.testing.assert_allclose(audio, clip.pop("audio"), atol=2 / 2**15)
+        assert row == json.loads(json.dumps(clip))
+    write_parquet(config, "train", 5, tmp_path / "two", clips_per_shard=2, num_workers=2, progress=False)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_parquet_shards_of_another_number_of_clips_go_away(config, tmp_path):
+    write_parquet(config, "train", 3, tmp_path, clips_per_shard=2, num_workers=1, progress=False)
+    write_parquet(config, "test", 1, tmp_path, num_workers=1, progress=False)
+    write_parquet(config, "train", 4, tmp_path, clips_per_shard=2, num_workers=1, progress=False)
+    assert sorted(contents(tmp_path)) == [
+        "corpus.json",
+        "test-000000-000001.parquet",
+        "train-000000-000002.parquet",
+        "train-000002-000004.parquet",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "format"), [("test/metadata.jsonl", "flac"), ("test-000000-000002.parquet", "parquet")]
+)
+def test_command_line(tmp_path, name, format):
+    arguments = ["--output", str(tmp_path), "--split", "test", "--num_clips", "2", "--clip_seconds", "4"]
+    main([*arguments, "--seed", "3", "--format", format, "--num_workers", "1"])
+    assert (tmp_path / name).exists()
+    assert json.loads((tmp_path / "corpus.json").read_text())["seed"] == 3

@@ -1,0 +1,212 @@
+"""What is masked and mismatched: rates, leaks, repeatability, broken files."""
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+from conftest import CAPTIONS, CHUNK, write_tone
+
+from mulap_hf.data import PreTrainingCollator
+from mulap_hf.data.collator import mismatch_captions
+
+IGNORED = -100
+WORDS = ("calmest rockviolins", "technopads")  # of several pieces each
+
+
+def make_row(name, path, caption="a caption", content=None):
+    return {"id": str(name), "audio": {"bytes": content, "path": str(path)}, "caption": caption, "problem": None}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    for index in range(5):
+        write_tone(folder / f"{index}.wav", seconds=1.0 + 0.5 * index, seed=index)
+    return [
+        make_row(
+            index,
+            folder / f"{index % 5}.wav",
+            f"{CAPTIONS[index % 5]} {CAPTIONS[index // 5 % 5]}, {WORDS[index // 25]}",
+        )
+        for index in range(40)
+    ]
+
+
+def collator(processor, **options) -> PreTrainingCollator:
+    return PreTrainingCollator(processor, CHUNK, **{"clip_seconds": 1.2, **options})
+
+
+def batches(collate, rows, epochs=25):
+    """Many batches of the same rows, each epoch with other masks."""
+    for epoch in range(epochs):
+        collate.epoch = epoch
+        yield collate(rows)
+
+
+def within_binomial_bounds(successes, trials, rate):
+    return abs(successes - rate * trials) < 5 * np.sqrt(trials * rate * (1 - rate))
+
+
+def test_model_takes_what_it_gives(processor, rows, model):
+    batch = collator(processor)(rows[:6])
+    assert batch.pop("skipped") == []
+    assert batch.pop("ids") == ["0", "1", "2", "3", "4", "5"]
+    assert batch["input_values"].shape == (6, 19200)
+    assert batch["masked_chunks"].shape == (6, 4)
+    assert torch.isfinite(model(**batch).loss)
+
+
+def test_same_seed_and_epoch_same_batch(processor, rows):
+    def same(one, other):
+        return all(torch.equal(one[k], other[k]) for k in one if torch.is_tensor(one[k]))
+
+    first = collator(processor)(rows[:8])
+    assert same(first, collator(processor)(rows[:8]))
+    assert not same(first, collator(processor, epoch=1)(rows[:8]))
+    assert not same(first, collator(processor, seed=1)(rows[:8]))
+
+
+def test_rates_and_labels(processor, rows):
+    tokenizer = processor.tokenizer
+    plain = {row["id"]: tokenizer(row["caption"])["input_ids"] for row in rows}
+    captions = {tuple(ids) for ids in plain.values()}
+    counts = dict.fromkeys(("tokens", "chosen", "mask", "same", "chunks", "masked", "pairs", "mismatched"), 0)
+    rates = {"mam_probability": 0.3, "min_masked_chunks": 0.0, "mismatch_probability": 0.5}
+    collate = collator(processor, mlm_probability=0.2, **rates)
+    silent = collator(processor, mlm_probability=0.0, **rates)
+    for batch, unmasked in zip(batches(collate, rows), batches(silent, rows), strict=True):
+        ids, labels, original = batch["input_ids"], batch["mlm_labels"], unmasked["input_ids"]
+        assert torch.equal(batch["matching_labels"], unmasked["matching_labels"])
+        mismatched = batch["matching_labels"] == 1
+        assert (labels[mismatched] == IGNORED).all()
+        chosen = labels != IGNORED
+        assert torch.equal(labels[chosen], original[chosen])
+        special = torch.isin(original, torch.tensor(tokenizer.all_special_ids))
+        assert not (chosen & special).any()
+        assert torch.equal(ids[special], original[special])
+        for row, text in enumerate(original):
+            own = tuple(plain[batch["ids"][row]])
+            given = tuple(text[batch["attention_mask"][row].bool()].tolist())
+            assert given in captions
+            assert (given != own) == bool(mismatched[row])
+        matched = ~mismatched[:, None] & ~special
+        counts["tokens"] += int(matched.sum())
+        counts["chosen"] += int(chosen.sum())
+        counts["mask"] += int((ids[chosen] == tokenizer.mask_token_id).sum())
+        counts["same"] += int((ids[chosen] == original[chosen]).sum())
+        real = batch["audio_attention_mask"].unflatten(1, (-1, CHUNK)).all(dim=2)
+        assert not (batch["masked_chunks"] & ~real).any()
+        counts["chunks"] += int(real.sum())
+        counts["masked"] += int(batch["masked_chunks"].sum())
+        counts["pairs"] += len(mismatched)
+        counts["mismatched"] += int(mismatched.sum())
+    assert within_binomial_bounds(counts["chosen"], counts["tokens"], 0.2)
+    assert within_binomial_bounds(counts["mask"], counts["chosen"], 0.8)
+    assert within_binomial_bounds(counts["same"], counts["chosen"], 0.1 + 0.1 / len(tokenizer))
+    assert within_binomial_bounds(counts["masked"], counts["chunks"], 0.3)
+    assert within_binomial_bounds(counts["mismatched"], counts["pairs"], 0.5)
+
+
+def test_short_clips_have_a_masked_chunk_in_expectation(processor, rows):
+    collate = collator(processor, mam_probability=0.15, min_masked_chunks=1.0)
+    masked, clips = 0, 0
+    for batch in batches(collate, rows[4:5] * 20):  # of four chunks
+        masked += int(batch["masked_chunks"].sum())
+        clips += 20
+    assert within_binomial_bounds(masked, 4 * clips, 0.25)
+    off = collator(processor, mam_probability=0.0)
+    assert not off(rows)["masked_chunks"].any()
+
+
+def test_text_alone_does_not_tell_what_matches(processor, rows):
+    """A linear classifier on the text (bag of tokens, [MASK] among them) stays at chance."""
+    from sklearn.linear_model import LogisticRegression
+
+    texts, labels = [], []
+    for batch in batches(collator(processor, mlm_probability=0.3), rows, epochs=60):
+        for ids in batch["input_ids"]:
+            texts.append(np.bincount(ids, minlength=len(processor.tokenizer)))
+        labels.extend(batch["matching_labels"].tolist())
+    texts, labels = np.array(texts), np.array(labels)
+    half = len(labels) // 2
+    score = LogisticRegression(max_iter=2000).fit(texts[:half], labels[:half]).score(texts[half:], labels[half:])
+    assert abs(score - 0.5) < 5 * 0.5 / np.sqrt(half)
+    # and each caption is used exactly once
+    batch = next(batches(collator(processor, mlm_probability=0.0), rows))
+    given = sorted(map(tuple, batch["input_ids"].tolist()))
+    expected = sorted(map(tuple, processor(text=[row["caption"] for row in rows])["input_ids"].tolist()))
+    assert given == expected
+
+
+def test_whole_words(processor, rows):
+    tokenizer = processor.tokenizer
+    collate = collator(processor, mlm_probability=0.3, whole_words=True, mismatch_probability=0.0)
+    pieces = 0
+    for batch in batches(collate, rows, epochs=5):
+        labels = batch["mlm_labels"]
+        original = torch.where(labels == IGNORED, batch["input_ids"], labels)
+        for ids, chosen in zip(original, labels != IGNORED, strict=True):
+            for position, token in enumerate(tokenizer.convert_ids_to_tokens(ids)):
+                if token.startswith("##"):
+                    assert chosen[position] == chosen[position - 1]
+                    pieces += 1
+    assert pieces > 100
+
+
+@pytest.mark.parametrize(
+    "captions", [list("abcdefgh"), list("aabbccdd"), list("aaaaaabc"), list("ab"), ["a"], list("aaaa")]
+)
+def test_never_an_equal_caption(captions):
+    moved = 0
+    for seed in range(50):
+        sources, mismatched = mismatch_captions(captions, 0.7, np.random.default_rng(seed))
+        assert sorted(sources) == list(range(len(captions)))
+        for own, source in enumerate(sources):
+            assert bool(mismatched[own]) == (source != own)
+            assert not mismatched[own] or captions[source] != captions[own]
+        moved += mismatched.sum()
+    assert (moved > 0) == (len(set(captions)) > 1)
+
+
+def test_crops(processor, rows):
+    long = [rows[4]]
+    first = collator(processor, random_crop=False)
+    assert torch.equal(
+        first(long)["input_values"], collator(processor, random_crop=False, epoch=3)(long)["input_values"]
+    )
+    starts = {collator(processor, epoch=epoch)(long)["input_values"][0, 0].item() for epoch in range(5)}
+    assert len(starts) == 5
+    assert first([rows[0]])["audio_attention_mask"].sum() == 16000  # a shorter track is taken whole
+
+
+def test_unusable_items_are_skipped_and_named(processor, rows, tmp_path):
+    (tmp_path / "broken.mp3").write_bytes(b"noise")
+    write_tone(tmp_path / "short.wav", seconds=0.1)
+    sf.write(tmp_path / "silent.wav", np.zeros(20000), 16000)
+    sf.write(tmp_path / "nan.wav", np.full(20000, np.nan), 16000, subtype="FLOAT")
+    bad = {
+        "broken": "broken, or not in a format",
+        "short": "only 0.10 s long",
+        "silent": "is silent",
+        "nan": "NaN or infinite",
+    }
+    items = [make_row(name, tmp_path / f"{name}.{'mp3' if name == 'broken' else 'wav'}") for name in bad]
+    items.append({**make_row("told", "x"), "problem": "no caption"})
+    batch = collator(processor)([rows[0], *items, rows[1]])
+    assert batch["ids"] == ["0", "1"]
+    assert batch["input_values"].shape[0] == 2
+    reasons = {item.id: item.reason for item in batch["skipped"]}
+    assert reasons.pop("told") == "no caption"
+    for name, reason in bad.items():
+        assert reason in reasons[name]
+    alone = collator(processor)(items)
+    assert set(alone) == {"ids", "skipped"}
+    assert alone["ids"] == []
+
+
+def test_bytes_are_files_too(processor, rows):
+    path = rows[2]["audio"]["path"]
+    with open(path, "rb") as file:
+        inside = make_row(rows[2]["id"], "inside.wav", rows[2]["caption"], file.read())
+    expected, batch = (collator(processor)([row]) for row in (rows[2], inside))
+    assert torch.equal(batch["input_values"], expected["input_values"])

@@ -1,0 +1,228 @@
+"""Described audio in each of the forms users have it, whole and broken; and that nothing is lost on the way."""
+
+import csv
+import io
+import json
+import tarfile
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import run, write_tone
+
+from mulap_hf import load_audio
+from mulap_hf.data import DataError, open_pairs
+
+ROWS = [("a.wav", "a calm piano"), ("sub/b.flac", "loud, rock")]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, _ in ROWS:
+        write_tone(tmp_path / name, seconds=0.1)
+    return tmp_path
+
+
+def write_metadata(folder, form, rows, file_column="file_name", caption_column="caption"):
+    rows = [{file_column: name, caption_column: caption} for name, caption in rows]
+    if form == "metadata.jsonl":
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / form).write_text(text + "\n")
+    elif form == "metadata.csv":
+        with (folder / form).open("w", newline="", encoding="utf-8-sig") as file:
+            writer = csv.DictWriter(file, [file_column, caption_column])
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        rows = [{"audio_id": index, **row} for index, row in enumerate(rows)]
+        (folder / form).write_text(json.dumps(rows))
+
+
+@pytest.mark.parametrize(
+    ("form", "file_column", "caption_column"),
+    [
+        ("metadata.jsonl", "file_name", "caption"),
+        ("metadata.csv", "file_name", "text"),
+        ("dataset_train.json", "audio_path", "caption"),
+    ],
+)
+def test_forms(folder, form, file_column, caption_column):
+    write_metadata(folder, form, ROWS, file_column, caption_column)
+    for source in (folder, folder / form):
+        pairs = open_pairs(source)
+        rows = list(pairs.dataset)
+        assert pairs.skipped == []
+        assert pairs.num_pairs == 2
+        assert [row["audio"] for row in rows] == [{"bytes": None, "path": str(folder / name)} for name, _ in ROWS]
+        assert [row["caption"] for row in rows] == pairs.captions() == [caption for _, caption in ROWS]
+        assert [row["problem"] for row in rows] == [None, None]
+    assert rows[0]["id"] == ("0" if form.endswith(".json") else "a.wav")
+
+
+def test_caption_column_by_name(folder):
+    write_metadata(folder, "metadata.csv", ROWS, caption_column="notes")
+    with pytest.raises(DataError, match=r"no column 'caption' or 'text' or 'description'.*'file_name', 'notes'"):
+        open_pairs(folder)
+    assert open_pairs(folder, caption_column="notes").captions() == [caption for _, caption in ROWS]
+
+
+def test_unusable_rows_are_left_out_with_reasons(folder):
+    write_metadata(folder, "metadata.jsonl", [*ROWS, ("a.wav", "  "), ("gone.mp3", "lost")])
+    pairs = open_pairs(folder)
+    assert pairs.num_pairs == 2
+    assert [str(item) for item in pairs.skipped] == [
+        "a.wav#2: no caption",
+        f"gone.mp3: no such file ({folder / 'gone.mp3'})",
+    ]
+
+
+def test_nothing_usable(folder, tmp_path):
+    write_metadata(folder, "metadata.jsonl", [("gone.mp3", "lost")])
+    with pytest.raises(DataError, match="none of its 1 rows can be used"):
+        open_pairs(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (None, "", "no metadata.jsonl or metadata.csv"),
+        (
+            "metadata.jsonl",
+            '{"file_name": "a.wav", "caption": "x"}\n{oops\n',
+            "metadata.jsonl, line 2: not valid JSON",
+        ),
+        ("metadata.jsonl", "", "no rows in it"),
+        ("metadata.jsonl", "[1]\n", "one object per item"),
+        ("metadata.csv", "caption\nx\n", "no column 'file_name' or 'audio_path'"),
+        ("all.json", '{"a": 1}', "one object per item"),
+    ],
+)
+def test_broken_metadata(tmp_path, name, content, message):
+    if name:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        open_pairs(tmp_path)
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        open_pairs(tmp_path / "nowhere")
+
+
+def write_parquet(path, rows, audio_type=None):
+    audio_type = audio_type or pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    schema = pa.schema({"id": pa.string(), "audio": audio_type, "text": pa.string()})
+    pq.write_table(pa.Table.from_pylist(rows, schema), path)
+
+
+def test_parquet_shards(folder, tmp_path):
+    content = [(folder / name).read_bytes() for name, _ in ROWS]
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for index, (name, caption) in enumerate(ROWS):
+        row = {"id": name, "audio": {"bytes": content[index], "path": name}, "text": caption}
+        write_parquet(shards / f"train-0000{index}-of-00002.parquet", [row])
+    empty = {"id": "c", "audio": {"bytes": content[0], "path": "c"}, "text": None}
+    write_parquet(shards / "validation-00000-of-00001.parquet", [empty])
+    pairs = open_pairs(shards)
+    assert pairs.dataset.num_shards == 2
+    rows = list(pairs.dataset)
+    assert [(row["id"], row["caption"]) for row in rows] == ROWS
+    for row, audio in zip(rows, content, strict=True):
+        assert (load_audio(row["audio"]["bytes"]) == load_audio(audio)).all()
+    assert [row["problem"] for row in open_pairs(shards, "validation").dataset] == ["no caption"]
+    with pytest.raises(DataError, match=r"no column 'notes'; its columns are id, audio, text"):
+        open_pairs(shards, caption_column="notes")
+
+
+def test_parquet_without_ids(folder, tmp_path):
+    table = pa.table({"audio": [(folder / name).read_bytes() for name, _ in ROWS], "caption": [c for _, c in ROWS]})
+    (tmp_path / "raw").mkdir()
+    pq.write_table(table, tmp_path / "raw" / "data.parquet")
+    ids = [row["id"] for row in open_pairs(tmp_path / "raw").dataset]
+    assert len(set(ids)) == 2
+    assert ids == [row["id"] for row in open_pairs(tmp_path / "raw").dataset]
+
+
+def test_tars(folder, tmp_path):
+    (tmp_path / "tars").mkdir()
+    for index, (name, caption) in enumerate(ROWS):
+        with tarfile.open(tmp_path / "tars" / f"{index}.tar", "w") as tar:
+            members = {
+                f"{index}.{name[-4:].strip('.')}": (folder / name).read_bytes(),
+                f"{index}.txt": caption.encode(),
+            }
+            if index:  # an item without a caption
+                members["9.wav"] = (folder / "a.wav").read_bytes()
+            for member, content in members.items():
+                info = tarfile.TarInfo(member)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    pairs = open_pairs(tmp_path / "tars")
+    assert pairs.dataset.num_shards == 2
+    rows = list(pairs.dataset)
+    assert [(row["caption"], row["problem"]) for row in rows] == [
+        (ROWS[0][1], None),
+        (ROWS[1][1], None),
+        (None, "no caption"),
+    ]
+    assert rows[1]["audio"]["bytes"] == (folder / "sub" / "b.flac").read_bytes()
+    assert len(list(open_pairs(tmp_path / "tars" / "0.tar").dataset)) == 1
+
+
+@pytest.fixture(scope="module")
+def forty(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("forty")
+    write_tone(folder / "a.wav", seconds=0.1)
+    rows = [{"file_name": "a.wav", "audio_id": f"clip {index}", "caption": f"caption {index}"} for index in range(37)]
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_hold_out_is_the_same_for_everyone(forty):
+    train, validation = open_pairs(forty).hold_out(0.2)
+    inside, outside = ({row["id"] for row in part.dataset} for part in (train, validation))
+    assert (train.num_pairs, validation.num_pairs) == (len(inside), len(outside))
+    assert not inside & outside
+    assert len(inside | outside) == 37
+    assert 1 <= len(outside) <= 15
+    shuffled = open_pairs(forty).hold_out(0.2)[1].dataset.shuffle(seed=3)
+    assert {row["id"] for row in shuffled} == outside
+    for share, part in ((0, "validate"), (1, "train")):
+        with pytest.raises(DataError, match=f"leaves none to {part} on"):
+            open_pairs(forty).hold_out(share)
+
+
+RANK = """
+import sys
+from accelerate import Accelerator, DataLoaderConfiguration
+from torch.utils.data import DataLoader
+from mulap_hf.data import open_pairs
+
+accelerator = Accelerator(cpu=True, dataloader_config=DataLoaderConfiguration(dispatch_batches=False))
+assert accelerator.num_processes == 2
+dataset = open_pairs(sys.argv[1]).dataset.shuffle(seed=1, buffer_size=8)
+loader = accelerator.prepare(
+    DataLoader(dataset, batch_size=4, num_workers=2, collate_fn=lambda rows: [row["id"] for row in rows])
+)
+for epoch in range(2):
+    loader.set_epoch(epoch)
+    for ids in loader:
+        with open(f"{sys.argv[2]}/epoch{epoch}-rank{accelerator.process_index}", "a") as file:
+            file.writelines(name + "\\n" for name in ids)
+"""
+
+
+def test_two_ranks_with_two_workers_each_read_everything_once(forty, tmp_path):
+    (tmp_path / "rank.py").write_text(RANK)
+    result = run(
+        "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", tmp_path / "rank.py", forty, tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    orders = []
+    for epoch in range(2):
+        ids = [(tmp_path / f"epoch{epoch}-rank{rank}").read_text().splitlines() for rank in range(2)]
+        assert all(ids)
+        assert sorted(ids[0] + ids[1]) == sorted(f"clip {index}" for index in range(37))
+        orders.append(ids)
+    assert orders[0] != orders[1]  # an epoch is shuffled anew

@@ -1,0 +1,115 @@
+"""Files of all kinds, whole and in part, good and bad."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile as sf
+import soxr
+from conftest import write_tone
+
+from mulap_hf import AudioError, audio_seconds, load_audio
+from mulap_hf.audio import find_audio_files
+
+
+@pytest.mark.parametrize(("name", "error"), [("a.wav", 1e-4), ("a.flac", 1e-4), ("a.ogg", 0.05), ("a.mp3", 0.05)])
+def test_formats(tmp_path, name, error):
+    samples = write_tone(tmp_path / name, seconds=1.5, channels=2)
+    waveform = load_audio(tmp_path / name)
+    assert waveform.dtype == np.float32
+    assert waveform.shape == (24000,)
+    np.testing.assert_allclose(waveform, samples.mean(axis=1), atol=error)
+    assert audio_seconds(tmp_path / name) == 1.5
+
+
+def test_paths_bytes_and_open_files_are_the_same(tmp_path):
+    path = tmp_path / "a.flac"
+    write_tone(path)
+    expected = load_audio(path)
+    content = path.read_bytes()
+    for source in (str(path), content, io.BytesIO(content)):
+        assert np.array_equal(load_audio(source), expected)
+
+
+def test_a_part_is_a_part_of_the_whole(tmp_path):
+    write_tone(tmp_path / "a.mp3", seconds=4)
+    whole = load_audio(tmp_path / "a.mp3")
+    part = load_audio(tmp_path / "a.mp3", offset=1.5, duration=2.0)
+    assert len(part) == 32000
+    np.testing.assert_allclose(part, whole[24000:56000], atol=1e-3)
+    assert len(load_audio(tmp_path / "a.mp3", offset=3.5, duration=2.0)) == 8000
+
+
+def test_position_in_the_file(tmp_path):
+    write_tone(tmp_path / "a.flac", seconds=4)
+    whole = load_audio(tmp_path / "a.flac")
+    for position, start in ((0, 0), (0.5, 24000), (1, 48000)):
+        part = load_audio(tmp_path / "a.flac", duration=1, position=position)
+        assert np.array_equal(part, whole[start : start + 16000])
+    assert np.array_equal(load_audio(tmp_path / "a.flac", duration=9, position=0.7), whole)
+    with pytest.raises(ValueError, match="position=2"):
+        load_audio(tmp_path / "a.flac", duration=1, position=2)
+
+
+def test_only_the_part_is_decoded(tmp_path, monkeypatch):
+    write_tone(tmp_path / "a.wav", seconds=20)
+    read = []
+    original = sf.SoundFile.read
+    monkeypatch.setattr(
+        sf.SoundFile, "read", lambda self, frames=-1, **k: read.append(frames) or original(self, frames, **k)
+    )
+    load_audio(tmp_path / "a.wav", offset=5, duration=1)
+    assert read == [16000]
+
+
+def test_resampling_in_blocks_is_resampling(tmp_path, monkeypatch):
+    monkeypatch.setattr("mulap_hf.audio._BLOCK_SECONDS", 1)
+    samples = write_tone(tmp_path / "a.wav", seconds=5.3, rate=44100, channels=2)
+    waveform = load_audio(tmp_path / "a.wav", 16000)
+    expected = soxr.resample(samples.mean(axis=1), 44100, 16000)
+    assert abs(len(waveform) - len(expected)) <= 1
+    np.testing.assert_allclose(waveform[:84000], expected[:84000], atol=1e-3)
+    assert len(load_audio(tmp_path / "a.wav", sampling_rate=None)) == len(samples)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.wav", None, "missing.wav: the file does not exist"),
+        ("empty.mp3", b"", r"empty.mp3: the file is empty \(0 bytes\)"),
+        ("text.flac", b"no audio at all", "text.flac: broken, or not in a format"),
+        ("song.m4a", b"....ftypM4A", "ffmpeg -i song.m4a song.flac"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    for function in (load_audio, audio_seconds):
+        with pytest.raises(AudioError, match=message):
+            function(tmp_path / name)
+
+
+def test_other_bad_sources(tmp_path):
+    with pytest.raises(AudioError, match="this is a folder"):
+        load_audio(tmp_path)
+    with pytest.raises(AudioError, match="audio of 4 bytes"):
+        load_audio(b"nope")
+    sf.write(tmp_path / "none.wav", np.zeros((0, 1)), 16000)
+    with pytest.raises(AudioError, match="no samples"):
+        load_audio(tmp_path / "none.wav")
+    write_tone(tmp_path / "a.wav", seconds=1)
+    with pytest.raises(AudioError, match=r"offset 2 s is beyond its 1.00 s"):
+        load_audio(tmp_path / "a.wav", offset=2)
+    with pytest.raises(ValueError, match="duration=0 s must be positive"):
+        load_audio(tmp_path / "a.wav", duration=0)
+
+
+def test_find_audio_files(tmp_path):
+    for name in ("b.wav", "sub/a.FLAC", "sub/c.m4a", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = [tmp_path / "b.wav", tmp_path / "sub" / "a.FLAC", tmp_path / "sub" / "c.m4a"]
+    assert find_audio_files([tmp_path]) == found
+    assert find_audio_files([tmp_path / "notes.txt", tmp_path]) == [tmp_path / "notes.txt", *found]
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        find_audio_files([tmp_path / "nowhere"])

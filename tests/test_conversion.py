@@ -1,0 +1,197 @@
+"""Published checkpoints: the golden forward pass, the real MusiCNN, and what does not fit."""
+
+import shutil
+
+import pytest
+import torch
+import yaml
+from conftest import GOLDEN, ROOT, assert_near, run
+from safetensors.torch import load_file
+from torch.nn import functional as F
+
+from mulap_hf import MulapForAudioClassification, MulapForPreTraining, load_audio
+from mulap_hf.conversion import ConversionError, convert_mulap, convert_musicnn, read_checkpoint
+
+SCRIPT = ROOT / "training" / "convert_checkpoint.py"
+CHECKPOINT, CONFIG = GOLDEN / "best_model.pth.tar", GOLDEN / "config.yaml"
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, torch.Tensor]:
+    return load_file(GOLDEN / "outputs.safetensors")
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory) -> MulapForPreTraining:
+    """By the command line, then loaded as a user would."""
+    output = tmp_path_factory.mktemp("converted") / "mulap"
+    result = run(SCRIPT, "mulap", "--checkpoint", CHECKPOINT, "--config", CONFIG, "--output", output)
+    assert result.returncode == 0, result.stderr
+    assert "9 weights of the checkpoint have no place in the model" in result.stdout
+    assert "bert.encoder.c_layer.0.bioutput.q_dense1.weight" in result.stdout
+    return MulapForPreTraining.from_pretrained(output)
+
+
+@torch.no_grad()
+def test_golden_forward_pass(converted, golden):
+    text = {"input_ids": golden["text_input_ids"], "attention_mask": golden["text_attention_mask"]}
+    mlm_labels = golden["mlm_labels"].masked_fill(golden["mlm_labels"] == -1, -100)
+    output = converted(golden["input_audio"], **text, matching_labels=golden["atm_label"])
+    audio = converted.audio_model(golden["input_audio"])
+    real = golden["text_attention_mask"].bool()
+    pairs = {
+        "chunk_features": audio.last_hidden_state,
+        "global_feature": audio.pooler_output[:, None],
+        "audio_last_hidden_state": output.audio_last_hidden_state,
+        "audio_pooled": output.audio_pooler_output,
+        "text_pooled": output.text_pooler_output,
+        "atm_logits": output.matching_logits,
+        "atm_loss": output.matching_loss[None],
+        "mlm_loss": converted(golden["input_audio"], **text, mlm_labels=mlm_labels).mlm_loss[None],
+    }
+    for name, value in pairs.items():
+        assert_near(value, golden[name], 1e-4)
+    for name, value in {
+        "text_last_hidden_state": output.text_last_hidden_state,
+        "mlm_logits": output.mlm_logits,
+    }.items():
+        assert_near(value[real], golden[name][real], 1e-4)
+    assert_near(output.mam_predictions, golden["audio_predictions"][:, 1:], 1e-4)
+    masked = golden["audio_mask_labels"][:, 1:] == 1
+    loss = converted.mam_loss(output.mam_predictions, audio.last_hidden_state, masked)
+    assert_near(loss[None], golden["mam_loss_unmasked_inputs"], 1e-4)
+
+
+@torch.no_grad()
+def test_real_musicnn(reference, tmp_path):
+    folder = reference / "musicnn"
+    result = run(
+        SCRIPT, "musicnn", "--checkpoint", folder / "musicnn_mtat.pth", "--labels", folder / "tags.txt",
+        "--output", tmp_path / "tagger",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    model = MulapForAudioClassification.from_pretrained(tmp_path / "tagger")
+    expected = load_file(folder / "expected.safetensors")
+    output = model(expected["chunks"])
+    assert_near(model.audio_model(expected["chunks"]).last_hidden_state[:, 0], expected["chunk_features"], 1e-4)
+    assert_near(output.logits.sigmoid(), expected["tag_probabilities"], 1e-4)
+    waveform = torch.from_numpy(load_audio(folder / "example.mp3"))
+    top = model(waveform[None]).logits[0].topk(5).indices
+    assert [model.config.id2label[index.item()] for index in top] == ["techno", "electronic", "synth", "fast", "beat"]
+
+
+def musicnn_checkpoint(path, labels=7, hidden=20):
+    """A tagger in Won et al.'s own names, from the published MuLaP's backbone."""
+    prefix = "audio_backbone.feature_extractor."
+    weights = {k.removeprefix(prefix): v for k, v in read_checkpoint(CHECKPOINT).items() if k.startswith(prefix)}
+    generator = torch.Generator().manual_seed(0)
+    head = {
+        "dense1.weight": (hidden, 1506),
+        "dense1.bias": (hidden,),
+        "dense2.weight": (labels, hidden),
+        "dense2.bias": (labels,),
+    }
+    weights |= {name: torch.randn(shape, generator=generator) for name, shape in head.items()}
+    weights |= {
+        f"bn.{name}": torch.rand(hidden, generator=generator)
+        for name in ("weight", "bias", "running_mean", "running_var")
+    }
+    weights["bn.num_batches_tracked"] = torch.tensor(3)
+    torch.save(weights, path)
+    return weights
+
+
+@torch.no_grad()
+def test_musicnn_head_by_hand(tmp_path):
+    weights = musicnn_checkpoint(tmp_path / "tagger.pth")
+    (tmp_path / "tags.txt").write_text("a\nb\nc\nd\ne\nf\ng\n\n")
+    converted = convert_musicnn(tmp_path / "tagger.pth", tmp_path / "tags.txt")
+    assert converted.unused == []
+    assert list(converted.model.config.id2label.values()) == list("abcdefg")
+    features = torch.randn(3, 1506, generator=torch.Generator().manual_seed(1))
+    hidden = F.linear(features, weights["dense1.weight"], weights["dense1.bias"])
+    norm = [weights[f"bn.{name}"] for name in ("running_mean", "running_var", "weight", "bias")]
+    hidden = F.relu(F.batch_norm(hidden, *norm))
+    expected = F.linear(hidden, weights["dense2.weight"], weights["dense2.bias"])
+    torch.testing.assert_close(converted.model.classifier(features), expected)
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    def refused(message: str, function, *args):
+        with pytest.raises(ConversionError, match=message):
+            function(*args)
+
+    def config(**changes):
+        content = yaml.safe_load(CONFIG.read_text())
+        for keys, value in changes.items():
+            section, *path = keys.split("__")
+            target = content[section]
+            for key in path[:-1]:
+                target = target[key]
+            target[path[-1]] = value
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    refused("does not exist", convert_mulap, tmp_path / "none.pth", CONFIG)
+    refused(
+        r"text_layers.0.*is \(48, 48\) in the file, \(32, 32\) by the configuration",
+        convert_mulap, CHECKPOINT, config(model_config__bert__text__hidden_size=32),
+    )  # fmt: skip
+    refused(
+        "missing: the checkpoint is of another model",
+        convert_mulap,
+        CHECKPOINT,
+        config(model_config__bert__audio__num_hidden_layers=4),
+    )
+    refused(
+        "feature_extractor_type is 'openl3'",
+        convert_mulap,
+        CHECKPOINT,
+        config(model_config__audio__feature_extractor_type="openl3"),
+    )
+    refused("vocab_size is missing", convert_mulap, CHECKPOINT, config(model_config__bert__text__vocab_size=None))
+    refused("audio_objective is 'nce'", convert_mulap, CHECKPOINT, config(model_config__audio_objective="nce"))
+    (tmp_path / "bad.yaml").write_text("a: [")
+    refused("not a readable YAML", convert_mulap, CHECKPOINT, tmp_path / "bad.yaml")
+
+    torch.save({"model": torch.nn.Linear(2, 2)}, tmp_path / "pickled.pth")  # would run code on loading
+    refused("weights_only=True", read_checkpoint, tmp_path / "pickled.pth")
+    (tmp_path / "noise.pth").write_bytes(b"noise")
+    refused("not a PyTorch checkpoint", read_checkpoint, tmp_path / "noise.pth")
+    torch.save({"epoch": 3}, tmp_path / "empty.pth")
+    refused("holds no state dict", read_checkpoint, tmp_path / "empty.pth")
+
+    weights = musicnn_checkpoint(tmp_path / "tagger.pth", labels=7)
+    (tmp_path / "tags.txt").write_text("a\nb\n")
+    refused("2 labels for a tagger with 7 outputs", convert_musicnn, tmp_path / "tagger.pth", tmp_path / "tags.txt")
+    refused("no 'dense1.weight'", convert_musicnn, CHECKPOINT, tmp_path / "tags.txt")
+    weights["spec.mel_scale.fb"] *= 2
+    torch.save(weights, tmp_path / "tagger.pth")
+    (tmp_path / "tags.txt").write_text("\n".join("abcdefg"))
+    refused("another log-mel", convert_musicnn, tmp_path / "tagger.pth", tmp_path / "tags.txt")
+
+
+def test_interpolations_and_data_parallel_names(tmp_path):
+    text = CONFIG.read_text() + "data_root: ${env.base_dir}/data\n"
+    (tmp_path / "config.yaml").write_text(text)
+    weights = {f"module.{name}": value for name, value in read_checkpoint(CHECKPOINT).items()}
+    torch.save({"state_dict": weights}, tmp_path / "parallel.pth")
+    plain = convert_mulap(CHECKPOINT, CONFIG).model.state_dict()
+    other = convert_mulap(tmp_path / "parallel.pth", tmp_path / "config.yaml").model.state_dict()
+    assert all(torch.equal(value, other[name]) for name, value in plain.items())
+
+
+def test_command_line_refuses(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("mine")
+    result = run(SCRIPT, "mulap", "--checkpoint", CHECKPOINT, "--config", CONFIG, "--output", tmp_path / "full")
+    assert result.returncode == 1
+    assert "is not an empty folder" in result.stderr
+    shutil.copy(CONFIG, tmp_path / "config.pth")
+    result = run(
+        SCRIPT, "mulap", "--checkpoint", tmp_path / "config.pth", "--config", CONFIG, "--output", tmp_path / "new"
+    )
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,94 @@
+"""The main job as a real process: on the embedded corpus, and on a folder of the user's."""
+
+import json
+
+import pytest
+import torch
+from conftest import CAPTIONS, ROOT, run, write_tone
+from huggingface_hub import ModelCard
+
+from mulap_hf import MulapForAudioClassification, MulapForPreTraining, MulapProcessor
+
+LAUNCH = ["-m", "accelerate.commands.launch", "--cpu", ROOT / "training" / "pretrain.py"]
+QUICK = ["--batch_size", "4", "--log_steps", "1", "--num_workers", "0"]
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory):
+    """A described catalogue with a broken file in it."""
+    folder = tmp_path_factory.mktemp("catalogue")
+    rows = []
+    for index in range(12):
+        name = f"{index}.{('wav', 'flac', 'mp3')[index % 3]}"
+        write_tone(folder / name, seconds=4, seed=index)
+        rows.append({"file_name": name, "caption": f"{CAPTIONS[index % 5]} number {index}"})
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    rows.append({"file_name": "broken.wav", "caption": "a broken file"})
+    rows.append({"file_name": "missing.wav", "caption": "a missing file"})
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_embedded_corpus(tmp_path):
+    output = tmp_path / "model"
+    result = run(
+        *LAUNCH, *QUICK, "--max_steps", "2", "--clip_seconds", "6", "--corpus_clips", "8", "--mam_probability", "0.5",
+        "--corpus_dir", tmp_path / "corpus", "--output_dir", output,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    log = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in log] == [1, 2]
+    assert all(row[name] > 0 for row in log for name in ("loss", "mlm_loss", "mam_loss", "matching_loss"))
+    assert "mlm=" in result.stderr  # the bar shows the losses
+    model = MulapForPreTraining.from_pretrained(output)
+    processor = MulapProcessor.from_pretrained(output)
+    assert model.config.text_config.vocab_size == len(processor.tokenizer)
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert set(metrics) >= {"mlm_loss", "mlm_accuracy", "mam_loss", "mam_r2", "matching_loss", "matching_accuracy"}
+    card = ModelCard.load(output / "README.md")
+    assert card.data.library_name == "transformers"
+    assert f"{metrics['mam_r2']:.4f}" in card.text
+    code = card.text.split("```python\n")[1].split("```")[0].replace('"model"', repr(str(output)))
+    snippet = run("-c", code, cwd=tmp_path)
+    assert snippet.returncode == 0, snippet.stderr
+    printed = [line.removeprefix("torch.Size(").removesuffix(")") for line in snippet.stdout.splitlines()]
+    assert printed == ["[1, 3, 480]", "[1, 480]", "[1, 1]"]
+
+
+def test_own_catalogue_from_a_backbone(catalogue, tmp_path):
+    torch.manual_seed(3)
+    from mulap_hf import MulapConfig
+
+    tagger = MulapForAudioClassification(MulapConfig.from_preset("tiny"))
+    tagger.save_pretrained(tmp_path / "tagger")
+    result = run(
+        *LAUNCH, *QUICK, "--train_data", catalogue, "--max_steps", "4", "--clip_seconds", "3",
+        "--validation_share", "0.2", "--backbone", tmp_path / "tagger", "--learning_rate", "0",
+        "--output_dir", tmp_path / "model",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "2 pairs were skipped" in result.stderr
+    assert "broken.wav: " in result.stderr
+    assert "missing.wav: no such file" in result.stderr
+    model = MulapForPreTraining.from_pretrained(tmp_path / "model")
+    weights = tagger.audio_model.musicnn.timbral[0].conv.weight
+    assert torch.equal(model.audio_model.musicnn.timbral[0].conv.weight, weights)
+
+    again = run(*LAUNCH, "--train_data", catalogue, "--output_dir", tmp_path / "model")
+    assert again.returncode != 0
+    assert "is not empty: pass another --output_dir, or --overwrite_output" in again.stderr
+
+
+def test_bad_data(tmp_path):
+    for data, message in ((tmp_path / "nowhere", "does not exist"), (tmp_path, "no metadata.jsonl or metadata.csv")):
+        result = run(ROOT / "training" / "pretrain.py", "--train_data", data, "--output_dir", tmp_path / "out")
+        assert result.returncode == 1
+        assert message in result.stderr.splitlines()[-1]
+
+
+def test_help_explains_every_option_with_its_default():
+    result = run(ROOT / "training" / "pretrain.py", "--help")
+    assert result.returncode == 0
+    text = " ".join(result.stdout.split())
+    assert "--max_steps MAX_STEPS" in text
+    assert "Optimiser steps. (default: 240)" in text

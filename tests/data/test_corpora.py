@@ -5,6 +5,7 @@ from datasets import load_dataset
 from layouts import LAYOUTS, write_audio, write_lines, write_table
 
 from mulap_hf import load_audio
+from mulap_hf.corpus import CorpusConfig, make_clip, write_corpus, write_parquet
 from mulap_hf.data import DataError, read_tasks
 from mulap_hf.data.corpora import CORPORA, emomusic, gtzan, magnatagatune, nsynth
 from mulap_hf.data.prepare import prepare
@@ -140,6 +141,24 @@ def test_emomusic_keeps_artists_apart(tmp_path):
     assert len(artists["train"] | artists["validation"]) == 130
     assert 12 <= len(artists["validation"]) <= 40  # a fifth of 130, within 3 standard deviations
     assert not artists["test"]
+
+
+def test_embedded_corpus_as_it_is_really_written(tmp_path):
+    config = CorpusConfig(clip_seconds=1.0)
+    write_corpus(config, "train", 2, tmp_path / "flac", num_workers=1, progress=False)
+    write_parquet(config, "train", 2, tmp_path / "parquet", clips_per_shard=1, num_workers=1, progress=False)
+    write_parquet(config, "test_presets", 1, tmp_path / "parquet", num_workers=1, progress=False)
+    rows = {}
+    for form in ("flac", "parquet"):
+        prepare(CORPORA["embedded"], tmp_path / form, tmp_path / f"prepared_{form}", progress=False)
+        rows[form] = reload(tmp_path / f"prepared_{form}", "train")
+    assert rows["flac"] == rows["parquet"]
+    assert [row["id"] for row in rows["flac"]] == ["train-000000", "train-000001"]
+    clip = make_clip(config, "train", 1)
+    assert {name: rows["flac"][1][name] for name in ("caption", "tags", "style", "key")} == {
+        name: clip[name] for name in ("caption", "tags", "style", "key")
+    }
+    assert [row["id"] for row in reload(tmp_path / "prepared_parquet", "test_presets")] == ["test_presets-000000"]
 
 
 def test_song_describer_valid_subset(tmp_path):

@@ -14,7 +14,7 @@ from huggingface_hub import DatasetCard
 from layouts import LAYOUTS, write_audio, write_broken, write_lines
 
 from mulap_hf import load_audio
-from mulap_hf.data import DataError, Example, Skipped
+from mulap_hf.data import DataError, Example, Skipped, open_pairs
 from mulap_hf.data.corpora import CORPORA, Corpus
 from mulap_hf.data.prepare import prepare
 from mulap_hf.data.schema import Reading
@@ -214,6 +214,17 @@ def test_full_check_finds_files_that_are_cut_off(tmp_path):
     assert opened.skipped == []
     assert [item.id for item in decoded.skipped] == ["cut.flac", "cut.mp3"]
     assert "it ends after" in decoded.skipped[1].detail
+
+
+@pytest.mark.parametrize("name", ["musiccaps", "webdataset", "mulap_json"])
+def test_prepared_captions_are_ready_for_pretraining(name, tmp_path):
+    layout = LAYOUTS[name](tmp_path / "published")
+    prepare(CORPORA[name], layout.root, tmp_path / "out", progress=False)
+    rows = list(open_pairs(tmp_path / "out", split="train").dataset)
+    assert [(row["id"], row["caption"], row["problem"]) for row in rows] == [
+        (name, columns["caption"], None) for name, _, columns in layout.rows["train"]
+    ]
+    assert all(load_audio(row["audio"]["bytes"]).size for row in rows)
 
 
 def test_nothing_usable_is_an_error_that_says_why(tmp_path):

@@ -94,7 +94,7 @@ def warn(report: Report) -> int:
     for difference in report.differences:
         print(f"differs from the published corpus: {difference}", file=sys.stderr)
     if report.skipped:
-        print(f"{len(report.skipped):,} items were left out:", file=sys.stderr)
+        print(f"left out: {len(report.skipped):,}", file=sys.stderr)
         for split, done in report.splits.items():
             for reason, count in done.reasons.most_common():
                 print(f"  {split}: {count:,} x {reason}", file=sys.stderr)

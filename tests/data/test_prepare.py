@@ -82,7 +82,7 @@ def test_script_reports_what_was_left_out(tmp_path):
     layout = LAYOUTS["fma"](tmp_path / "published")
     run = run_script("fma", "--root", layout.root, "--output", tmp_path / "prepared")
     assert run.returncode == 1
-    assert "all: 3 items, published are 7,994; 2 were left out" in run.stderr
+    assert "all: 3 items, published are 7,994; 2 left out" in run.stderr
     assert "train: 1 x empty file (0 bytes)" in run.stderr
     assert f"099999: broken audio ({layout.root / 'fma_small' / '099' / '099999.mp3'}" in run.stderr
 
@@ -120,7 +120,7 @@ def test_card_says_what_is_in_it_and_what_is_not(tmp_path):
         "| train | 2 | 1 | 2 |",
         "| emotion | regression | arousal, valence |  | Means of the raters, from 1 to 9; the first 30 s of each clip",
         "| train | no rating in static_annotations.csv | 1 |",
-        "* train: 2 items, published are 504; 2 were left out",
+        "* train: 2 items, published are 504; 2 left out",
         "Source: https://cvml.unige.ch/databases/emoMusic/. Licence: other (for research; given out on request).",
     ):
         assert line in card.text

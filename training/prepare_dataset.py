@@ -47,13 +47,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """One subcommand per corpus, with the options of its reader."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=_STATUS, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, epilog=_STATUS, formatter_class=_formatter)
     names = parser.add_subparsers(dest="name", metavar="NAME", required=True, title="corpora")
     for corpus in CORPORA.values():
         add_corpus(names, corpus)
     return parser
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=32, width=110)
 
 
 def add_corpus(names, corpus: Corpus):
@@ -63,7 +65,7 @@ def add_corpus(names, corpus: Corpus):
         help=corpus.title,
         description=f"{corpus.title}\n\n--root has {corpus.layout}\n{corpus.url or ''}\n{licence}",
         epilog=_STATUS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
     )
     subparser.add_argument("--root", required=True, help="where the corpus is")
     subparser.add_argument("--output", required=True, help="folder to write; new, empty, or of an interrupted run")
@@ -92,7 +94,7 @@ def warn(report: Report) -> int:
     for difference in report.differences:
         print(f"differs from the published corpus: {difference}", file=sys.stderr)
     if report.skipped:
-        print(f"{len(report.skipped):,} items were left out:", file=sys.stderr)
+        print(f"left out: {len(report.skipped):,}", file=sys.stderr)
         for split, done in report.splits.items():
             for reason, count in done.reasons.most_common():
                 print(f"  {split}: {count:,} x {reason}", file=sys.stderr)

@@ -254,7 +254,7 @@ def make_musiccaps(root: Path) -> Layout:
     write_table(root / "musiccaps-public.csv", [header.split(","), *rows])
     plain = write_audio(root / "wav" / "-0SdAVK79lg.wav", 60)
     bracketed = write_audio(root / "wav" / "[0hRdzGb6ZYQ]-[230-240].wav", 61)
-    timed = write_audio(root / "wav" / "-0Gj8-vB1q4_30_40.mp3", 62)
+    timed = write_audio(root / "wav" / "Y-0Gj8-vB1q4_30.000_40.000.mp3", 62)
     write_broken(root / "wav" / "zzz-BROKEN_.wav")
     expected = {
         "train": [
@@ -264,7 +264,7 @@ def make_musiccaps(root: Path) -> Layout:
         "test": [("-0Gj8-vB1q4", timed, {"caption": "Strings, mellow."})],
     }
     skipped = {"train": [("_abcdefghij", MISSING)], "test": [("zzz-BROKEN_", BROKEN)]}
-    return Layout(root, expected, skipped, differences=["all: 3 items, published are 5,521; 2 were left out"])
+    return Layout(root, expected, skipped, differences=["all: 3 items, published are 5,521; 2 left out"])
 
 
 def make_song_describer(root: Path) -> Layout:
@@ -293,7 +293,7 @@ def make_song_describer(root: Path) -> Layout:
         ("860", one, {"caption": "The same track, again", "track_id": "1004034"}),
         ("990", two, {"caption": "acoustic guitar", "track_id": "1007274"}),
     ]
-    differences = ["test: 3 items, published are 1,106; 1 were left out"]
+    differences = ["test: 3 items, published are 1,106; 1 left out"]
     return Layout(root, {"test": expected}, {"test": [("991", MISSING)]}, differences=differences)
 
 
@@ -353,7 +353,7 @@ def make_magnatagatune(root: Path) -> Layout:
         "test": [("2", root / clips[0][1], {"tags": ["classical", "no vocals"]})],
     }
     differences = [
-        "all: 4 items, published are 21,108; 1 were left out",
+        "all: 4 items, published are 21,108; 1 left out",
         "validation: 1 items, published are 1,529",
         "test: 1 items, published are 4,332",
     ]
@@ -445,7 +445,7 @@ def make_fma(root: Path) -> Layout:
         "test": [("000141", paths[141], {"genre": "International"})],
     }
     skipped = {"train": [("099999", BROKEN), ("100124", EMPTY)]}
-    differences = ["all: 3 items, published are 7,994; 2 were left out"]
+    differences = ["all: 3 items, published are 7,994; 2 left out"]
     return Layout(root, rows, skipped, differences=differences, tasks={"genre": "single_label"})
 
 
@@ -488,7 +488,7 @@ def make_nsynth(root: Path) -> Layout:
                 rows.setdefault(split, []).append((name, path, {"instrument": family, "pitch": int(name[-7:-4])}))
     differences = [
         "train: 2 items, published are 289,205",
-        "validation: 1 items, published are 12,678; 1 were left out",
+        "validation: 1 items, published are 12,678; 1 left out",
         "test: 1 items, published are 4,096",
     ]
     skipped = {"validation": [("vocal_acoustic_000-060-050", MISSING)]}
@@ -541,7 +541,7 @@ def make_emomusic(root: Path) -> Layout:
     rows = {"train": [row("3"), row("4")], "validation": [row("2"), row("6"), row("5")], "test": [row("7")]}
     skipped = {"train": [("9", "no rating in static_annotations.csv"), ("10", MISSING)]}
     differences = [
-        "train: 2 items, published are 504; 2 were left out",
+        "train: 2 items, published are 504; 2 left out",
         "validation: 3 items, published are 115",
         "test: 1 items, published are 125",
     ]
@@ -569,7 +569,7 @@ def make_gtzan(root: Path) -> Layout:
         "test": [("hiphop.00000", hiphop, {"genre": "hiphop"})],
     }
     differences = [
-        "train: 2 items, published are 443; 1 were left out",
+        "train: 2 items, published are 443; 1 left out",
         "validation: 1 items, published are 197",
         "test: 1 items, published are 290",
     ]

@@ -14,7 +14,7 @@ from huggingface_hub import DatasetCard
 from layouts import LAYOUTS, write_audio, write_broken, write_lines
 
 from mulap_hf import load_audio
-from mulap_hf.data import DataError, Example, Skipped
+from mulap_hf.data import DataError, Example, Skipped, open_pairs
 from mulap_hf.data.corpora import CORPORA, Corpus
 from mulap_hf.data.prepare import prepare
 from mulap_hf.data.schema import Reading
@@ -82,7 +82,7 @@ def test_script_reports_what_was_left_out(tmp_path):
     layout = LAYOUTS["fma"](tmp_path / "published")
     run = run_script("fma", "--root", layout.root, "--output", tmp_path / "prepared")
     assert run.returncode == 1
-    assert "all: 3 items, published are 7,994; 2 were left out" in run.stderr
+    assert "all: 3 items, published are 7,994; 2 left out" in run.stderr
     assert "train: 1 x empty file (0 bytes)" in run.stderr
     assert f"099999: broken audio ({layout.root / 'fma_small' / '099' / '099999.mp3'}" in run.stderr
 
@@ -120,7 +120,7 @@ def test_card_says_what_is_in_it_and_what_is_not(tmp_path):
         "| train | 2 | 1 | 2 |",
         "| emotion | regression | arousal, valence |  | Means of the raters, from 1 to 9; the first 30 s of each clip",
         "| train | no rating in static_annotations.csv | 1 |",
-        "* train: 2 items, published are 504; 2 were left out",
+        "* train: 2 items, published are 504; 2 left out",
         "Source: https://cvml.unige.ch/databases/emoMusic/. Licence: other (for research; given out on request).",
     ):
         assert line in card.text
@@ -214,6 +214,17 @@ def test_full_check_finds_files_that_are_cut_off(tmp_path):
     assert opened.skipped == []
     assert [item.id for item in decoded.skipped] == ["cut.flac", "cut.mp3"]
     assert "it ends after" in decoded.skipped[1].detail
+
+
+@pytest.mark.parametrize("name", ["musiccaps", "webdataset", "mulap_json"])
+def test_prepared_captions_are_ready_for_pretraining(name, tmp_path):
+    layout = LAYOUTS[name](tmp_path / "published")
+    prepare(CORPORA[name], layout.root, tmp_path / "out", progress=False)
+    rows = list(open_pairs(tmp_path / "out", split="train").dataset)
+    assert [(row["id"], row["caption"], row["problem"]) for row in rows] == [
+        (name, columns["caption"], None) for name, _, columns in layout.rows["train"]
+    ]
+    assert all(load_audio(row["audio"]["bytes"]).size for row in rows)
 
 
 def test_nothing_usable_is_an_error_that_says_why(tmp_path):

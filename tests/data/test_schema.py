@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from layouts import LAYOUTS, write_lines
+from layouts import write_lines
 
-from mulap_hf.corpus import TAGS, CorpusConfig, make_clip
-from mulap_hf.data import DataError, Task, read_pairs, read_tasks
-from mulap_hf.data.corpora.embedded import EMBEDDED_TASKS
+from mulap_hf.corpus import TAGS, CorpusConfig, make_clip, make_note
+from mulap_hf.data import DataError, Task, read_tasks
+from mulap_hf.data.corpora.embedded import EMBEDDED_TASKS, NOTE_TASK
 from mulap_hf.data.schema import write_tasks
 from mulap_hf.data.tables import clean_caption, find_path, read_rows, split_of
 
@@ -66,6 +66,11 @@ def test_embedded_tasks_fit_the_clips_that_are_generated():
     }
 
 
+def test_the_task_of_single_notes_fits_them():
+    note = make_note(CorpusConfig(), "train", 3)
+    assert NOTE_TASK.classes[NOTE_TASK.target(note)] == note["family"]
+
+
 def test_rows_with_line_breaks_and_a_byte_order_mark(tmp_path):
     (tmp_path / "a.csv").write_bytes('\ufefffile,caption\r\na.wav,"two\nlines, one cell"\r\n\r\n'.encode())
     assert read_rows(tmp_path / "a.csv") == [{"file": "a.wav", "caption": "two\nlines, one cell"}]
@@ -108,15 +113,3 @@ def test_split_names(name, split):
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(DataError, match=rf"the thing.*{tmp_path}/a or {tmp_path}/b"):
         find_path(tmp_path, ("a", "b"), "the thing")
-
-
-def test_pairs_of_a_folder_and_of_a_json(tmp_path):
-    layout = LAYOUTS["audiofolder"](tmp_path / "folder")
-    pairs = read_pairs(layout.root / "train")
-    assert [row["caption"] for row in pairs.table] == [columns["caption"] for _, _, columns in layout.rows["train"]]
-    layout = LAYOUTS["mulap_json"](tmp_path / "json")
-    pairs = read_pairs(layout.root / "dataset_train.json")
-    assert pairs.table["id"][:] == ["5"]
-    assert "prepare_dataset.py" in pairs.skipped[0].reason
-    with pytest.raises(DataError, match="found 3 JSON files"):
-        read_pairs(layout.root)

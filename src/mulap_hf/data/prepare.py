@@ -301,7 +301,7 @@ def _compare(prepared: Mapping[str, Prepared], reading: Reading) -> list[str]:
         found = sum(prepared[split].rows for split in members)
         skipped = sum(len(prepared[split].skipped) for split in members)
         if found != count:
-            because = f"; {skipped:,} were left out" if skipped else ""
+            because = f"; {skipped:,} left out" if skipped else ""
             differences.append(f"{name}: {found:,} items, published are {count:,}{because}")
     return differences
 

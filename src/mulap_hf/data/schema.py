@@ -105,7 +105,7 @@ class Reading:
     """What a reader found in a corpus on disk.
 
     Attributes:
-        splits: examples, and what is left out, by split; read as they are asked for.
+        splits: examples, and what is left out, by split; read as they are asked for, once.
         columns: Arrow types of the columns besides `id` and `audio`.
         tasks: what can be predicted from the columns.
         expected: published number of items per split; "all" for their sum.

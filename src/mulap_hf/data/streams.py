@@ -10,10 +10,10 @@ from zlib import crc32
 from datasets import Audio, Dataset, Features, IterableDataset, Value, load_dataset
 
 from .corpora.captioned import CAPTION_COLUMNS, METADATA_NAMES, read_described
-from .corpora.hub import _audio as audio_of
-from .corpora.webdataset import _read_all as read_archives
+from .corpora.hub import audio_of
+from .corpora.webdataset import read_archives
 from .schema import Example
-from .tables import DataError, Skipped, read_rows
+from .tables import DataError, Skipped, clean_caption, read_rows
 
 TABLE_SHARDS = 64  # of a table of files: enough for all ranks and workers
 _FEATURES = Features(
@@ -158,7 +158,7 @@ def _open_dataset(name: str, captions: tuple[str, ...], **options) -> PairStream
 
 def _dataset_row(row: dict, caption: str) -> dict:
     audio, name = audio_of(row["audio"], "")
-    text = str(row[caption] or "").strip()
+    text = clean_caption(row[caption])
     # Without ids, the content is the name: shards are read in any order by any number of processes.
     default = name or (f"{crc32(audio):08x}" if isinstance(audio, bytes) else str(audio))
     name = str(row["id"]) if row.get("id") is not None else default

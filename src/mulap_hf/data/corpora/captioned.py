@@ -192,13 +192,15 @@ def find_stems(folder: Path) -> dict[str, Path]:
 
 
 def _musiccaps_stems(row: dict) -> Iterator[str]:
-    name, start, end = row["ytid"], row["start_s"], row["end_s"]
-    for known in (name, f"[{name}]", f"Y{name}"):
-        yield known
-        yield f"{known}-[{start}-{end}]"
-        for separator in "_-":
-            yield f"{known}{separator}{start}{separator}{end}"
-            yield f"{known}{separator}{start}"
+    name = row["ytid"]
+    yield from (name, f"[{name}]", f"Y{name}")
+    for unit in ("", ".000", "000"):  # whole seconds, with decimals, milliseconds
+        start, end = f"{row['start_s']}{unit}", f"{row['end_s']}{unit}"
+        for known in (name, f"[{name}]", f"Y{name}"):
+            yield f"{known}-[{start}-{end}]"
+            for separator in "_-":
+                yield f"{known}{separator}{start}{separator}{end}"
+                yield f"{known}{separator}{start}"
 
 
 def _tables_of(root: Path, suffixes: Sequence[str]) -> dict[str, Path]:
@@ -231,7 +233,9 @@ def _read_tables(
     for split, table in tables.items():
         find_column(rows[split], file_columns, table, "the audio file (--file_column)")
         find_column(rows[split], captions, table, "the caption (--caption_column)")
-    kept = {name: pa.array([row.get(name) for table in rows.values() for row in table]).type for name in keep_columns}
+    kept = {
+        name: _column_type(name, [row.get(name) for table in rows.values() for row in table]) for name in keep_columns
+    }
     read = partial(
         read_described,
         file_columns=file_columns,
@@ -240,6 +244,13 @@ def _read_tables(
         audio_dir=find_folder(audio_dir, Path(), (), "--audio_dir") if audio_dir else None,
     )
     return Reading({split: read(table, rows[split]) for split, table in tables.items()}, {**_CAPTION, **kept})
+
+
+def _column_type(name: str, values: list) -> pa.DataType:
+    try:
+        return pa.array(values).type
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise DataError(f"--keep_columns {name}: its cells are not of one kind ({error})") from error
 
 
 def wav_bytes(waveform: np.ndarray, sampling_rate: int) -> bytes:

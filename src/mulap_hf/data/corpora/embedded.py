@@ -1,14 +1,17 @@
-"""The package's own corpus as `mulap_hf.corpus.write_corpus` writes it, and its tasks."""
+"""The package's own corpus as `mulap_hf.corpus` writes it, and its tasks."""
 
+import re
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ...corpus import SPLITS, STYLE_NAMES, TAGS
 from ...corpus.instruments import NOTE_FAMILIES
 from ...corpus.theory import KEY_NAMES, MODES
-from ..schema import Reading, Task
+from ..schema import Example, Reading, Task
 from ..tables import find_path, read_rows
 from .captioned import read_described
 
@@ -30,14 +33,31 @@ COLUMNS = {
 
 
 def read_embedded(root: Path) -> Reading:
-    """The folder that `write_corpus` was given: a folder per split, with `metadata.jsonl` and `audio/`.
+    """The folder that `write_corpus` or `write_parquet` was given.
+
+    It has a folder per split with `metadata.jsonl` and `audio/`, or shards `<split>-<first clip>-<end>.parquet`.
 
     Raises:
         DataError: there is no split in it, or a column is missing.
     """
     found = {split: root / split / "metadata.jsonl" for split in SPLITS if (root / split / "metadata.jsonl").is_file()}
-    if not found:
+    shards = {split: _shards(root, split) for split in SPLITS if split not in found and _shards(root, split)}
+    if not found and not shards:
         find_path(root, [f"{split}/metadata.jsonl" for split in SPLITS], "a split of the embedded corpus")
     read = partial(read_described, file_columns=("file_name",), keep_columns=tuple(COLUMNS))
     splits = {split: read(table, read_rows(table, required=COLUMNS)) for split, table in found.items()}
+    splits |= {split: _read_shards(paths) for split, paths in shards.items()}
     return Reading(splits, {"caption": pa.string(), **COLUMNS}, EMBEDDED_TASKS)
+
+
+def _shards(root: Path, split: str) -> list[Path]:
+    return sorted(path for path in root.glob("*.parquet") if re.fullmatch(rf"{split}-\d+-\d+", path.stem))
+
+
+def _read_shards(paths: list[Path]) -> Iterator[Example]:
+    for path in paths:
+        file = pq.ParquetFile(path)
+        for batch in file.iter_batches(batch_size=16, columns=["clip_id", "audio", "caption", *COLUMNS]):
+            for row in batch.to_pylist():
+                fields = {column: row[column] for column in COLUMNS}
+                yield Example(row["clip_id"], row["audio"]["bytes"], row["audio"]["path"], row["caption"], fields)

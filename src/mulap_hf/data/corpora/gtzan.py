@@ -45,4 +45,10 @@ def read_gtzan(root: Path, split_dir: str | None = None, audio_dir: str | None =
             yield Example(file.stem, file, fields={"genre": genre})
 
     splits = {split: examples(path) for split, path in lists.items()}
-    return Reading(splits, {"genre": pa.string()}, (GENRE,), EXPECTED, ("Fault-filtered split (Sturm, 2013).",))
+    return Reading(
+        splits,
+        {"genre": pa.string()},
+        (GENRE,),
+        EXPECTED,
+        ("Fault-filtered split (Kereliuk, Sturm and Larsen, 2015).",),
+    )

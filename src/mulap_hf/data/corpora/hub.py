@@ -75,7 +75,7 @@ def _examples(
     for number, row in enumerate(_undecoded(rows, audio_column)):
         name = str(row[id_column]) if id_column else f"{split}-{number:07d}"
         caption = clean_caption(row[caption_column])
-        audio, file_name = _audio(row[audio_column], name)
+        audio, file_name = audio_of(row[audio_column], name)
         if not caption:
             yield Skipped(name, "no caption")
         elif audio is None:
@@ -84,7 +84,13 @@ def _examples(
             yield Example(name, audio, file_name, caption)
 
 
-def _audio(cell: Any, name: str) -> tuple[Path | bytes | None, str | None]:
+def audio_of(cell: Any, name: str) -> tuple[Path | bytes | None, str | None]:
+    """A cell with audio in any of its usual forms: the file or its bytes (None if it is empty), and a file name.
+
+    Args:
+        cell: a struct of `bytes` and `path` or of `array` and `sampling_rate`, bytes, or a path.
+        name: what to call bytes that have no name.
+    """
     if isinstance(cell, dict) and cell.get("array") is not None:
         return wav_bytes(np.asarray(cell["array"], dtype=np.float32), int(cell["sampling_rate"])), f"{name}.wav"
     path = cell.get("path") if isinstance(cell, dict) else cell if isinstance(cell, str) else None

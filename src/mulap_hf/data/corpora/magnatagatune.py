@@ -25,6 +25,7 @@ LISTS = {
     "test": ("test.npy", "test_new.npy", "test_gt_mtt.tsv"),
 }
 LIST_FOLDERS = (".", "split/mtat", "split", "mtat", "processed_annotations")
+# The three broken mp3s (clips 35644, 55753, 57881) are in the lists of the training split and not in these numbers.
 CLEANED = {"all": 21108, "validation": 1529, "test": 4332}
 EVERY_CLIP = {"train": 18706, "validation": 1825, "test": 5329}
 

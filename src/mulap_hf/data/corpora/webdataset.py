@@ -35,11 +35,17 @@ def read_webdataset(root: Path, caption_column: str | None = None) -> Reading:
         splits.setdefault(split or "train", {})[name] = archive
     captions = (caption_column,) if caption_column else CAPTION_COLUMNS
     return Reading(
-        {split: _read_all(archives, captions) for split, archives in splits.items()}, {"caption": pa.string()}
+        {split: read_archives(archives, captions) for split, archives in splits.items()}, {"caption": pa.string()}
     )
 
 
-def _read_all(archives: dict[str, Path], captions: tuple[str, ...]) -> Iterator[Example | Skipped]:
+def read_archives(archives: dict[str, Path], captions: tuple[str, ...]) -> Iterator[Example | Skipped]:
+    """The items of tar files, one after another; what comes after the damage of a broken one is left out.
+
+    Args:
+        archives: tar files by the name that goes before the ids of their items.
+        captions: keys of the caption in .json members, the first that exists.
+    """
     for name, archive in archives.items():
         try:
             for key, members in _samples(archive):

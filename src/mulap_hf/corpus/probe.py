@@ -292,7 +292,7 @@ def _plot(scores: list[dict], path: Path) -> None:
     for position, score in enumerate(chosen):
         axes.plot([score["chance"]] * 2, [position - 0.4, position + 0.4], color="black")
     axes.set_yticks(range(len(chosen)), [f"{score['task']} [{score['measure']}]" for score in chosen])
-    axes.set_xlabel("black line: chance; blue: tasks from audio; red: shortcuts; green: captions")
+    figure.supxlabel("blue: tasks, red: shortcuts, green: captions; line: chance")
     figure.savefig(path, dpi=100)
 
 

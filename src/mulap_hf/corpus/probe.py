@@ -173,6 +173,7 @@ class _Probes:
             return np.array([[label in row["instruments"] for label in INSTRUMENT_LABELS] for row in clips.rows])
 
         shortcuts: dict[str, Callable[[_Clips], np.ndarray]] = {
+            "level": lambda clips: clips.column("log_level")[:, :1],
             "level and peak": lambda clips: clips.column("log_level"),
             "length": lambda clips: clips.column("samples")[:, None],
             "position in the corpus": lambda clips: np.arange(len(clips.rows))[:, None] % len(STYLE_NAMES),

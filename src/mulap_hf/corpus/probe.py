@@ -173,6 +173,7 @@ class _Probes:
             return np.array([[label in row["instruments"] for label in INSTRUMENT_LABELS] for row in clips.rows])
 
         shortcuts: dict[str, Callable[[_Clips], np.ndarray]] = {
+            "level": lambda clips: clips.column("log_level")[:, :1],
             "level and peak": lambda clips: clips.column("log_level"),
             "length": lambda clips: clips.column("samples")[:, None],
             "position in the corpus": lambda clips: np.arange(len(clips.rows))[:, None] % len(STYLE_NAMES),
@@ -292,7 +293,7 @@ def _plot(scores: list[dict], path: Path) -> None:
     for position, score in enumerate(chosen):
         axes.plot([score["chance"]] * 2, [position - 0.4, position + 0.4], color="black")
     axes.set_yticks(range(len(chosen)), [f"{score['task']} [{score['measure']}]" for score in chosen])
-    axes.set_xlabel("black line: chance; blue: tasks from audio; red: shortcuts; green: captions")
+    figure.supxlabel("blue: tasks, red: shortcuts, green: captions; line: chance")
     figure.savefig(path, dpi=100)
 
 

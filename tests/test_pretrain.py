@@ -86,6 +86,14 @@ def test_bad_data(tmp_path):
         assert message in result.stderr.splitlines()[-1]
 
 
+def test_corpus_of_other_settings_is_refused(tmp_path):
+    (tmp_path / "corpus.json").write_text('{"version": 0}')
+    result = run(ROOT / "training" / "pretrain.py", "--corpus_dir", tmp_path, "--output_dir", tmp_path / "out")
+    assert result.returncode == 1
+    assert "error: --corpus_dir: " in result.stderr
+    assert "holds a corpus with other settings" in result.stderr
+
+
 def test_help_explains_every_option_with_its_default():
     result = run(ROOT / "training" / "pretrain.py", "--help")
     assert result.returncode == 0

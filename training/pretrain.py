@@ -82,9 +82,12 @@ def load_pairs(data_args: DataArguments, accelerator: Accelerator) -> tuple[Pair
     if train_data is None:
         splits = {"train": data_args.corpus_clips, "validation": max(64, data_args.corpus_clips // 10)}
         config = CorpusConfig(clip_seconds=data_args.clip_seconds)
-        with accelerator.main_process_first():
-            for split, clips in splits.items():
-                write_corpus(config, split, clips, data_args.corpus_dir, progress=accelerator.is_main_process)
+        try:
+            with accelerator.main_process_first():
+                for split, clips in splits.items():
+                    write_corpus(config, split, clips, data_args.corpus_dir, progress=accelerator.is_main_process)
+        except ValueError as error:
+            raise DataError(f"--corpus_dir: {error}") from error
         train_data, validation_data = (Path(data_args.corpus_dir) / split for split in splits)
     pairs = open_pairs(train_data, "train", data_args.caption_column)
     if validation_data is None:

@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 import soundfile
 
-from mulap_hf.corpus import make_clip, write_corpus, write_parquet
+from mulap_hf.corpus import make_clip, make_note, write_corpus, write_notes, write_parquet
 from mulap_hf.corpus.__main__ import main
 
 
@@ -38,6 +38,44 @@ def test_the_folder_holds_the_clips(config, tmp_path):
         assert sampling_rate == 16_000
         np.testing.assert_allclose(audio, clip.pop("audio"), atol=2 / 2**15)
         assert row == json.loads(json.dumps(clip))
+
+
+def test_notes_are_written_beside_the_clips(config, tmp_path):
+    write_corpus(config, "train", 1, tmp_path, num_workers=1, progress=False)
+    folder = write_notes(config, "train", 3, tmp_path, num_workers=1, progress=False)
+    assert folder == tmp_path / "notes" / "train"
+    before = contents(folder)
+    main(
+        [
+            "--output",
+            str(tmp_path / "again"),
+            "--notes",
+            "--num_clips",
+            "3",
+            "--clip_seconds",
+            "4",
+            "--num_workers",
+            "2",
+        ]
+    )
+    assert contents(tmp_path / "again" / "notes" / "train") == before
+    rows = rows_of(folder)
+    assert [row["note_id"] for row in rows] == [f"train-note-{index:06d}" for index in range(3)]
+    note = make_note(config, "train", 1)
+    audio, _ = soundfile.read(folder / rows[1]["file_name"], dtype="float32")
+    np.testing.assert_allclose(audio, note["audio"], atol=2 / 2**15)
+
+
+def test_bad_commands_say_why(tmp_path):
+    main(["--output", str(tmp_path), "--num_clips", "1", "--clip_seconds", "2", "--num_workers", "1"])
+    for arguments, message in (
+        (["--seed", "1"], "holds a corpus with other settings: clip_seconds .*seed"),
+        (["--split", "test_soundfont", "--clip_seconds", "2"], "needs a soundfont"),
+        (["--notes", "--format", "parquet"], "notes are written as flac"),
+        (["--clip_seconds", "0.5"], "clip_seconds must be at least 1"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            main(["--output", str(tmp_path), *arguments])
 
 
 def test_four_workers_write_the_same_bytes_as_one(config, tmp_path):

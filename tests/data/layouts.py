@@ -317,6 +317,18 @@ def make_embedded(root: Path) -> Layout:
     return Layout(root, rows, tasks=kinds)
 
 
+def make_embedded_notes(root: Path) -> Layout:
+    rows = {}
+    for split, family in (("train", "reed"), ("test", "synth lead")):
+        name = f"{split}-note-000000"
+        path = write_audio(root / "notes" / split / "audio" / f"{name}.flac", 81)
+        row = {"file_name": f"audio/{name}.flac", "note_id": name, "family": family, "pitch": 60, "velocity": 100}
+        write_lines(root / "notes" / split / "metadata.jsonl", [json.dumps(row)])
+        rows[split] = [(name, path, {"family": family, "pitch": 60})]
+    write_lines(root / "corpus.json", ["{}"])
+    return Layout(root, rows, tasks={"instrument": "single_label"})
+
+
 def make_magnatagatune(root: Path) -> Layout:
     """188 tags in quotes; the cleaned lists as they are in Won et al.'s repository."""
     from mulap_hf.data.corpora.magnatagatune import TAGGING

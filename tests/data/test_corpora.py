@@ -1,13 +1,14 @@
 """Every corpus, in its published layout, through `prepare` and back."""
 
+import numpy as np
 import pytest
 from datasets import load_dataset
 from layouts import LAYOUTS, write_audio, write_lines, write_table
 
 from mulap_hf import load_audio
-from mulap_hf.corpus import CorpusConfig, make_clip, write_corpus, write_parquet
+from mulap_hf.corpus import CorpusConfig, make_clip, make_note, write_corpus, write_notes, write_parquet
 from mulap_hf.data import DataError, read_tasks
-from mulap_hf.data.corpora import CORPORA, emomusic, gtzan, magnatagatune, nsynth
+from mulap_hf.data.corpora import CORPORA, NOTE_TASK, emomusic, gtzan, magnatagatune, nsynth
 from mulap_hf.data.prepare import prepare
 
 
@@ -159,6 +160,18 @@ def test_embedded_corpus_as_it_is_really_written(tmp_path):
         name: clip[name] for name in ("caption", "tags", "style", "key")
     }
     assert [row["id"] for row in reload(tmp_path / "prepared_parquet", "test_presets")] == ["test_presets-000000"]
+
+
+def test_notes_as_they_are_really_written(tmp_path):
+    config = CorpusConfig()
+    write_notes(config, "test", 2, tmp_path, num_workers=1, progress=False)
+    reading = CORPORA["embedded_notes"].read(tmp_path)
+    notes = [make_note(config, "test", index) for index in range(2)]
+    for item, note in zip(reading.splits["test"], notes, strict=True):
+        assert item.id == note["note_id"]
+        assert item.fields == {"family": note["family"], "pitch": note["pitch"]}
+        assert NOTE_TASK.target(item.fields) == NOTE_TASK.classes.index(note["family"])
+        np.testing.assert_allclose(load_audio(item.audio), note["audio"], atol=1e-4)
 
 
 def test_song_describer_valid_subset(tmp_path):

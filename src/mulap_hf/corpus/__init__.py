@@ -12,7 +12,7 @@ from .notes import make_note
 from .stream import corpus_dataset
 from .styles import STYLE_NAMES
 from .tags import TAGS
-from .write import write_corpus, write_parquet
+from .write import write_corpus, write_notes, write_parquet
 
 __all__ = [
     "CORPUS_VERSION",
@@ -27,5 +27,6 @@ __all__ = [
     "make_clip",
     "make_note",
     "write_corpus",
+    "write_notes",
     "write_parquet",
 ]

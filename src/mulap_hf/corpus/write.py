@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -18,12 +19,13 @@ import soundfile
 
 from .effects import Effects
 from .generate import CorpusConfig, fingerprint, make_clip, renderer_for
+from .notes import make_note
 from .parallel import run_in_processes
 
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["write_corpus", "write_parquet"]
+__all__ = ["write_corpus", "write_notes", "write_parquet"]
 
 _CONFIG_FILE = "corpus.json"
 _METADATA_FILE = "metadata.jsonl"
@@ -44,10 +46,10 @@ def _write_atomically(path: Path, content: bytes, scratch: Path) -> None:
     unfinished.replace(path)
 
 
-def _encoded_clip(config: CorpusConfig, split: str, index: int) -> tuple[dict[str, Any], bytes]:
-    """The truth about a clip, and its audio as a FLAC file."""
-    clip = make_clip(config, split, index)
-    return clip, _encode_flac(clip.pop("audio"), config.sampling_rate)
+def _encoded(make: Callable, config: CorpusConfig, split: str, index: int) -> tuple[dict[str, Any], bytes]:
+    """The truth about an item that `make` makes, and its audio as a FLAC file."""
+    item = make(config, split, index)
+    return item, _encode_flac(item.pop("audio"), config.sampling_rate)
 
 
 def _claim_folder(config: CorpusConfig, directory: Path) -> None:
@@ -69,17 +71,21 @@ def _claim_folder(config: CorpusConfig, directory: Path) -> None:
         _write_atomically(path, (json.dumps(wanted, indent=2) + "\n").encode(), directory)
 
 
-def _write_clip(config: CorpusConfig, split: str, folder: Path, index: int) -> None:
-    """Writes the audio of a clip, then the row that says that it is there."""
-    row, flac = _encoded_clip(config, split, index)
-    scratch, file_name = folder / _SCRATCH_FOLDER, f"audio/{row['clip_id']}.flac"
+def _file_name(make: Callable, split: str, index: int) -> str:
+    return f"audio/{split}-{'note-' if make is make_note else ''}{index:06d}.flac"
+
+
+def _write_item(make: Callable, config: CorpusConfig, split: str, folder: Path, index: int) -> None:
+    """Writes the audio of an item, then the row that says that it is there."""
+    row, flac = _encoded(make, config, split, index)
+    scratch, file_name = folder / _SCRATCH_FOLDER, _file_name(make, split, index)
     _write_atomically(folder / file_name, flac, scratch)
     row = json.dumps({"file_name": file_name, **row}, ensure_ascii=False)
     _write_atomically(scratch / f"{split}-{index:06d}.json", row.encode(), scratch)
 
 
 def _finished_rows(folder: Path) -> dict[str, str]:
-    """Rows (as JSON) of the clips that are there already, by clip."""
+    """Rows (as JSON) of the items that are there already, by file name."""
     lines: list[str] = []
     metadata = folder / _METADATA_FILE
     if metadata.exists():
@@ -89,8 +95,36 @@ def _finished_rows(folder: Path) -> dict[str, str]:
     for line in lines:
         row = json.loads(line)
         if (folder / row["file_name"]).exists():
-            rows[row["clip_id"]] = line
+            rows[row["file_name"]] = line
     return rows
+
+
+def _write_folder(
+    make: Callable,
+    config: CorpusConfig,
+    split: str,
+    number: int,
+    directory: Path,
+    folder: Path,
+    num_workers: int | None,
+    progress: bool,
+) -> Path:
+    renderer_for(config, split)  # complains before anything is written
+    _claim_folder(config, directory)
+    (folder / "audio").mkdir(parents=True, exist_ok=True)
+    scratch = folder / _SCRATCH_FOLDER
+    scratch.mkdir(exist_ok=True)
+
+    finished = _finished_rows(folder)
+    missing = [index for index in range(number) if _file_name(make, split, index) not in finished]
+    if missing:
+        run_in_processes(partial(_write_item, make, config, split, folder), missing, num_workers, progress)
+
+    rows = _finished_rows(folder)
+    metadata = "".join(rows[file_name] + "\n" for file_name in sorted(rows))
+    _write_atomically(folder / _METADATA_FILE, metadata.encode(), scratch)
+    shutil.rmtree(scratch)
+    return folder
 
 
 def write_corpus(
@@ -122,23 +156,27 @@ def write_corpus(
     Raises:
         ValueError: The folder holds a corpus with other settings.
     """
-    renderer_for(config, split)  # complains before anything is written
     directory = Path(directory)
-    _claim_folder(config, directory)
-    folder = directory / split
-    (folder / "audio").mkdir(parents=True, exist_ok=True)
-    scratch = folder / _SCRATCH_FOLDER
-    scratch.mkdir(exist_ok=True)
+    return _write_folder(make_clip, config, split, num_clips, directory, directory / split, num_workers, progress)
 
-    finished = _finished_rows(folder)
-    missing = [index for index in range(num_clips) if f"{split}-{index:06d}" not in finished]
-    run_in_processes(partial(_write_clip, config, split, folder), missing, num_workers, progress)
 
-    rows = _finished_rows(folder)
-    metadata = "".join(rows[clip_id] + "\n" for clip_id in sorted(rows))
-    _write_atomically(folder / _METADATA_FILE, metadata.encode(), scratch)
-    shutil.rmtree(scratch)
-    return folder
+def write_notes(
+    config: CorpusConfig,
+    split: str,
+    num_notes: int,
+    directory: str | os.PathLike,
+    num_workers: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Writes single notes as `write_corpus` writes clips, to `directory/notes/<split>`.
+
+    Args:
+        num_notes: Number of notes; for the rest, and for what is returned and raised, see `write_corpus`.
+    """
+    directory = Path(directory)
+    return _write_folder(
+        make_note, config, split, num_notes, directory, directory / "notes" / split, num_workers, progress
+    )
 
 
 def _parquet_schema() -> "pyarrow.Schema":
@@ -185,7 +223,7 @@ def _write_shard(
 
     rows = []
     for index in range(*bounds[shard]):
-        row, flac = _encoded_clip(config, split, index)
+        row, flac = _encoded(make_clip, config, split, index)
         rows.append({**row, "audio": {"bytes": flac, "path": f"{row['clip_id']}.flac"}})
     buffer = io.BytesIO()
     table = pa.Table.from_pylist(rows, schema=_parquet_schema())
@@ -235,8 +273,9 @@ def write_parquet(
     missing = [shard for shard, path in enumerate(paths) if not path.exists()]
     scratch = directory / f"{_SCRATCH_FOLDER}-{split}"
     scratch.mkdir(exist_ok=True)
-    task = partial(_write_shard, config, split, bounds, directory, scratch)
-    run_in_processes(task, missing, num_workers, progress, unit="shard")
+    if missing:
+        task = partial(_write_shard, config, split, bounds, directory, scratch)
+        run_in_processes(task, missing, num_workers, progress, unit="shard")
     shutil.rmtree(scratch)
     for path in directory.glob(f"{split}-[0-9]*-[0-9]*.parquet"):
         if path not in paths:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..schema import Reading
 from .captioned import read_audiofolder, read_csv_table, read_mulap_json, read_musiccaps, read_song_describer
-from .embedded import EMBEDDED_TASKS, NOTE_TASK, read_embedded
+from .embedded import EMBEDDED_TASKS, NOTE_TASK, read_embedded, read_embedded_notes
 from .emomusic import read_emomusic
 from .fma import read_fma
 from .gtzan import read_gtzan
@@ -147,6 +147,12 @@ CORPORA = {
             "the corpus that mulap_hf.corpus generates",
             read_embedded,
             "the folder given to write_corpus: train/metadata.jsonl, train/audio/, ...",
+        ),
+        Corpus(
+            "embedded_notes",
+            "the single notes that mulap_hf.corpus generates",
+            read_embedded_notes,
+            "the folder given to write_notes: notes/train/metadata.jsonl, notes/train/audio/, ...",
         ),
         Corpus(
             "magnatagatune",

@@ -31,6 +31,8 @@ COLUMNS = {
     "key": pa.string(),
 }
 
+NOTE_COLUMNS = {"family": pa.string(), "pitch": pa.int32()}
+
 
 def read_embedded(root: Path) -> Reading:
     """The folder that `write_corpus` or `write_parquet` was given.
@@ -61,3 +63,23 @@ def _read_shards(paths: list[Path]) -> Iterator[Example]:
             for row in batch.to_pylist():
                 fields = {column: row[column] for column in COLUMNS}
                 yield Example(row["clip_id"], row["audio"]["bytes"], row["audio"]["path"], row["caption"], fields)
+
+
+def read_embedded_notes(root: Path) -> Reading:
+    """Single notes: the folder that `write_notes` was given, or its `notes`.
+
+    Raises:
+        DataError: there is no split in it, or a column is missing.
+    """
+    folder = root / "notes" if (root / "notes").is_dir() else root
+    found = {split: folder / split / "metadata.jsonl" for split in SPLITS}
+    found = {split: table for split, table in found.items() if table.is_file()}
+    if not found:
+        find_path(root, [f"notes/{split}/metadata.jsonl" for split in SPLITS], "a split of the single notes")
+
+    def examples(table: Path) -> Iterator[Example]:
+        for row in read_rows(table, required=("note_id", "file_name", *NOTE_COLUMNS)):
+            fields = {column: row[column] for column in NOTE_COLUMNS}
+            yield Example(row["note_id"], table.parent / row["file_name"], fields=fields)
+
+    return Reading({split: examples(table) for split, table in found.items()}, NOTE_COLUMNS, (NOTE_TASK,))

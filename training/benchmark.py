@@ -29,7 +29,6 @@ from mulap_hf.tokenization import train_tokenizer
 CLIP_SECONDS = 20.0
 # What catalogues hold, as (suffix, sampling rate, channels).
 FORMATS = [("wav", 16000, 1), ("flac", 16000, 1)] + [(suffix, 44100, 2) for suffix in ("wav", "flac", "ogg", "mp3")]
-WORKERS = [0, 1, 2]
 BATCH = 8
 MODEL_BATCHES = {"tiny": 8, "published": 2}
 
@@ -40,12 +39,18 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmark"), help="folder of the report")
     parser.add_argument("--rounds", type=int, default=5, help="measurements per variant, interleaved; default: 5")
     parser.add_argument("--batches", type=int, default=8, help=f"batches of {BATCH} clips per measurement; default: 8")
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[0, 1, 2], help="loading processes; default: 0 1 2"
+    )
+    parser.add_argument(
+        "--presets", nargs="+", choices=list(MODEL_BATCHES), default=list(MODEL_BATCHES), help="models to compare with"
+    )
     args = parser.parse_args(arguments)
     args.output.mkdir(parents=True, exist_ok=True)
-    loaders, processor = make_loaders(args.output / "audio", args.batches)
+    loaders = make_loaders(args.output / "audio", args.batches, args.workers)
     variants = {f"{name}, {workers} workers": make_feed(loader) for (name, workers), loader in loaders.items()}
-    for preset, batch in MODEL_BATCHES.items():
-        variants[f"{preset} model, training"] = make_step(preset, batch, processor)
+    for preset in args.presets:
+        variants[f"{preset} model, training"] = make_step(preset, MODEL_BATCHES[preset])
     rates = measure(variants, args.rounds)
     write_report(args.output / "data", rates)
 
@@ -63,7 +68,7 @@ def measure(variants: dict[str, Callable[[], float]], rounds: int) -> dict[str, 
     return rates
 
 
-def make_loaders(folder: Path, batches: int) -> tuple[dict[tuple[str, int], DataLoader], MulapProcessor]:
+def make_loaders(folder: Path, batches: int, workers: list[int]) -> dict[tuple[str, int], DataLoader]:
     """The pipeline of `training/pretrain.py` on a minute of music in every format, for every number of workers."""
     config = CorpusConfig(clip_seconds=60.0)
     clips = [make_clip(config, "train", index) for index in range(BATCH)]
@@ -79,15 +84,15 @@ def make_loaders(folder: Path, batches: int) -> tuple[dict[tuple[str, int], Data
             write_audio(place / f"{index}.{suffix}", clip["audio"], rate, channels)
             rows += [{"file_name": f"{index}.{suffix}", "caption": clip["caption"]}] * batches
         (place / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        for workers in WORKERS:
-            loaders[name, workers] = DataLoader(
+        for number in workers:
+            loaders[name, number] = DataLoader(
                 open_pairs(place).dataset.shuffle(seed=0, buffer_size=256),
                 batch_size=BATCH,
-                num_workers=workers,
-                persistent_workers=workers > 0,
+                num_workers=number,
+                persistent_workers=number > 0,
                 collate_fn=PreTrainingCollator(processor, chunk_length, CLIP_SECONDS),
             )
-    return loaders, processor
+    return loaders
 
 
 def write_audio(path: Path, waveform: np.ndarray, rate: int, channels: int):
@@ -107,7 +112,7 @@ def make_feed(loader: DataLoader) -> Callable[[], float]:
     return feed
 
 
-def make_step(preset: str, batch: int, processor: MulapProcessor) -> Callable[[], float]:
+def make_step(preset: str, batch: int) -> Callable[[], float]:
     """Training steps on clips of `CLIP_SECONDS`: forward, backward, optimiser."""
     model = MulapForPreTraining(MulapConfig.from_preset(preset)).train()
     optimizer = torch.optim.AdamW(model.parameters())

@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 from mulap_hf import MulapForAudioClassification, MulapForPreTraining, MulapProcessor
 
 LAUNCH = ["-m", "accelerate.commands.launch", "--cpu", ROOT / "training" / "pretrain.py"]
-QUICK = ["--batch_size", "4", "--log_steps", "1", "--num_workers", "0"]
+QUICK = ["--batch_size", "4", "--log_steps", "1", "--num_workers", "0", "--cpu_threads", "1"]
 
 
 @pytest.fixture(scope="module")

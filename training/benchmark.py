@@ -39,9 +39,7 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmark"), help="folder of the report")
     parser.add_argument("--rounds", type=int, default=5, help="measurements per variant, interleaved; default: 5")
     parser.add_argument("--batches", type=int, default=8, help=f"batches of {BATCH} clips per measurement; default: 8")
-    parser.add_argument(
-        "--workers", type=int, nargs="+", default=[0, 1, 2], help="loading processes; default: 0 1 2"
-    )
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="loading processes; default: 0 1 2")
     parser.add_argument(
         "--presets", nargs="+", choices=list(MODEL_BATCHES), default=list(MODEL_BATCHES), help="models to compare with"
     )

@@ -5,6 +5,7 @@ accelerate launch training/pretrain.py --train_data my_catalogue    # audio file
 """
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None):
         dataloader_config=DataLoaderConfiguration(dispatch_batches=False),
     )
     set_seed(args.seed)
+    use_threads(args.cpu_threads, accelerator)
     output_dir = prepare_output(args, accelerator)
     train_pairs, validation_pairs = load_pairs(data_args, accelerator)
     processor = make_processor(model_args, data_args, train_pairs)
@@ -59,6 +61,13 @@ def main(arguments: list[str] | None = None):
         write_pretraining_card(CARD_TEMPLATE, output_dir, model, settings, metrics)
         print(f"Saved to {output_dir}. Embed music with: mulap embed PATH --model {output_dir} --output out.parquet")
     accelerator.end_training()
+
+
+def use_threads(threads: int | None, accelerator: Accelerator):
+    """On the CPU, as many threads as asked for, or this process' share of the cores."""
+    if accelerator.device.type == "cpu":
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
+        torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // processes))
 
 
 def prepare_output(args: TrainingArguments, accelerator: Accelerator) -> Path:

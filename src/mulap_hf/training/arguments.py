@@ -65,5 +65,8 @@ class TrainingArguments:
     weight_decay: float = _option(0.01, "AdamW's weight decay; none on biases and norms.")
     max_grad_norm: float = _option(1.0, "Gradients are clipped to this norm.")
     mixed_precision: str | None = _option(None, "no, bf16 or fp16; none: as accelerate is configured.")
+    cpu_threads: int | None = _option(
+        None, "Threads per process on the CPU; none: the cores are shared out (accelerate launch itself leaves one)."
+    )
     log_steps: int = _option(20, "Steps between two lines of metrics.jsonl.")
     seed: int = _option(0, "Of everything random.")

@@ -29,6 +29,17 @@ def test_lengths_are_not_shared(processor):
     assert cropped["input_values"].shape == (1, 1600)
 
 
+def test_arguments_of_the_tokenizer(processor):
+    output = processor(text=CAPTIONS[:2], audio=WAVE, sampling_rate=16000, padding="max_length", max_length=9)
+    assert output["input_ids"].shape == (2, 9)
+    assert output["input_values"].shape == (1, 4000)
+
+
+def test_audio_is_not_text(processor):
+    with pytest.raises(TypeError, match=r"text is ndarray.*audio="):
+        processor(WAVE, sampling_rate=16000)
+
+
 def test_nothing_to_prepare(processor):
     with pytest.raises(ValueError, match="text=, audio="):
         processor()

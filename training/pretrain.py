@@ -21,7 +21,7 @@ from transformers import AutoTokenizer, HfArgumentParser
 
 from mulap_hf import MulapConfig, MulapFeatureExtractor, MulapForPreTraining, MulapProcessor
 from mulap_hf.corpus import CorpusConfig, write_corpus
-from mulap_hf.data import DataError, PairStream, PreTrainingCollator, Skipped, open_pairs
+from mulap_hf.data import DataError, PairStream, PreTrainingCollator, Skipped, has_split, open_pairs
 from mulap_hf.initialization import load_backbone, load_bert, text_config_from_bert
 from mulap_hf.model_card import write_pretraining_card
 from mulap_hf.tokenization import train_tokenizer
@@ -97,7 +97,9 @@ def load_pairs(data_args: DataArguments, accelerator: Accelerator) -> tuple[Pair
                     write_corpus(config, split, clips, data_args.corpus_dir, progress=accelerator.is_main_process)
         except ValueError as error:
             raise DataError(f"--corpus_dir: {error}") from error
-        train_data, validation_data = (Path(data_args.corpus_dir) / split for split in splits)
+        train_data = data_args.corpus_dir
+    if validation_data is None and has_split(train_data, "validation"):
+        validation_data = train_data
     pairs = open_pairs(train_data, "train", data_args.caption_column)
     if validation_data is None:
         return pairs.hold_out(data_args.validation_share)
@@ -150,7 +152,7 @@ def make_loaders(
     train_batches = DataLoader(
         train_pairs.dataset.shuffle(seed=args.seed, buffer_size=data_args.shuffle_buffer),
         batch_size=args.batch_size,
-        collate_fn=collator(),
+        collate_fn=collator(random_crop=data_args.crop == "random"),
         num_workers=data_args.num_workers,
         generator=torch.Generator().manual_seed(args.seed),
     )

@@ -26,6 +26,7 @@ class MulapProcessor(ProcessorMixin):
         return_tensors: str | None = "pt",
         text_kwargs: dict | None = None,
         audio_kwargs: dict | None = None,
+        **kwargs,
     ) -> BatchFeature:
         """Texts -> `input_ids`, `attention_mask` `(texts, tokens)`; clips -> `input_values`, `audio_attention_mask`
         `(clips, samples)`.
@@ -39,17 +40,24 @@ class MulapProcessor(ProcessorMixin):
             return_tensors: "pt", "np" or None.
             text_kwargs: further arguments of the tokenizer.
             audio_kwargs: further arguments of the feature extractor.
+            kwargs: as `text_kwargs` (`padding`, `max_length`, ...).
 
         Raises:
             ValueError: neither text nor audio is given; see also the feature extractor.
+            TypeError: the text is no text, a waveform for instance.
         """
         if text is None and audio is None:
             raise ValueError("pass text=, audio=, or both: there is nothing to prepare")
         features = {}
         if text is not None:
-            texts = [text] if isinstance(text, str) else list(text)
-            options = {"padding": True, "truncation": True, "return_token_type_ids": False, **(text_kwargs or {})}
-            features.update(self.tokenizer(texts, return_tensors=return_tensors, **options))
+            texts = [text] if isinstance(text, str) else text
+            if not isinstance(texts, (list, tuple)) or not all(isinstance(item, str) for item in texts):
+                raise TypeError(
+                    f"text is {type(text).__name__}, not a text or a list of texts; waveforms go to audio="
+                )
+            options = {"padding": True, "truncation": True, "return_token_type_ids": False}
+            options.update(text_kwargs or {}, **kwargs)
+            features.update(self.tokenizer(list(texts), return_tensors=return_tensors, **options))
         if audio is not None:
             features.update(
                 self.feature_extractor(

@@ -11,7 +11,7 @@ import pytest
 from helpers import run, write_tone
 
 from mulap_hf import load_audio
-from mulap_hf.data import DataError, open_pairs
+from mulap_hf.data import DataError, has_split, open_pairs
 
 ROWS = [("a.wav", "a calm piano"), ("sub/b.flac", "loud, rock")]
 
@@ -133,6 +133,22 @@ def test_parquet_shards(folder, tmp_path):
     assert [row["problem"] for row in open_pairs(shards, "validation").dataset] == ["no caption"]
     with pytest.raises(DataError, match=r"no column 'notes'; its columns are id, audio, text"):
         open_pairs(shards, caption_column="notes")
+    with pytest.raises(DataError, match="no split 'test'; there are train, validation"):
+        open_pairs(shards, "test")
+    assert has_split(shards, "validation")
+    assert not has_split(shards, "test")
+
+
+def test_a_folder_per_split(folder, tmp_path):
+    for split, rows in (("train", ROWS), ("validation", ROWS[:1])):
+        (tmp_path / "both" / split).mkdir(parents=True)
+        rows = [(str(folder / name), caption) for name, caption in rows]
+        write_metadata(tmp_path / "both" / split, "metadata.jsonl", rows)
+        assert has_split(tmp_path / "both", split)
+        assert open_pairs(tmp_path / "both", split).captions() == [caption for _, caption in rows]
+    write_metadata(tmp_path / "both", "metadata.jsonl", [(str(folder / "a.wav"), "metadata above counts")])
+    assert open_pairs(tmp_path / "both").captions() == ["metadata above counts"]
+    assert not has_split(tmp_path / "both", "validation")
 
 
 def test_parquet_without_ids(folder, tmp_path):

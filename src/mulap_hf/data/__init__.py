@@ -2,7 +2,7 @@
 
 from .collator import PreTrainingCollator
 from .schema import Example, Task, read_tasks
-from .streams import PairStream, open_pairs
+from .streams import PairStream, has_split, open_pairs
 from .tables import DataError, Skipped
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "PreTrainingCollator",
     "Skipped",
     "Task",
+    "has_split",
     "open_pairs",
     "read_tasks",
 ]

@@ -1,5 +1,6 @@
 """Described audio as a stream of (id, audio, caption), from wherever it lies: decoded only after the shuffle."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +17,7 @@ from .schema import Example
 from .tables import DataError, Skipped, clean_caption, read_rows
 
 TABLE_SHARDS = 64  # of a table of files: enough for all ranks and workers
+_SHARD = re.compile(r"(\w+)-\d+(-of)?-\d+\.parquet")  # train-00000-of-00012.parquet
 _FEATURES = Features(
     {
         "id": Value("string"),
@@ -81,7 +83,7 @@ def open_pairs(source: str | Path, split: str = "train", caption_column: str | N
     * a dataset on the Hub with an audio and a caption column, by its name.
 
     Args:
-        source: one of them.
+        source: one of them, or a folder with one of them per split (`train/`, `validation/`).
         split: which, where there are several.
         caption_column: where the captions are; default: the first of "caption", "text" and "description" there is.
 
@@ -96,8 +98,10 @@ def open_pairs(source: str | Path, split: str = "train", caption_column: str | N
         raise DataError(f"{source} does not exist; described audio is a folder, a JSON or tar file, or a Hub dataset")
     if path.is_file() and path.suffix == ".tar":
         return _open_archives({path.stem: path}, captions)
+    if _has_folder(path, split):
+        path = path / split
     if path.is_dir():
-        shards = sorted(path.glob(f"{split}-*.parquet")) or sorted(path.rglob("*.parquet"))
+        shards = _shards_of(path, split)
         if shards:
             return _open_dataset("parquet", captions, data_files=[str(shard) for shard in shards], split="train")
         archives = sorted(path.rglob("*.tar"))
@@ -105,6 +109,30 @@ def open_pairs(source: str | Path, split: str = "train", caption_column: str | N
             named = {archive.relative_to(path).with_suffix("").as_posix(): archive for archive in archives}
             return _open_archives(named, captions)
     return _open_table(_find_metadata(path), captions)
+
+
+def has_split(source: str | Path, split: str) -> bool:
+    """Whether a folder has a part of that name, as prepared datasets and the embedded corpus have."""
+    path = Path(source)
+    return _has_folder(path, split) or any(_SHARD.match(file.name) for file in path.glob(f"{split}-*.parquet"))
+
+
+def _has_folder(path: Path, split: str) -> bool:
+    """A folder per split; where there is metadata above, a folder of that name is just one with audio in it."""
+    return (path / split).is_dir() and not any((path / name).is_file() for name in METADATA_NAMES)
+
+
+def _shards_of(folder: Path, split: str) -> list[Path]:
+    """The parquet files of a split; all there are, where their names tell of no splits.
+
+    Raises:
+        DataError: there are other splits, but not this one.
+    """
+    files = sorted(folder.rglob("*.parquet"))
+    splits = {match[1] for file in files if (match := _SHARD.match(file.name))}
+    if splits and split not in splits:
+        raise DataError(f"{folder}: there is no split {split!r}; there are {', '.join(sorted(splits))}")
+    return [file for file in files if not splits or file.name.startswith(f"{split}-")]
 
 
 def _open_table(metadata: Path, captions: tuple[str, ...]) -> PairStream:

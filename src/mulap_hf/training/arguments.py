@@ -35,10 +35,13 @@ class DataArguments:
         "caption and audio_path, a folder of parquet or tar files, or a Hub dataset. Without it a small corpus is "
         "made.",
     )
-    validation_data: str | None = _option(None, "The same to validate on; none: a share of --train_data is held out.")
+    validation_data: str | None = _option(
+        None, "The same to validate on; none: the validation split of --train_data, or else a share of it."
+    )
     validation_share: float = _option(0.05, "Share of --train_data to hold out without --validation_data.")
     caption_column: str | None = _option(None, "Column of the captions, if not caption, text or description.")
     clip_seconds: float = _option(9.0, "How much of each track is heard, in seconds.")
+    crop: str = _option("random", "Which part of longer tracks is heard in training.", choices=["random", "first"])
     max_text_length: int = _option(64, "Longest caption in tokens; longer ones are cut.")
     mlm_probability: float = _option(0.15, "Share of the tokens to predict.")
     mam_probability: float = _option(0.15, "Share of the chunks to predict.")

@@ -126,6 +126,7 @@ def test_parquet_shards(folder, tmp_path):
     write_parquet(shards / "validation-00000-of-00001.parquet", [empty])
     pairs = open_pairs(shards)
     assert pairs.dataset.num_shards == 2
+    assert pairs.ids == [name for name, _ in ROWS]
     rows = list(pairs.dataset)
     assert [(row["id"], row["caption"]) for row in rows] == ROWS
     for row, audio in zip(rows, content, strict=True):
@@ -158,6 +159,7 @@ def test_parquet_without_ids(folder, tmp_path):
     ids = [row["id"] for row in open_pairs(tmp_path / "raw").dataset]
     assert len(set(ids)) == 2
     assert ids == [row["id"] for row in open_pairs(tmp_path / "raw").dataset]
+    assert open_pairs(tmp_path / "raw").num_pairs is None
 
 
 def test_tars(folder, tmp_path):

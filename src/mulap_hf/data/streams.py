@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from zlib import crc32
 
+import pyarrow.parquet as pq
 from datasets import Audio, Dataset, Features, IterableDataset, Value, load_dataset
 
 from .corpora.captioned import CAPTION_COLUMNS, METADATA_NAMES, read_described
@@ -35,12 +36,16 @@ class PairStream:
     dataset: rows of `id`, `audio` (a struct of `bytes` and `path`, one of them null), `caption`, and `problem`: why
         the row cannot be used, null where it can. In shards.
     skipped: what was left out of it from the start.
-    num_pairs: how many there are, where that is known without reading everything.
+    ids: of all its rows, where they are known without reading the audio.
     """
 
     dataset: IterableDataset
     skipped: list[Skipped] = field(default_factory=list)
-    num_pairs: int | None = None
+    ids: list[str] | None = None
+
+    @property
+    def num_pairs(self) -> int | None:
+        return None if self.ids is None else len(self.ids)
 
     def captions(self, most: int = 100_000) -> list[str]:
         """The first captions, to train a tokenizer on."""
@@ -58,14 +63,15 @@ class PairStream:
         """
         parts = []
         for held_out in (False, True):
-            dataset = self.dataset.filter(partial(_is_held_out, share=share, expected=held_out), input_columns=["id"])
-            count = None if self.num_pairs is None else sum(1 for _ in dataset.select_columns(["id"]))
-            if count == 0:
+            belongs = partial(_is_held_out, share=share, expected=held_out)
+            ids = None if self.ids is None else [name for name in self.ids if belongs(name)]
+            if ids == []:
                 raise DataError(
                     f"a validation share of {share} of {self.num_pairs} pairs leaves none to "
                     f"{'validate' if held_out else 'train'} on: pass validation data, or another share"
                 )
-            parts.append(PairStream(dataset, [] if held_out else self.skipped, count))
+            dataset = self.dataset.filter(belongs, input_columns=["id"])
+            parts.append(PairStream(dataset, [] if held_out else self.skipped, ids))
         return parts[0], parts[1]
 
 
@@ -103,7 +109,9 @@ def open_pairs(source: str | Path, split: str = "train", caption_column: str | N
     if path.is_dir():
         shards = _shards_of(path, split)
         if shards:
-            return _open_dataset("parquet", captions, data_files=[str(shard) for shard in shards], split="train")
+            stream = _open_dataset("parquet", captions, data_files=[str(shard) for shard in shards], split="train")
+            stream.ids = _read_ids(shards)
+            return stream
         archives = sorted(path.rglob("*.tar"))
         if archives and not any((path / name).is_file() for name in METADATA_NAMES):
             named = {archive.relative_to(path).with_suffix("").as_posix(): archive for archive in archives}
@@ -151,7 +159,7 @@ def _open_table(metadata: Path, captions: tuple[str, ...]) -> PairStream:
         reasons = ", ".join(sorted({item.reason for item in skipped}))
         raise DataError(f"{metadata}: none of its {len(table)} rows can be used ({reasons})")
     dataset = Dataset.from_list(rows, features=_FEATURES).to_iterable_dataset(num_shards=min(TABLE_SHARDS, len(rows)))
-    return PairStream(dataset, skipped, len(rows))
+    return PairStream(dataset, skipped, [row["id"] for row in rows])
 
 
 def _open_archives(archives: dict[str, Path], captions: tuple[str, ...]) -> PairStream:
@@ -182,6 +190,12 @@ def _open_dataset(name: str, captions: tuple[str, ...], **options) -> PairStream
         dataset = dataset.cast_column("audio", Audio(decode=False))
     dataset = dataset.map(partial(_dataset_row, caption=caption), remove_columns=columns, features=_FEATURES)
     return PairStream(dataset)
+
+
+def _read_ids(shards: list[Path]) -> list[str] | None:
+    if not all("id" in pq.read_schema(shard).names for shard in shards):
+        return None
+    return [str(name) for shard in shards for name in pq.read_table(shard, columns=["id"])["id"].to_pylist()]
 
 
 def _dataset_row(row: dict, caption: str) -> dict:

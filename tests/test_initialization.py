@@ -46,6 +46,8 @@ def test_bert_that_does_not_fit(bert, tmp_path):
     ).save_pretrained(tmp_path / "vit")
     with pytest.raises(ConversionError, match="'vit'"):
         text_config_from_bert(tmp_path / "vit")
+    with pytest.raises(ConversionError, match="found neither as a folder nor on the Hub"):
+        text_config_from_bert(tmp_path / "nowhere")
 
 
 def test_backbone_from_a_tagger(tmp_path):

@@ -79,10 +79,23 @@ def test_own_catalogue_from_a_backbone(catalogue, tmp_path):
     assert "is not empty: pass another --output_dir, or --overwrite_output" in again.stderr
 
 
-def test_bad_data(tmp_path):
-    for data, message in ((tmp_path / "nowhere", "does not exist"), (tmp_path, "no metadata.jsonl or metadata.csv")):
-        result = run(ROOT / "training" / "pretrain.py", "--train_data", data, "--output_dir", tmp_path / "out")
+def test_bad_arguments_say_what_to_mend(catalogue, tmp_path):
+    share = ["--validation_share", "0.2"]
+    for options, message in (
+        (["--train_data", tmp_path / "nowhere"], "does not exist"),
+        (["--train_data", tmp_path], "no metadata.jsonl or metadata.csv"),
+        (
+            ["--train_data", catalogue, *share, "--backbone", tmp_path / "none"],
+            "found neither as a folder nor on the Hub",
+        ),
+        (
+            ["--train_data", catalogue, *share, "--max_text_length", "99"],
+            "--max_text_length 99 is longer than the 64 tokens",
+        ),
+    ):
+        result = run(ROOT / "training" / "pretrain.py", *options, "--output_dir", tmp_path / "out")
         assert result.returncode == 1
+        assert result.stderr.splitlines()[-1].startswith("error: ")
         assert message in result.stderr.splitlines()[-1]
 
 

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from transformers import AutoTokenizer, HfArgumentParser
 
 from mulap_hf import MulapConfig, MulapFeatureExtractor, MulapForPreTraining, MulapProcessor
+from mulap_hf.conversion import ConversionError
 from mulap_hf.corpus import CorpusConfig, write_corpus
 from mulap_hf.data import DataError, PairStream, PreTrainingCollator, Skipped, has_split, open_pairs
 from mulap_hf.initialization import load_backbone, load_bert, text_config_from_bert
@@ -119,6 +120,9 @@ def make_model(model_args: ModelArguments, processor: MulapProcessor) -> MulapFo
     if model_args.text_model is not None:
         text_config |= text_config_from_bert(model_args.text_model, model_args.num_text_layers)
     config = MulapConfig.from_preset(model_args.preset, text_config=text_config, freeze_text=model_args.freeze_text)
+    longest, limit = processor.tokenizer.model_max_length, config.text_config.max_position_embeddings
+    if longest > limit:
+        raise DataError(f"--max_text_length {longest} is longer than the {limit} tokens that the model takes")
     model = MulapForPreTraining(config)
     if model_args.text_model is not None:
         load_bert(model, model_args.text_model)
@@ -240,5 +244,5 @@ def write_json(path: Path, content: dict):
 if __name__ == "__main__":
     try:
         main()
-    except DataError as error:
+    except (ConversionError, DataError, OSError) as error:
         raise SystemExit(f"error: {error}") from None

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from .audio import AudioError, load_audio
 from .feature_extraction_mulap import MulapFeatureExtractor
+from .initialization import open_backbone
 from .modeling_mulap_audio import MulapAudioModel
 
 _ROWS_PER_PART = 200
@@ -45,12 +46,12 @@ class Embedder:
         device: where to compute; default: the GPU if there is one.
 
     Raises:
-        ValueError: the model cannot be found, or is no MuLaP.
+        ConversionError: the model cannot be found, or is no MuLaP.
     """
 
     def __init__(self, model: str | Path | MulapAudioModel, device: str | None = None):
         if not isinstance(model, MulapAudioModel):
-            model = _load_backbone(model)
+            model = open_backbone(model)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device).eval()
         self.feature_extractor = MulapFeatureExtractor(sampling_rate=model.config.sampling_rate)
@@ -107,16 +108,6 @@ class Embedder:
                     yield self.embed(path, waveform)
                 except AudioError as error:
                     yield error
-
-
-def _load_backbone(model: str | Path) -> MulapAudioModel:
-    try:
-        backbone, info = MulapAudioModel.from_pretrained(model, output_loading_info=True)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"model {str(model)!r}: found neither as a folder nor on the Hub: {error}") from error
-    if info["missing_keys"]:  # transformers fills them at random
-        raise ValueError(f"model {str(model)!r} is no MuLaP: it has no {sorted(info['missing_keys'])[0]}")
-    return backbone
 
 
 def write_embeddings(

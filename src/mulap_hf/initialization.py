@@ -21,7 +21,10 @@ def text_config_from_bert(bert: str | Path, num_hidden_layers: int = 6) -> dict[
     Raises:
         ConversionError: it is no BERT, or has fewer layers.
     """
-    config = AutoConfig.from_pretrained(bert)
+    try:
+        config = AutoConfig.from_pretrained(bert)
+    except (OSError, ValueError) as error:
+        raise ConversionError(f"{bert}: found neither as a folder nor on the Hub: {_first_line(error)}") from error
     if config.model_type != "bert":
         raise ConversionError(f"{bert} is of model type {config.model_type!r}; the text stream takes BERT weights")
     if config.num_hidden_layers < num_hidden_layers:
@@ -76,6 +79,28 @@ def load_bert(model: MulapJointModel, bert: str | Path):
         parameter.copy_(value)
 
 
+def open_backbone(model: str | Path) -> MulapAudioModel:
+    """The backbone of any saved MuLaP model.
+
+    Args:
+        model: folder or Hub name.
+
+    Raises:
+        ConversionError: it cannot be found, or is no MuLaP.
+    """
+    try:
+        backbone, info = MulapAudioModel.from_pretrained(model, output_loading_info=True)
+    except (OSError, ValueError) as error:
+        raise ConversionError(f"{model}: found neither as a folder nor on the Hub: {_first_line(error)}") from error
+    if info["missing_keys"]:  # transformers fills them at random
+        raise ConversionError(f"{model} is no MuLaP: it has no {sorted(info['missing_keys'])[0]}")
+    return backbone
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
 def load_backbone(model: MulapPreTrainedModel, folder: str | Path):
     """Fills the audio backbone from any saved MuLaP model, in place; a supervised tagger for instance.
 
@@ -84,9 +109,9 @@ def load_backbone(model: MulapPreTrainedModel, folder: str | Path):
         folder: folder or Hub name of a model of this package.
 
     Raises:
-        ConversionError: its backbone has other sizes, or hears another log-mel.
+        ConversionError: it cannot be found, is no MuLaP, has other sizes, or hears another log-mel.
     """
-    source = MulapAudioModel.from_pretrained(folder)
+    source = open_backbone(folder)
     wanted, given = model.audio_model.config, source.config
     frontend = (
         "sampling_rate",

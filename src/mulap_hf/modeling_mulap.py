@@ -224,21 +224,20 @@ class MulapJointModel(MulapPreTrainedModel):
                 f"output_attentions: the attention implementation {self.config._attn_implementation!r} returns no "
                 'weights; call model.set_attn_implementation("eager") first'
             )
-        text_ends = [*self.config.connection_text_layers[1:], len(self.text_layers)]
-        audio_ends = [*self.config.connection_audio_layers[1:], len(self.audio_layers)]
-        text_weights, audio_weights = [], []
-        for index, connection in enumerate(self.connections):
-            text.states, audio.states, *weights = connection(
+        text_starts, audio_starts = self.config.connection_text_layers, self.config.connection_audio_layers
+        text_ends = [*text_starts[1:], len(self.text_layers)]
+        audio_ends = [*audio_starts[1:], len(self.audio_layers)]
+        text_to_audio, audio_to_text = [], []
+        for connection, text_start, text_end, audio_start, audio_end in zip(
+            self.connections, text_starts, text_ends, audio_starts, audio_ends, strict=True
+        ):
+            text.states, audio.states, text_weights, audio_weights = connection(
                 text.states, audio.states, self._mask(text, audio), self._mask(audio, text)
             )
-            text_weights.append(weights[0])
-            audio_weights.append(weights[1])
-            text_start, audio_start = (
-                self.config.connection_text_layers[index],
-                self.config.connection_audio_layers[index],
-            )
-            self._run(self.text_layers[text_start : text_ends[index]], text)
-            self._run(self.audio_layers[audio_start : audio_ends[index]], audio)
+            text_to_audio.append(text_weights)
+            audio_to_text.append(audio_weights)
+            self._run(self.text_layers[text_start:text_end], text)
+            self._run(self.audio_layers[audio_start:audio_end], audio)
         text_pooled = torch.tanh(self.text_pooler(text.states[:, 0]))
         audio_pooled = torch.tanh(self.audio_pooler(audio.states[:, 0]))
         fused = text_pooled * audio_pooled if self.config.fusion == "mul" else text_pooled + audio_pooled
@@ -255,8 +254,8 @@ class MulapJointModel(MulapPreTrainedModel):
             audio_hidden_states=tuple(audio.hidden_states) if hidden_states else None,
             text_attentions=tuple(text.attentions) if attentions else None,
             audio_attentions=tuple(audio.attentions) if attentions else None,
-            text_to_audio_attentions=tuple(text_weights) if attentions else None,
-            audio_to_text_attentions=tuple(audio_weights) if attentions else None,
+            text_to_audio_attentions=tuple(text_to_audio) if attentions else None,
+            audio_to_text_attentions=tuple(audio_to_text) if attentions else None,
         )
 
 

@@ -158,6 +158,15 @@ def test_bfloat16_keeps_the_log_mel_exact(backbone):
 
 
 @torch.no_grad()
+def test_loading_in_half_precision_keeps_the_log_mel_exact(backbone, tmp_path):
+    backbone.save_pretrained(tmp_path)
+    half = MulapAudioModel.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    assert half.dtype == torch.bfloat16
+    assert torch.equal(half.log_mel.window, backbone.log_mel.window)
+    assert torch.equal(half.log_mel.mel_filters, backbone.log_mel.mel_filters)
+
+
+@torch.no_grad()
 def test_export_with_any_batch_and_length(backbone):
     batch, chunks = torch.export.Dim("batch", min=1, max=64), torch.export.Dim("chunks", min=2, max=64)
     values = waveforms(2, 3 * CHUNK)

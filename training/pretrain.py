@@ -191,7 +191,8 @@ def train(
             for batch in batches:
                 skipped.update({item.id: item for item in batch.pop("skipped")})
                 ids = batch.pop("ids")
-                if not ids:
+                # A batch of which one process can use nothing is left out by all, so that they stay in step.
+                if accelerator.gather(torch.tensor([len(ids)], device=accelerator.device)).min() == 0:
                     continue
                 usable += 1
                 output = model(**batch)

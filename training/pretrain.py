@@ -183,7 +183,7 @@ def train(
     skipped: dict[str, Skipped] = {}
     progress = tqdm(total=args.max_steps, unit="step", disable=not accelerator.is_main_process)
     step = epoch = 0
-    with (output_dir / "metrics.jsonl").open("w") if accelerator.is_main_process else open("/dev/null", "w") as log:
+    with open(output_dir / "metrics.jsonl" if accelerator.is_main_process else os.devnull, "w") as log:
         while step < args.max_steps:
             collator.epoch = epoch
             batches.set_epoch(epoch)
@@ -235,7 +235,7 @@ def report(metrics: dict[str, float], skipped: list[Skipped]):
     if skipped:
         print(f"{len(skipped)} pairs were skipped:", file=sys.stderr)
         for item in skipped:
-            print(f"  {item.id}: {item.reason}", file=sys.stderr)
+            print(f"  {item}", file=sys.stderr)
 
 
 def write_json(path: Path, content: dict):

@@ -95,17 +95,9 @@ class Embedder:
             waiting = [start(path) for path in islice(paths, 1)]
             while waiting:
                 path, future = waiting.pop()
+                waiting.extend(start(path) for path in islice(paths, 1))  # decoded while this one is embedded
                 try:
-                    waveform = future.result()
-                except AudioError as error:
-                    waveform = error
-                del future
-                waiting.extend(start(path) for path in islice(paths, 1))
-                if isinstance(waveform, AudioError):
-                    yield waveform
-                    continue
-                try:
-                    yield self.embed(path, waveform)
+                    yield self.embed(path, future.result())
                 except AudioError as error:
                     yield error
 

@@ -6,9 +6,17 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel
 
+from .configuration_mulap import MulapAudioConfig, MulapTextConfig
 from .conversion import BERT_NAMES, ConversionError, rename
 from .modeling_mulap import MulapJointModel
 from .modeling_mulap_audio import MulapAudioModel, MulapPreTrainedModel
+
+# What a backbone is made of: the audio stream's fields without those of a Transformer, and without what bounds memory.
+_BACKBONE_FIELDS = [
+    field
+    for field in MulapAudioConfig.__annotations__
+    if field not in MulapTextConfig.__annotations__ and field != "chunk_batch_size"
+]
 
 
 def text_config_from_bert(bert: str | Path, num_hidden_layers: int = 6) -> dict[str, Any]:
@@ -113,30 +121,12 @@ def load_backbone(model: MulapPreTrainedModel, folder: str | Path):
     """
     source = open_backbone(folder)
     wanted, given = model.audio_model.config, source.config
-    frontend = (
-        "sampling_rate",
-        "chunk_length",
-        "n_fft",
-        "hop_length",
-        "num_mel_bins",
-        "f_min",
-        "f_max",
-        "top_db",
-        "timbral_channels",
-        "timbral_heights",
-        "timbral_width",
-        "temporal_channels",
-        "temporal_lengths",
-        "midend_channels",
-        "midend_layers",
-        "midend_length",
-    )
 
     def value(config, field):
         content = getattr(config, field)
         return list(content) if isinstance(content, (list, tuple)) else content
 
-    for field in frontend:
+    for field in _BACKBONE_FIELDS:
         if value(wanted, field) != value(given, field):
             raise ConversionError(
                 f"{folder}: its backbone has {field}={value(given, field)}, the model {value(wanted, field)}"

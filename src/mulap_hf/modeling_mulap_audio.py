@@ -158,15 +158,14 @@ class MulapPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["MulapMusiCNN", "MulapLayer", "MulapConnection"]
     # "Class of transformers' Auto family" -> "file.Class", for every class that can be made from a saved folder.
     _auto_map: dict[str, str] = {}
+    # Modules that get no gradient and stay in eval mode.
+    _frozen_modules: tuple[str, ...] = ()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
         if isinstance(module, MulapLogMel):
             module.reset_buffers()
-
-    # Modules that get no gradient and stay in eval mode.
-    _frozen_modules: tuple[str, ...] = ()
 
     def _freeze(self, *names: str):
         self._frozen_modules = (*self._frozen_modules, *names)

@@ -199,14 +199,14 @@ def _read_ids(shards: list[Path]) -> list[str] | None:
 
 
 def _dataset_row(row: dict, caption: str) -> dict:
-    audio, name = audio_of(row["audio"], "")
+    audio, file_name = audio_of(row["audio"], "")
     text = clean_caption(row[caption])
     # Without ids, the content is the name: shards are read in any order by any number of processes.
-    default = name or (f"{crc32(audio):08x}" if isinstance(audio, bytes) else str(audio))
+    default = file_name or (f"{crc32(audio):08x}" if isinstance(audio, bytes) else str(audio))
     name = str(row["id"]) if row.get("id") is not None else default
     if audio is None or not text:
         return _row(Skipped(name, "no caption" if audio is not None else "no audio"))
-    return _row(Example(name, audio, name, text))
+    return _row(Example(name, audio, file_name or name, text))
 
 
 def _row(item: Example | Skipped) -> dict:

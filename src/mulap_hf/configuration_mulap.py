@@ -130,11 +130,18 @@ class MulapConfig(PreTrainedConfig):
     Args:
         text_config, audio_config: `MulapTextConfig` and `MulapAudioConfig`, or dicts of their fields.
         connection_text_layers, connection_audio_layers: connection i sits just before these layers of the two streams.
+            Empty: the streams never meet, which makes a dual encoder.
         connection_hidden_size, connection_num_heads: size of the co-attention.
         pooled_size: size of the pooled vector of each stream.
         fusion: how the two pooled vectors become one, by product ("mul") or sum.
         fusion_dropout_prob: dropout on the fused vector.
-        mlm_loss_weight, mam_loss_weight, matching_loss_weight: weights of the three losses.
+        projection_size: size of a space shared by clip and text embeddings, before the co-attention; 0: there is none.
+        logit_scale_init_value: logarithm of the initial scale of similarities in it, one over the temperature.
+        matching_similarity: whether the matching head corrects that similarity, instead of starting from nothing.
+        matching_negatives: the mismatched pairs are "given" in the data, or each clip and each text draws its own from
+            the batch: at "random", or "hard": the more similar, the likelier.
+        num_matching_negatives: how many each of them draws.
+        mlm_loss_weight, mam_loss_weight, matching_loss_weight, contrastive_loss_weight: weights of the losses.
         mam_loss: what masked audio modelling minimises: "mse", "huber", or "kl" between softmaxes.
         pair_batch_size: (clip, text) pairs that are fused at once when all clips meet all texts; bounds memory.
         freeze_audio: the backbone gets no gradient and stays in eval mode (its BatchNorm statistics stay).
@@ -155,9 +162,15 @@ class MulapConfig(PreTrainedConfig):
     pooled_size: int = 1024
     fusion: Literal["mul", "sum"] = "mul"
     fusion_dropout_prob: float | int = 0.1
+    projection_size: int = 0
+    logit_scale_init_value: float | int = 2.6593  # a temperature of 0.07
+    matching_similarity: bool = False
+    matching_negatives: Literal["given", "random", "hard"] = "given"
+    num_matching_negatives: int = 1
     mlm_loss_weight: float | int = 0.1
     mam_loss_weight: float | int = 4.0
     matching_loss_weight: float | int = 2.0
+    contrastive_loss_weight: float | int = 1.0
     mam_loss: Literal["mse", "huber", "kl"] = "mse"
     pair_batch_size: int = 64
     freeze_audio: bool = False
@@ -204,14 +217,30 @@ class MulapConfig(PreTrainedConfig):
         for stream in ("text", "audio"):
             layers = list(getattr(self, f"connection_{stream}_layers"))
             config = getattr(self, f"{stream}_config")
-            if not layers:
-                raise ValueError(f"connection_{stream}_layers is empty: the streams would never meet")
-            if layers != sorted(layers) or layers[0] < 0:
+            if layers and (layers != sorted(layers) or layers[0] < 0):
                 raise ValueError(f"connection_{stream}_layers={layers} must be ascending and not negative")
-            if isinstance(config, PreTrainedConfig) and layers[-1] > config.num_hidden_layers:
+            if layers and isinstance(config, PreTrainedConfig) and layers[-1] > config.num_hidden_layers:
                 raise ValueError(
                     f"connection_{stream}_layers={layers} goes beyond the {config.num_hidden_layers} layers of "
                     f"{stream}_config"
+                )
+
+    def validate_alignment(self):
+        if self.projection_size < 0 or self.num_matching_negatives < 1:
+            raise ValueError(
+                f"projection_size={self.projection_size} must not be negative, num_matching_negatives="
+                f"{self.num_matching_negatives} at least 1"
+            )
+        if self.projection_size:
+            return
+        for field, needs in (
+            ("connection_text_layers", not self.connection_text_layers),
+            ("matching_similarity", self.matching_similarity),
+            ("matching_negatives", self.matching_negatives == "hard"),
+        ):
+            if needs:
+                raise ValueError(
+                    f"{field}={getattr(self, field)!r} needs a space shared by clips and texts: set projection_size"
                 )
 
 

@@ -1,12 +1,12 @@
-"""MuLaP: the two streams and their co-attention, the pre-training heads and the classifier on the backbone."""
+"""MuLaP for its users: scores and embeddings, the pre-training heads, and the classifier on the backbone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers.masking_utils import create_bidirectional_mask
-from transformers.utils import ModelOutput, logging
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_mulap import MulapConfig
@@ -20,15 +20,8 @@ from .modeling_mulap_audio import (
     masked_mean,
     unpack,
 )
-from .modeling_mulap_layers import (
-    MulapAudioEmbeddings,
-    MulapConnection,
-    MulapLayer,
-    MulapPredictionHead,
-    MulapTextEmbeddings,
-)
-
-logger = logging.get_logger(__name__)
+from .modeling_mulap_joint import MulapJointModel, MulapStates, Stream
+from .modeling_mulap_layers import MulapPredictionHead
 
 MATCHED, MISMATCHED = 0, 1
 IGNORED_LABEL = -100
@@ -44,41 +37,11 @@ _AUTO_MAP = {
 
 
 @dataclass
-class MulapStates(ModelOutput):
-    """What the two streams make of aligned pairs (clip i with text i).
-
-    matching_logits: `(batch, 2)`; class 0 = the text describes the clip, 1 = it does not.
-    pooler_output: `(batch, pooled size)`, the fused vector of the pair.
-    text_last_hidden_state, audio_last_hidden_state: `(batch, tokens, text size)`, `(batch, 1 + chunks, audio size)`;
-        the audio's first token is the global one.
-    text_pooler_output, audio_pooler_output: `(batch, pooled size)`.
-    chunk_mask: `(batch, chunks)`, 1 = real, 0 = padding.
-    text_hidden_states, audio_hidden_states: on request, the embeddings and the output of every layer.
-    text_attentions, audio_attentions: on request, `(batch, heads, tokens, tokens)` per layer.
-    text_to_audio_attentions: on request, `(batch, heads, tokens, 1 + chunks)` per connection.
-    audio_to_text_attentions: on request, `(batch, heads, 1 + chunks, tokens)` per connection.
-    """
-
-    matching_logits: torch.FloatTensor | None = None
-    pooler_output: torch.FloatTensor | None = None
-    text_last_hidden_state: torch.FloatTensor | None = None
-    audio_last_hidden_state: torch.FloatTensor | None = None
-    text_pooler_output: torch.FloatTensor | None = None
-    audio_pooler_output: torch.FloatTensor | None = None
-    chunk_mask: torch.LongTensor | None = None
-    text_hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    audio_hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    text_attentions: tuple[torch.FloatTensor, ...] | None = None
-    audio_attentions: tuple[torch.FloatTensor, ...] | None = None
-    text_to_audio_attentions: tuple[torch.FloatTensor, ...] | None = None
-    audio_to_text_attentions: tuple[torch.FloatTensor, ...] | None = None
-
-
-@dataclass
 class MulapOutput(MulapStates):
     """Every clip against every text and, where there are as many clips as texts, the states of the aligned pairs.
 
-    logits_per_audio: `(clips, texts)`, log-odds that the text describes the clip.
+    logits_per_audio: `(clips, texts)`, log-odds that the text describes the clip; of a dual encoder, their scaled
+        cosine similarity.
     logits_per_text: its transpose.
     """
 
@@ -122,145 +85,10 @@ class MulapClassifierOutput(ModelOutput):
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
 
 
-@dataclass
-class _Stream:
-    """One stream on its way through the layers, with what is recorded of it."""
-
-    states: torch.Tensor  # (batch, tokens, size)
-    mask: torch.Tensor  # (batch, tokens), bool
-    hidden_states: list[torch.Tensor] = field(default_factory=list)
-    attentions: list[torch.Tensor] = field(default_factory=list)
-
-    def __post_init__(self):
-        self.hidden_states.append(self.states)
-
-    def select(self, rows: torch.Tensor) -> "_Stream":
-        return _Stream(self.states[rows], self.mask[rows])
-
-
-class MulapJointModel(MulapPreTrainedModel):
-    """Both streams, their co-attention and the matching head (Manco et al., ICASSP 2022, section 2), without a forward
-    pass: what `MulapModel` and `MulapForPreTraining` have in common."""
+class MulapModel(MulapJointModel):
+    """Audio-text matching scores, the states behind them, and embeddings of tracks and of texts."""
 
     _auto_map = _AUTO_MAP
-    _keys_to_ignore_on_load_unexpected = [HEADS]
-
-    def __init__(self, config: MulapConfig):
-        super().__init__(config)
-        text, audio = config.text_config, config.audio_config
-        self.audio_model = MulapAudioModel(audio)
-        self.audio_embeddings = MulapAudioEmbeddings(audio)
-        self.audio_layers = nn.ModuleList(MulapLayer(config, audio) for _ in range(audio.num_hidden_layers))
-        self.text_embeddings = MulapTextEmbeddings(text)
-        self.text_layers = nn.ModuleList(MulapLayer(config, text) for _ in range(text.num_hidden_layers))
-        self.connections = nn.ModuleList(MulapConnection(config) for _ in config.connection_text_layers)
-        self.text_pooler = nn.Linear(text.hidden_size, config.pooled_size)
-        self.audio_pooler = nn.Linear(audio.hidden_size, config.pooled_size)
-        self.fusion_dropout = nn.Dropout(config.fusion_dropout_prob)
-        self.matching_head = nn.Linear(config.pooled_size, 2)
-
-    def post_init(self):
-        super().post_init()
-        if self.config.freeze_audio:
-            self._freeze("audio_model")
-        if self.config.freeze_text:
-            self._freeze("text_embeddings", "text_layers")
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        return self.text_embeddings.word_embeddings
-
-    def set_input_embeddings(self, value: nn.Embedding):
-        self.text_embeddings.word_embeddings = value
-
-    def _start_text(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> _Stream:
-        """The text stream up to where it meets the audio."""
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        stream = _Stream(self.text_embeddings(input_ids), attention_mask.bool())
-        return self._run(self.text_layers[: self.config.connection_text_layers[0]], stream)
-
-    def _start_audio(
-        self, features: torch.Tensor, chunk_mask: torch.Tensor, masked_chunks: torch.Tensor | None = None
-    ) -> _Stream:
-        """The audio stream up to where it meets the text.
-
-        The global token is the mean of the chunks left unmasked, so that it does not tell what was masked.
-        """
-        heard = chunk_mask
-        if masked_chunks is not None:
-            heard = chunk_mask & ~masked_chunks
-            features = features.masked_fill(masked_chunks.unsqueeze(-1), 0)
-        states = self.audio_embeddings(masked_mean(features, heard).detach(), features)
-        mask = F.pad(chunk_mask, (1, 0), value=True)  # the global token is always real
-        return self._run(self.audio_layers[: self.config.connection_audio_layers[0]], _Stream(states, mask))
-
-    def _run(self, layers: nn.ModuleList, stream: _Stream) -> _Stream:
-        mask = self._mask(stream, stream)
-        for layer in layers:
-            stream.states, weights = layer(stream.states, mask)
-            stream.hidden_states.append(stream.states)
-            stream.attentions.append(weights)
-        return stream
-
-    def _mask(self, queries: _Stream, keys: _Stream) -> torch.Tensor | None:
-        """Which keys the queries may see, in the form that the attention implementation wants."""
-        return create_bidirectional_mask(
-            self.config, inputs_embeds=queries.states, attention_mask=keys.mask, encoder_hidden_states=keys.states
-        )
-
-    def _fuse(
-        self,
-        text: _Stream,
-        audio: _Stream,
-        output_hidden_states: bool | None = False,
-        output_attentions: bool | None = False,
-    ) -> MulapStates:
-        """Both streams from their first connection on, as pairs: text i with clip i."""
-        hidden_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        attentions = self.config.output_attentions if output_attentions is None else output_attentions
-        if attentions and self.config._attn_implementation != "eager":
-            attentions = False
-            logger.warning_once(
-                f"output_attentions: the attention implementation {self.config._attn_implementation!r} returns no "
-                'weights; call model.set_attn_implementation("eager") first'
-            )
-        text_starts, audio_starts = self.config.connection_text_layers, self.config.connection_audio_layers
-        text_ends = [*text_starts[1:], len(self.text_layers)]
-        audio_ends = [*audio_starts[1:], len(self.audio_layers)]
-        text_to_audio, audio_to_text = [], []
-        for connection, text_start, text_end, audio_start, audio_end in zip(
-            self.connections, text_starts, text_ends, audio_starts, audio_ends, strict=True
-        ):
-            text.states, audio.states, text_weights, audio_weights = connection(
-                text.states, audio.states, self._mask(text, audio), self._mask(audio, text)
-            )
-            text_to_audio.append(text_weights)
-            audio_to_text.append(audio_weights)
-            self._run(self.text_layers[text_start:text_end], text)
-            self._run(self.audio_layers[audio_start:audio_end], audio)
-        text_pooled = torch.tanh(self.text_pooler(text.states[:, 0]))
-        audio_pooled = torch.tanh(self.audio_pooler(audio.states[:, 0]))
-        fused = text_pooled * audio_pooled if self.config.fusion == "mul" else text_pooled + audio_pooled
-        fused = self.fusion_dropout(fused)  # (batch, pooled size)
-        return MulapStates(
-            matching_logits=self.matching_head(fused),
-            pooler_output=fused,
-            text_last_hidden_state=text.states,
-            audio_last_hidden_state=audio.states,
-            text_pooler_output=text_pooled,
-            audio_pooler_output=audio_pooled,
-            chunk_mask=audio.mask[:, 1:].long(),
-            text_hidden_states=tuple(text.hidden_states) if hidden_states else None,
-            audio_hidden_states=tuple(audio.hidden_states) if hidden_states else None,
-            text_attentions=tuple(text.attentions) if attentions else None,
-            audio_attentions=tuple(audio.attentions) if attentions else None,
-            text_to_audio_attentions=tuple(text_to_audio) if attentions else None,
-            audio_to_text_attentions=tuple(audio_to_text) if attentions else None,
-        )
-
-
-class MulapModel(MulapJointModel):
-    """Audio-text matching scores, the states behind them, and track embeddings."""
 
     def __init__(self, config: MulapConfig):
         super().__init__(config)
@@ -270,8 +98,35 @@ class MulapModel(MulapJointModel):
     def get_audio_features(
         self, input_values: torch.Tensor, audio_attention_mask: torch.Tensor | None = None, **kwargs
     ) -> MulapAudioOutput:
-        """The backbone alone: see `MulapAudioModel.forward`; the embedding of each track is `pooler_output`."""
-        return self.audio_model(input_values, audio_attention_mask, **kwargs)
+        """The backbone alone, as `MulapAudioModel.forward`; the embedding of each track is `pooler_output`.
+
+        With `config.projection_size` that is `(clips, projection size)`, of length 1, in the space of
+        `get_text_features`; what the backbone itself makes of a track is `audio_model(...).pooler_output`.
+        """
+        audio = self.audio_model(input_values, audio_attention_mask, **kwargs)
+        if self.alignment is not None:
+            audio.pooler_output = self.alignment.project_audio(audio.pooler_output)
+        return audio
+
+    @can_return_tuple
+    def get_text_features(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs
+    ) -> BaseModelOutputWithPooling:
+        """The text stream before it meets the audio.
+
+        `last_hidden_state` is `(texts, tokens, text size)`; `pooler_output`, in the space of `get_audio_features`, is
+        `(texts, projection size)`, of length 1.
+
+        Raises:
+            ValueError: the model was made without a shared space.
+        """
+        if self.alignment is None:
+            raise ValueError(
+                "this model has no space shared by texts and clips (config.projection_size is 0): score pairs with "
+                "model(input_values, input_ids), or train with an aligning recipe"
+            )
+        text = self._start_text(input_ids, attention_mask)
+        return BaseModelOutputWithPooling(last_hidden_state=text.states, pooler_output=text.embeds)
 
     @can_return_tuple
     def forward(
@@ -302,14 +157,27 @@ class MulapModel(MulapJointModel):
         """
         audio = self.audio_model(input_values, audio_attention_mask)
         text_stream = self._start_text(input_ids, attention_mask)
-        audio_stream = self._start_audio(audio.last_hidden_state, audio.chunk_mask.bool())
+        audio_stream = self._start_audio(audio)
+        if self.is_dual_encoder:
+            scores = self.alignment.scale * audio_stream.embeds @ text_stream.embeds.T if return_logits else None
+            return MulapOutput(
+                logits_per_audio=scores,
+                logits_per_text=None if scores is None else scores.T,
+                chunk_mask=audio.chunk_mask,
+                audio_embeds=audio_stream.embeds,
+                text_embeds=text_stream.embeds,
+            )
         scores = self._score_pairs(text_stream, audio_stream) if return_logits else None
-        states = {"chunk_mask": audio.chunk_mask}
+        states = {
+            "chunk_mask": audio.chunk_mask,
+            "audio_embeds": audio_stream.embeds,
+            "text_embeds": text_stream.embeds,
+        }
         if len(input_ids) == len(input_values):
             states = self._fuse(text_stream, audio_stream, output_hidden_states, output_attentions)
         return MulapOutput(logits_per_audio=scores, logits_per_text=None if scores is None else scores.T, **states)
 
-    def _score_pairs(self, text: _Stream, audio: _Stream) -> torch.Tensor:
+    def _score_pairs(self, text: Stream, audio: Stream) -> torch.Tensor:
         """Log-odds of a match, `(clips, texts)`. Only the fused layers run once per pair."""
         num_clips, num_texts = len(audio.states), len(text.states)
         pairs = torch.arange(num_clips * num_texts, device=text.states.device)
@@ -325,10 +193,15 @@ class MulapModel(MulapJointModel):
 class MulapForPreTraining(MulapJointModel):
     """MuLaP with its three proxy tasks: the matching head of `MulapModel`, and heads for MLM and MAM."""
 
+    _auto_map = _AUTO_MAP
     _tied_weights_keys = {"mlm_head.decoder.weight": "text_embeddings.word_embeddings.weight"}
 
     def __init__(self, config: MulapConfig):
         super().__init__(config)
+        if self.is_dual_encoder:
+            raise ValueError(
+                "connection_text_layers is empty: the proxy tasks need co-attention; a dual encoder is a MulapModel"
+            )
         self.mlm_head = MulapPredictionHead(config.text_config, config.text_config.vocab_size)
         self.mam_head = MulapPredictionHead(config.audio_config, config.audio_config.feature_size)
         self.post_init()
@@ -349,6 +222,7 @@ class MulapForPreTraining(MulapJointModel):
         masked_chunks: torch.Tensor | None = None,
         mlm_labels: torch.Tensor | None = None,
         matching_labels: torch.Tensor | None = None,
+        caption_ids: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         **kwargs,
@@ -360,6 +234,8 @@ class MulapForPreTraining(MulapJointModel):
             masked_chunks: `(batch, chunks)`, 1 = the chunk's feature is replaced by zeros and to be predicted.
             mlm_labels: `(batch, tokens)`, the token to predict, -100 elsewhere.
             matching_labels: `(batch,)`, 0 = matched, 1 = mismatched, -100 = ignored.
+            caption_ids: `(batch,)`, instead of `matching_labels` where all pairs are matched: the mismatched ones are
+                drawn from the batch as `config.matching_negatives` says, never of two equal captions' clips.
 
         Raises:
             ValueError: a shape does not fit.
@@ -375,12 +251,10 @@ class MulapForPreTraining(MulapJointModel):
                     f"{tuple(chunk_mask.shape)}"
                 )
             masked_chunks = masked_chunks.bool() & chunk_mask
-        states = self._fuse(
-            self._start_text(input_ids, attention_mask),
-            self._start_audio(features, chunk_mask, masked_chunks),
-            output_hidden_states,
-            output_attentions,
-        )
+        text_stream = self._start_text(input_ids, attention_mask)
+        audio_stream = self._start_audio(audio, masked_chunks)
+        negatives = None if caption_ids is None else self._fuse_negatives(text_stream, audio_stream, caption_ids)
+        states = self._fuse(text_stream, audio_stream, output_hidden_states, output_attentions)
         output = MulapForPreTrainingOutput(**states, chunk_features=features)
         output.mam_predictions = self.mam_head(states.audio_last_hidden_state[:, 1:])  # (batch, chunks, features)
         weighted_losses = []
@@ -396,9 +270,30 @@ class MulapForPreTraining(MulapJointModel):
             weighted_losses.append(self.config.mam_loss_weight * output.mam_loss)
         if matching_labels is not None:
             output.matching_loss = _cross_entropy(states.matching_logits, matching_labels)
+        elif negatives is not None:
+            output.matching_loss = _balanced_matching_loss(states.matching_logits, negatives)
+        if output.matching_loss is not None:
             weighted_losses.append(self.config.matching_loss_weight * output.matching_loss)
         output.loss = sum(weighted_losses) if weighted_losses else None
         return output
+
+    def _fuse_negatives(self, text: Stream, audio: Stream, caption_ids: torch.Tensor) -> torch.Tensor:
+        """Matching logits `(negatives, 2)` of every clip with others' texts and of every text with others' clips.
+
+        Drawn as in ALBEF (Li et al., 2021, section 3.2).
+        """
+        allowed = caption_ids[:, None] != caption_ids  # (clips, texts)
+        similarity = torch.zeros_like(allowed, dtype=torch.float32)
+        if self.config.matching_negatives == "hard":
+            similarity = (self.alignment.scale * audio.embeds @ text.embeds.T).detach().float()
+        clips, texts = [], []
+        for scores, askers, answers in ((similarity, clips, texts), (similarity.T, texts, clips)):
+            rows = allowed.any(dim=1).nonzero().squeeze(1)  # those with anything to draw
+            chances = scores[rows].masked_fill(~allowed[rows], -torch.inf).softmax(dim=1)
+            drawn = torch.multinomial(chances, self.config.num_matching_negatives, replacement=True)
+            askers.append(rows.repeat_interleave(self.config.num_matching_negatives))
+            answers.append(drawn.flatten())
+        return self._fuse(text.select(torch.cat(texts)), audio.select(torch.cat(clips))).matching_logits
 
     def mam_loss(self, predictions: torch.Tensor, features: torch.Tensor, masked_chunks: torch.Tensor) -> torch.Tensor:
         """Distance of the predictions to the unmasked features at the masked chunks; no gradient to the features.
@@ -424,6 +319,14 @@ def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Mean over the labels that are not ignored; 0, with a gradient path, where all are."""
     total = F.cross_entropy(logits.float(), labels, ignore_index=IGNORED_LABEL, reduction="sum")
     return total / (labels != IGNORED_LABEL).sum().clamp(min=1)
+
+
+def _balanced_matching_loss(matched: torch.Tensor, mismatched: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the logits of matched and of mismatched pairs, each kind counting one half."""
+    kinds = [(matched, MATCHED), (mismatched, MISMATCHED)]
+    return sum(
+        _cross_entropy(logits, torch.full((len(logits),), label, device=logits.device)) for logits, label in kinds
+    ) / len(kinds)
 
 
 class MulapForAudioClassification(MulapPreTrainedModel):

@@ -13,9 +13,12 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_mulap import MulapAudioConfig, MulapConfig
+from .modeling_mulap_layers import MulapAlignment
 
 # Weights of the other parts that a saved folder may hold, as regular expressions.
-JOINT_PARTS = r"^(audio_embeddings|audio_layers|audio_pooler|text_embeddings|text_layers|text_pooler|connections)\."
+JOINT_PARTS = (
+    r"^(alignment|audio_embeddings|audio_layers|audio_pooler|text_embeddings|text_layers|text_pooler|connections)\."
+)
 HEADS = r"^(matching_head|mlm_head|mam_head|classifier)\."
 
 
@@ -166,6 +169,8 @@ class MulapPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, MulapLogMel):
             module.reset_buffers()
+        elif isinstance(module, MulapAlignment):
+            init.constant_(module.logit_scale, self.config.logit_scale_init_value)
 
     def _freeze(self, *names: str):
         self._frozen_modules = (*self._frozen_modules, *names)

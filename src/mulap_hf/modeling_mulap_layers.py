@@ -1,7 +1,10 @@
 """Building blocks of the two Transformer streams and of the co-attention between them."""
 
+import math
+
 import torch
 from torch import nn
+from torch.nn import functional as F
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -9,6 +12,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from .configuration_mulap import MulapAudioConfig, MulapConfig, MulapTextConfig
 
 StreamConfig = MulapTextConfig | MulapAudioConfig
+LARGEST_LOGIT_SCALE = math.log(100)
 
 
 def eager_attention_forward(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
@@ -170,6 +174,29 @@ class MulapAudioEmbeddings(nn.Module):
             )
         hidden_states = self.projection(torch.cat([global_feature.unsqueeze(1), features], dim=1))
         return self.dropout(self.norm(hidden_states + self.position_embeddings.weight[:tokens]))
+
+
+class MulapAlignment(nn.Module):
+    """A space shared by clips and texts (Radford et al., CLIP, 2021; Li et al., ALBEF, 2021, section 3.2)."""
+
+    def __init__(self, config: MulapConfig):
+        super().__init__()
+        self.audio_projection = nn.Linear(config.audio_config.feature_size, config.projection_size)
+        self.text_projection = nn.Linear(config.text_config.hidden_size, config.projection_size)
+        self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init_value, dtype=torch.float32))
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """What cosine similarities are multiplied by: one over the learnt temperature, 100 at most."""
+        return self.logit_scale.clamp(max=LARGEST_LOGIT_SCALE).exp()
+
+    def project_audio(self, features: torch.Tensor) -> torch.Tensor:
+        """`(clips, features)` -> `(clips, projection size)`, of length 1."""
+        return F.normalize(self.audio_projection(features), dim=-1)
+
+    def project_text(self, states: torch.Tensor) -> torch.Tensor:
+        """`(texts, text size)` -> `(texts, projection size)`, of length 1."""
+        return F.normalize(self.text_projection(states), dim=-1)
 
 
 class MulapPredictionHead(nn.Module):

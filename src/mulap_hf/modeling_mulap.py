@@ -166,6 +166,7 @@ class MulapModel(MulapJointModel):
                 chunk_mask=audio.chunk_mask,
                 audio_embeds=audio_stream.embeds,
                 text_embeds=text_stream.embeds,
+                logit_scale=self.alignment.scale,
             )
         scores = self._score_pairs(text_stream, audio_stream) if return_logits else None
         states = {
@@ -253,7 +254,9 @@ class MulapForPreTraining(MulapJointModel):
             masked_chunks = masked_chunks.bool() & chunk_mask
         text_stream = self._start_text(input_ids, attention_mask)
         audio_stream = self._start_audio(audio, masked_chunks)
-        negatives = None if caption_ids is None else self._fuse_negatives(text_stream, audio_stream, caption_ids)
+        negatives = None
+        if matching_labels is None and caption_ids is not None and self.config.matching_negatives != "given":
+            negatives = self._fuse_negatives(text_stream, audio_stream, caption_ids)
         states = self._fuse(text_stream, audio_stream, output_hidden_states, output_attentions)
         output = MulapForPreTrainingOutput(**states, chunk_features=features)
         output.mam_predictions = self.mam_head(states.audio_last_hidden_state[:, 1:])  # (batch, chunks, features)

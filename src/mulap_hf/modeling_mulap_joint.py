@@ -34,7 +34,7 @@ class MulapStates(ModelOutput):
     text_hidden_states, audio_hidden_states: on request, the embeddings and the output of every layer.
     text_attentions, audio_attentions: on request, `(batch, heads, tokens, tokens)` per layer.
     audio_embeds, text_embeds: `(clips, projection size)`, `(texts, projection size)`, of length 1, in the shared space
-        of a model with `config.projection_size`.
+        of a model with `config.projection_size`; logit_scale: what their products are multiplied by.
     text_to_audio_attentions: on request, `(batch, heads, tokens, 1 + chunks)` per connection.
     audio_to_text_attentions: on request, `(batch, heads, 1 + chunks, tokens)` per connection.
     """
@@ -54,6 +54,7 @@ class MulapStates(ModelOutput):
     audio_to_text_attentions: tuple[torch.FloatTensor, ...] | None = None
     audio_embeds: torch.FloatTensor | None = None
     text_embeds: torch.FloatTensor | None = None
+    logit_scale: torch.FloatTensor | None = None
 
 
 @dataclass
@@ -214,4 +215,5 @@ class MulapJointModel(MulapPreTrainedModel):
             audio_to_text_attentions=tuple(audio_to_text) if attentions else None,
             audio_embeds=audio.embeds,
             text_embeds=text.embeds,
+            logit_scale=None if self.alignment is None else self.alignment.scale,
         )

@@ -1,4 +1,4 @@
-"""Batches for pre-training: decoded clips, captions, and what is masked and mismatched in them."""
+"""Batches for MuLaP: clips and captions, and what is masked and mismatched in them."""
 
 from dataclasses import dataclass
 from zlib import crc32
@@ -7,110 +7,65 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
-from ..audio import AudioError, load_audio
 from ..modeling_mulap import IGNORED_LABEL, MATCHED, MISMATCHED
-from ..processing_mulap import MulapProcessor
-from .tables import Skipped
+from .clips import ClipCollator
 
 logger = logging.get_logger(__name__)
 
-SILENCE = 1e-4  # a clip that never exceeds -80 dB of full scale has nothing in it
 
+@dataclass(kw_only=True)
+class PreTrainingCollator(ClipCollator):
+    """Rows of a `PairStream` -> the inputs of `MulapForPreTraining`, and `caption_ids`, equal for equal captions.
 
-@dataclass
-class PreTrainingCollator:
-    """Rows of a `PairStream` -> the inputs of `MulapForPreTraining`.
-
-    All randomness is keyed on the seed, the epoch and the ids in the batch: workers, ranks and what came before change
-    nothing, and with a fixed epoch the masks are fixed. Matched and mismatched captions are masked alike, and each
-    caption of a batch is used exactly once, so that neither [MASK] nor the text alone tells what matches.
+    With a fixed epoch the masks are fixed. Matched and mismatched captions are masked alike, and each caption of a batch
+    is used exactly once, so that neither [MASK] nor the text alone tells what matches. Where no pair is to be
+    mismatched there are no `matching_labels`.
 
     Args:
-        processor: prepares clips and captions.
         chunk_length: samples per chunk of the model.
-        clip_seconds: how much of each track is heard.
-        random_crop: hear a random part; otherwise the first.
-        min_seconds: shorter tracks are skipped.
         mlm_probability: share of the tokens to predict; of these 80 % become [MASK], 10 % a random token.
         whole_words: choose all pieces of a word together.
         mam_probability: share of the chunks to predict.
         min_masked_chunks: how many chunks of a clip to mask at least, in expectation: raises the share for short
             clips, to one half at most.
         mismatch_probability: share of the pairs that get another pair's caption.
-        seed: of everything random.
     """
 
-    processor: MulapProcessor
     chunk_length: int
-    clip_seconds: float = 20.0
-    random_crop: bool = True
-    min_seconds: float = 0.5
     mlm_probability: float = 0.15
     whole_words: bool = False
     mam_probability: float = 0.15
     min_masked_chunks: float = 1.0
     mismatch_probability: float = 0.5
-    seed: int = 0
-    epoch: int = 0
 
     def __post_init__(self):
+        super().__post_init__()
         tokenizer = self.processor.tokenizer
         pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         self._continues_word = np.array([piece.startswith("##") for piece in pieces])
         self._ordinary_ids = np.setdiff1d(np.arange(len(tokenizer)), tokenizer.all_special_ids)
 
-    def __call__(self, rows: list[dict]) -> dict:
-        """The model's inputs, `skipped` (list of `Skipped`) and `ids`; without tensors where no row is usable."""
-        rng = np.random.default_rng([self.seed, self.epoch, *(crc32(row["id"].encode()) for row in rows)])
-        clips, kept, skipped = [], [], []
-        for row in rows:
-            position = rng.random()  # drawn for every row, so that a broken one does not move the others
-            try:
-                clips.append(self._load(row, position))
-                kept.append(row)
-            except AudioError as error:
-                skipped.append(Skipped(row["id"], str(error)))
-        batch = {"ids": [row["id"] for row in kept], "skipped": skipped}
-        if not kept:
-            return batch
-        captions = [row["caption"] for row in kept]
+    def make_inputs(self, rows: list[dict], clips: list[np.ndarray], rng: np.random.Generator) -> dict:
+        captions = [row["caption"] for row in rows]
         sources, mismatched = mismatch_captions(captions, self.mismatch_probability, rng)
+        texts = [captions[source] for source in sources]
         inputs = self.processor(
-            audio=clips,
-            text=[captions[source] for source in sources],
-            sampling_rate=self.processor.feature_extractor.sampling_rate,
+            audio=clips, text=texts, sampling_rate=self.processor.feature_extractor.sampling_rate
         )
         masked_ids, mlm_labels = self._mask_tokens(inputs["input_ids"].numpy(), rng)
         mlm_labels[mismatched] = IGNORED_LABEL
-        return batch | {
+        batch = {
             "input_values": inputs["input_values"],
             "audio_attention_mask": inputs["audio_attention_mask"],
             "input_ids": torch.from_numpy(masked_ids),
             "attention_mask": inputs["attention_mask"],
             "masked_chunks": torch.from_numpy(self._mask_chunks([len(clip) for clip in clips], rng)),
             "mlm_labels": torch.from_numpy(mlm_labels),
-            "matching_labels": torch.from_numpy(np.where(mismatched, MISMATCHED, MATCHED)),
+            "caption_ids": torch.tensor([crc32(text.encode()) for text in texts]),
         }
-
-    def _load(self, row: dict, position: float) -> np.ndarray:
-        """The part of a track that is heard, `(samples,)`; AudioError where there is nothing to learn from."""
-        if row["problem"]:
-            raise AudioError(row["problem"])
-        content, path = row["audio"]["bytes"], row["audio"]["path"]
-        rate = self.processor.feature_extractor.sampling_rate
-        clip = load_audio(
-            path if content is None else content,
-            rate,
-            duration=self.clip_seconds,
-            position=position if self.random_crop else 0,
-        )
-        if len(clip) < self.min_seconds * rate:
-            raise AudioError(f"{path}: only {len(clip) / rate:.2f} s long")
-        if not np.isfinite(clip).all():
-            raise AudioError(f"{path}: there are NaN or infinite samples in it")
-        if np.abs(clip).max() < SILENCE:
-            raise AudioError(f"{path}: the part that was drawn is silent")
-        return clip
+        if self.mismatch_probability > 0:
+            batch["matching_labels"] = torch.from_numpy(np.where(mismatched, MISMATCHED, MATCHED))
+        return batch
 
     def _mask_chunks(self, lengths: list[int], rng: np.random.Generator) -> np.ndarray:
         """Which chunks to predict, `(batch, chunks)`, bool."""

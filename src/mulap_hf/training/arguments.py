@@ -1,8 +1,21 @@
-"""What the training scripts can be told; every field is a command-line flag."""
+"""What the training scripts can be told: every field is a command-line flag, and a key of a recipe."""
 
-from dataclasses import dataclass, field
+import difflib
+import json
+import pkgutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from transformers import HfArgumentParser
 
 from ..configuration_mulap import PRESETS
+from ..data.tables import DataError
+
+OBJECTIVES = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).with_name("objectives"))]))
+# Options that change nothing of what is learnt: a run may go on with others.
+FREE_OPTIONS = ("overwrite_output", "log_steps", "cpu_threads", "keep_checkpoints", "trackers")
 
 
 def _option(default, help: str, **metadata):
@@ -11,18 +24,28 @@ def _option(default, help: str, **metadata):
 
 @dataclass
 class ModelArguments:
-    """Which model to train."""
+    """Which model to train, and what on."""
 
+    objective: str = _option(
+        "mulap", "What is learnt: the name of a file in src/mulap_hf/training/objectives.", choices=OBJECTIVES
+    )
     preset: str = _option("tiny", "Sizes of the model.", choices=sorted(PRESETS))
     text_model: str | None = _option(
         None, "BERT whose first layers and tokenizer the text stream takes, by Hub name or folder; none: from scratch."
     )
     num_text_layers: int = _option(6, "Layers of --text_model to take.")
+    config: str | None = _option(
+        None, """Fields of MulapConfig that differ from the preset's, as JSON: '{"fusion": "sum"}'."""
+    )
     backbone: str | None = _option(
         None, "MuLaP folder whose audio backbone to start from, for instance a converted supervised MusiCNN."
     )
     freeze_text: bool = _option(False, "Leave the text stream as it is.")
     vocab_size: int = _option(1024, "Tokens of the tokenizer that is trained on the captions without --text_model.")
+    gradient_checkpointing: bool = _option(
+        False, "Recompute the Transformer layers in the backward pass: less memory, more time."
+    )
+    compile: bool = _option(False, "torch.compile the model: pays on GPUs, after minutes of compiling.")
 
 
 @dataclass
@@ -39,7 +62,10 @@ class DataArguments:
         None, "The same to validate on; none: the validation split of --train_data, or else a share of it."
     )
     validation_share: float = _option(0.05, "Share of --train_data to hold out without --validation_data.")
+    max_validation: int = _option(2000, "Most pairs to validate on; the first ones.")
     caption_column: str | None = _option(None, "Column of the captions, if not caption, text or description.")
+    label_column: str = _option("tags", "Column of the labels, for objectives that need them: a list, or one per clip.")
+    num_labels: int = _option(50, "How many of the labels, the most frequent ones, to learn.")
     clip_seconds: float = _option(9.0, "How much of each track is heard, in seconds.")
     crop: str = _option("random", "Which part of longer tracks is heard in training.", choices=["random", "first"])
     max_text_length: int = _option(64, "Longest caption in tokens; longer ones are cut.")
@@ -59,17 +85,94 @@ class TrainingArguments:
     """How to train."""
 
     output_dir: str = _option("outputs/pretrained", "Where the model goes; must not exist yet.")
-    overwrite_output: bool = _option(False, "Replace what is in --output_dir.")
+    overwrite_output: bool = _option(False, "Replace the run in --output_dir instead of going on with it.")
     max_steps: int = _option(240, "Optimiser steps.")
     batch_size: int = _option(24, "Pairs per batch and process.")
+    gradient_accumulation_steps: int = _option(
+        1, "Batches per optimiser step; contrastive losses compare within each batch only."
+    )
     learning_rate: float = _option(1e-3, "Highest learning rate.")
     warmup_share: float = _option(0.1, "Share of the steps in which the learning rate rises.")
     schedule: str = _option("linear", "How it falls afterwards.", choices=["linear", "cosine", "constant_with_warmup"])
     weight_decay: float = _option(0.01, "AdamW's weight decay; none on biases and norms.")
     max_grad_norm: float = _option(1.0, "Gradients are clipped to this norm.")
+    temperature: float = _option(0.5, "Of the contrastive loss between two views of a clip (objective simclr).")
+    content_aware_weights: bool = _option(
+        False, "Weigh pairs by how much their caption resembles the others (objective muscall)."
+    )
+    sync_batch_norm: bool = _option(True, "BatchNorm statistics over the batches of all processes.")
     mixed_precision: str | None = _option(None, "no, bf16 or fp16; none: as accelerate is configured.")
     cpu_threads: int | None = _option(
         None, "Threads per process on the CPU; none: the cores are shared out (accelerate launch itself leaves one)."
     )
     log_steps: int = _option(20, "Steps between two lines of metrics.jsonl.")
+    eval_steps: int = _option(100, "Steps between two evaluations.")
+    checkpoint_steps: int = _option(100, "Steps between two checkpoints, from which an interrupted run goes on.")
+    keep_checkpoints: int = _option(2, "How many of them to keep; that of the lowest validation loss is kept besides.")
+    trackers: str = _option("tensorboard", "Where metrics go besides metrics.jsonl: accelerate's trackers, or none.")
     seed: int = _option(0, "Of everything random.")
+
+
+Arguments = tuple[ModelArguments, DataArguments, TrainingArguments]
+
+
+def parse_arguments(arguments: Sequence[str] | None, recipes: Path, description: str) -> Arguments:
+    """Flags over a recipe over the defaults.
+
+    Args:
+        arguments: of the command line; None: those of this process.
+        recipes: folder of JSON files; `--recipe` takes the name of one of them, or the path of another.
+        description: of the script, for `--help`.
+
+    Raises:
+        DataError: the recipe cannot be read, or has an option that does not exist.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = HfArgumentParser([ModelArguments, DataArguments, TrainingArguments], description=description)
+    parser.add_argument(
+        "--recipe", default="tiny", help=f"Options as JSON: a file, or one of {', '.join(_recipe_names(recipes))}."
+    )
+    recipe = HfArgumentParser([], add_help=False, allow_abbrev=False)
+    recipe.add_argument("--recipe", default=parser.get_default("recipe"))
+    path = _find_recipe(recipe.parse_known_args(arguments)[0].recipe, recipes)
+    # Through the parser, so that a wrong value in a recipe gets the message that a wrong flag gets.
+    flags = [word for name, value in read_recipe(path).items() for word in (f"--{name}", _flag(value))]
+    name, parser.prog = parser.prog, f"{parser.prog}: {path}"
+    parser.set_defaults(**vars(parser.parse_args(flags)) | {"recipe": str(path)})
+    parser.prog = name
+    return parser.parse_args_into_dataclasses(arguments)[:3]
+
+
+def read_recipe(path: Path) -> dict:
+    """The options of a recipe.
+
+    Raises:
+        DataError: it is no JSON object, or has an option that does not exist.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: no recipe: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: a recipe is a JSON object of options, not {type(content).__name__}")
+    known = [option.name for kind in (ModelArguments, DataArguments, TrainingArguments) for option in fields(kind)]
+    for name in content:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            raise DataError(f"{path}: no option {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+    return {name: value for name, value in content.items() if value is not None}
+
+
+def _flag(value) -> str:
+    return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+
+
+def _recipe_names(recipes: Path) -> list[str]:
+    return sorted(path.stem for path in recipes.glob("*.json"))
+
+
+def _find_recipe(name: str, recipes: Path) -> Path:
+    path = recipes / f"{name}.json" if "/" not in name and not name.endswith(".json") else Path(name)
+    if not path.is_file():
+        raise DataError(f"--recipe {name}: no such file; there are {', '.join(_recipe_names(recipes))}")
+    return path

@@ -1,54 +1,133 @@
-"""How well a model does its proxy tasks on held-out pairs."""
+"""How well a model does on held-out items: a pass over them by all processes, and the measures."""
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from scipy.stats import rankdata
 
-from ..modeling_mulap import IGNORED_LABEL, MulapForPreTraining
+from .objective import Objective, Record
+
+# Below these, clips can hardly be told apart by their embeddings.
+SMALLEST_RANK = 2.0
+SMALLEST_STD = 1e-3
 
 
 @torch.no_grad()
-def evaluate_pretraining(model: MulapForPreTraining, batches: Iterable[dict]) -> dict[str, float]:
-    """Losses and scores over all batches, each weighted by what it is a mean of.
+def evaluate(
+    objective: Objective, model: torch.nn.Module, batches: Iterable[dict], accelerator: Accelerator
+) -> dict[str, float]:
+    """Metrics of an objective over all batches, the same on all processes.
 
     Args:
+        objective: says what is measured.
         model: put into eval mode, and left in the mode it had.
-        batches: inputs of the model with all labels, on its device.
-
-    Returns:
-        Per task a loss, and `mlm_accuracy`, `matching_accuracy` and `mam_r2`: how much better the predicted features
-        are than their mean over the masked chunks, 1 = perfect, 0 = no better. A task without labels is left out.
+        batches: this process' share, with `ids`; those without any are passed over.
+        accelerator: of the run.
     """
     was_training = model.training
     model.eval()
-    totals: dict[str, float] = {}
-    predictions, targets = [], []
-
-    def add(name: str, value: torch.Tensor, weight: int):
-        totals[name] = totals.get(name, 0.0) + float(value) * weight
-        totals[f"{name}/weight"] = totals.get(f"{name}/weight", 0.0) + weight
-
+    records: list[Record] = []
     for batch in batches:
-        output = model(**batch)
-        labels = batch["mlm_labels"][batch["mlm_labels"] != IGNORED_LABEL]
-        matching, masked = batch["matching_labels"], batch["masked_chunks"] & output.chunk_mask.bool()
-        if len(labels):
-            add("mlm_loss", output.mlm_loss, len(labels))
-            add("mlm_accuracy", (output.mlm_logits.argmax(-1) == labels).float().mean(), len(labels))
-        add("matching_loss", output.matching_loss, len(matching))
-        add("matching_accuracy", (output.matching_logits.argmax(-1) == matching).float().mean(), len(matching))
-        if masked.any():
-            add("mam_loss", output.mam_loss, int(masked.sum()))
-            predictions.append(output.mam_predictions[masked].float().cpu())
-            targets.append(output.chunk_features[masked].float().cpu())
-    metrics = {
-        name: value / totals[f"{name}/weight"] for name, value in totals.items() if not name.endswith("/weight")
-    }
-    if targets:
-        predicted, target = torch.cat(predictions), torch.cat(targets)  # (masked, features)
-        residual = (target - predicted).square().sum()
-        spread = (target - target.mean(dim=0)).square().sum()
-        if spread > 0:
-            metrics["mam_r2"] = float(1 - residual / spread)
+        if batch["ids"]:
+            tensors = {name: value.to(accelerator.device) for name, value in batch.items() if torch.is_tensor(value)}
+            with accelerator.autocast():
+                record = objective.measure(model, tensors)
+            records.append({"first_id": batch["ids"][0]} | {name: _to_array(value) for name, value in record.items()})
     model.train(was_training)
-    return metrics
+    records = gather_object(records)
+    records.sort(key=lambda record: record.pop("first_id"))  # the same sums, however many processes there are
+    return objective.summarise(records) if records else {}
+
+
+def _to_array(value) -> np.ndarray:
+    if torch.is_tensor(value):
+        value = value.detach().cpu()
+        value = value.float().numpy() if value.is_floating_point() else value.numpy()
+    return np.asarray(value)
+
+
+def join(records: list[Record], name: str) -> np.ndarray:
+    """One array of all batches."""
+    return np.concatenate([record[name] for record in records])
+
+
+def mean_over(records: list[Record], name: str) -> float | None:
+    """Mean of a measure that each record has as `name`, a mean itself of `name_count` items; None without any."""
+    counts = [int(record[f"{name}_count"]) for record in records]
+    total = sum(float(record[name]) * count for record, count in zip(records, counts, strict=True) if count)
+    return total / sum(counts) if sum(counts) else None
+
+
+def area_under_curve(positive: np.ndarray, scores: np.ndarray) -> float | None:
+    """Area under the ROC curve: the chance that a positive item scores higher than a negative one, ties counting half.
+
+    Args:
+        positive: `(items,)`, bool.
+        scores: `(items,)`.
+
+    Returns:
+        None where one of the two kinds is missing.
+    """
+    pairs = int(positive.sum()) * int((~positive).sum())
+    if not pairs:
+        return None
+    ranks = rankdata(scores)[positive]
+    return float((ranks.sum() - len(ranks) * (len(ranks) + 1) / 2) / pairs)
+
+
+def variance_explained(target: np.ndarray, prediction: np.ndarray) -> float | None:
+    """R2 over all values of `(items, features)`: 1 = predicted, 0 = no better than each feature's mean.
+
+    Returns:
+        None where nothing varies.
+    """
+    spread = np.square(target - target.mean(axis=0)).sum(dtype=np.float64) if len(target) else 0.0
+    return float(1 - np.square(target - prediction).sum(dtype=np.float64) / spread) if spread > 0 else None
+
+
+def effective_rank(embeddings: np.ndarray) -> float:
+    """Exponential of the entropy of the principal components' shares of the variance (Roy & Vetterli, 2007).
+
+    Args:
+        embeddings: `(items, features)`; 1 = all on a line, 0 = all the same.
+    """
+    variances = np.linalg.svd(embeddings - embeddings.mean(axis=0), compute_uv=False).astype(np.float64) ** 2
+    if variances.sum() <= 0:
+        return 0.0
+    shares = variances[variances > 0] / variances.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def feature_statistics(embeddings: np.ndarray) -> dict[str, float]:
+    """`feature_std`, the mean over the features of their deviation between items, and `effective_rank`."""
+    return {"feature_std": float(embeddings.std(axis=0).mean()), "effective_rank": effective_rank(embeddings)}
+
+
+def collapse_warning(metrics: dict[str, float]) -> str | None:
+    """What `feature_statistics` say, if the embeddings have become (nearly) the same for all clips."""
+    rank, std = metrics.get("effective_rank"), metrics.get("feature_std")
+    if rank is not None and rank < SMALLEST_RANK:
+        return f"the embeddings have collapsed to {rank:.1f} effective dimensions"
+    if std is not None and std < SMALLEST_STD:
+        return f"the embeddings hardly differ between clips (standard deviation {std:.1e})"
+    return None
+
+
+def retrieval_scores(similarity: np.ndarray, captions: np.ndarray) -> dict[str, float]:
+    """Text-to-audio retrieval among all clips; the clips of equal captions are equally right.
+
+    Args:
+        similarity: `(clips, texts)`, text i being that of clip i.
+        captions: `(texts,)`, equal where the texts are.
+
+    Returns:
+        `retrieval_r1`, `retrieval_r5`, `retrieval_r10`: share of the texts with a right clip among the first so many;
+        `retrieval_median_rank`.
+    """
+    right = np.where(captions[:, None] == captions, similarity, -np.inf).max(axis=0)  # (texts,)
+    ranks = 1 + (similarity > right).sum(axis=0)
+    scores = {f"retrieval_r{most}": float((ranks <= most).mean()) for most in (1, 5, 10)}
+    return scores | {"retrieval_median_rank": float(np.median(ranks))}

@@ -1,0 +1,216 @@
+"""The report of a training run, from its own files: `training_report.md`, pictures, and what was skipped."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shlex
+import statistics
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from ..data.tables import Skipped
+from .plots import BASELINES, SPLITS, THROUGHPUT, draw_metrics, metric_groups, series
+from .tracking import METRICS_FILE, ROW_KEYS, read_metrics
+
+REPORT_FILE = "training_report.md"
+PICTURES_FOLDER = "training_report"
+SKIPPED_FILE = "skipped.jsonl"
+_PACKAGES = ("torch", "transformers", "datasets", "accelerate", "mulap-hf")
+_SHOWN_NAMES = 5
+
+
+def environment(accelerator: Accelerator | None = None) -> dict[str, Any]:
+    """Versions, machine and command line of this process; None is what cannot be known.
+
+    Args:
+        accelerator: of the run; device, processes and precision are known from it alone.
+    """
+    return {
+        "python": platform.python_version(),
+        **{name: _version(name) for name in _PACKAGES},
+        "system": platform.platform(),
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "device": accelerator and accelerator.device.type,
+        "processes": accelerator and accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+        "mixed_precision": accelerator and accelerator.mixed_precision,
+        "command": shlex.join(sys.argv),
+    }
+
+
+def write_report(
+    folder: str | Path,
+    settings: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    skipped: Sequence[Skipped] = (),
+    best_step: int | None = None,
+    warnings: Sequence[str] = (),
+) -> Path:
+    """Writes `training_report.md`, the pictures in `training_report/`, and `skipped.jsonl`.
+
+    Args:
+        folder: of the run, with its `metrics.jsonl`.
+        settings: sections of options, and `pairs` (`{"train", "validation"}`) and `seconds` of the run; `objective`
+            and `max_steps` are looked for in all sections. What is missing is reported as unknown.
+        environment: as from `environment`.
+        skipped: every item that was left out.
+        best_step: step whose weights were kept.
+        warnings: a sentence each, such as those of collapse.
+
+    Returns:
+        The report's path.
+
+    Raises:
+        OSError: there is no `metrics.jsonl`.
+        DataError: a line of it is broken.
+    """
+    folder = Path(folder)
+    rows = read_metrics(folder / METRICS_FILE)
+    pictures = draw_metrics(rows, folder / PICTURES_FOLDER, best_step)
+    lines = (json.dumps(asdict(item)) + "\n" for item in skipped)
+    (folder / SKIPPED_FILE).write_text("".join(lines), encoding="utf-8")
+    settings_json = json.dumps(settings, indent=2, ensure_ascii=False, default=str)
+    machine = ((name, value) for name, value in environment.items() if name != "command")
+    sections = [
+        f"# Training of {_code(_printable(folder.resolve().name))}",
+        _summary(rows, settings, best_step),
+        *(f"> **Warning:** {_printable(warning)}" for warning in warnings),
+        "## Validation",
+        _validation(rows, best_step),
+        *(f"![{path.stem}]({PICTURES_FOLDER}/{path.name})" for path in pictures),
+        "## Speed",
+        _table(("measure", "value"), _speed(rows, settings, environment)),
+        "## Skipped",
+        _skipped(skipped),
+        "## Environment",
+        _table(("what", "which"), machine),
+        f"```sh\n{_printable(_known(environment.get('command')))}\n```",
+        f"<details><summary>All settings</summary>\n\n```json\n{settings_json}\n```\n\n</details>",
+    ]
+    path = folder / REPORT_FILE
+    # Bytes of a path that are not UTF-8 are surrogates in Python, which UTF-8 refuses.
+    path.write_text("\n\n".join(sections) + "\n", encoding="utf-8", errors="backslashreplace")
+    return path
+
+
+def _summary(rows: list[dict], settings: Mapping[str, Any], best_step: int | None) -> str:
+    pairs = settings.get("pairs") or {}
+    facts = {
+        "Objective": _find(settings, "objective"),
+        "steps": f"{max((row['step'] for row in rows), default=0)} of {_known(_find(settings, 'max_steps'))}",
+        "training pairs": pairs.get("train"),
+        "validation pairs": pairs.get("validation"),
+        "duration": _duration(settings.get("seconds")),
+        "best step": best_step,
+    }
+    return "; ".join(f"{name}: {_known(value)}" for name, value in facts.items()) + "."
+
+
+def _validation(rows: list[dict], best_step: int | None) -> str:
+    """Each metric at the best and at the last evaluation; those at one step may be in several rows."""
+    evaluations: dict[int, dict] = {}
+    for row in rows:
+        if row["split"] == "validation":
+            evaluations.setdefault(row["step"], {}).update(row)
+    if not evaluations:
+        return "Nothing was measured on held-out pairs."
+    last = max(evaluations)
+    columns = {f"last, step {last}": evaluations[last]}
+    if best_step in evaluations:
+        columns = {f"best, step {best_step}": evaluations[best_step]} | columns
+    names = dict.fromkeys(name for row in columns.values() for name in row if name not in ROW_KEYS)
+    lines = (
+        (name, *(_figure(row.get(name)) for row in columns.values()), _figure(BASELINES.get(name), missing=""))
+        for name in names
+    )
+    return _table(("metric", *columns, "baseline"), lines)
+
+
+def _speed(rows: list[dict], settings: Mapping[str, Any], environment: Mapping[str, Any]) -> Iterable[tuple]:
+    for name in metric_groups(rows).get(THROUGHPUT, ()):
+        values = [value for split in SPLITS for value in series(rows, split, name)[1]]
+        yield f"{name}, median", _figure(statistics.median(values))
+    yield "total time", _duration(settings.get("seconds"))
+    yield "processes", environment.get("processes")
+    yield "threads per process", environment.get("threads")
+
+
+def _skipped(skipped: Sequence[Skipped]) -> str:
+    """Reasons, the most frequent first."""
+    if not skipped:
+        return "Nothing was skipped."
+    names: dict[str, list[str]] = {}
+    for item in skipped:
+        names.setdefault(item.reason, []).append(_code(item.id))
+    rows = (
+        (reason, len(ids), ", ".join(ids[:_SHOWN_NAMES]) + (", ..." if len(ids) > _SHOWN_NAMES else ""))
+        for reason, ids in sorted(names.items(), key=lambda pair: -len(pair[1]))
+    )
+    table = _table(("reason", "items", "which"), rows)
+    return f"{table}\n\nAll {len(skipped)}, with details: `{SKIPPED_FILE}`."
+
+
+def _find(settings: Mapping[str, Any], name: str) -> Any:
+    """An option, in whatever section it is."""
+    sections = (settings, *(value for value in settings.values() if isinstance(value, Mapping)))
+    return next((section[name] for section in sections if name in section), None)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_name() -> str | None:
+    """Linux has it in a file; elsewhere Python may know it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    found = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    return found[1] if found else platform.processor() or None
+
+
+def _duration(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _known(value: Any) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _figure(value: float | None, missing: str = "unknown") -> str:
+    return missing if value is None else f"{value:.4g}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    cells = ((_printable(_known(cell)).replace("|", "\\|") for cell in line) for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _code(name: str) -> str:
+    """A name that Markdown leaves as it is: its fence is longer than any row of backticks in it."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", name)), default=0))
+    return f"{fence} {name} {fence}" if "`" in name else f"{fence}{name}{fence}"
+
+
+def _printable(text: str) -> str:
+    """With escapes for line breaks, control characters, changes of direction, and bytes that are not UTF-8."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,67 +1,109 @@
-"""Pre-trains MuLaP on described audio and saves a folder that is ready for the Hub.
+"""Pre-trains on described audio and saves a folder that is ready for the Hub.
 
 accelerate launch training/pretrain.py                              # makes a small corpus, trains the tiny model
 accelerate launch training/pretrain.py --train_data my_catalogue    # audio files + metadata.jsonl or .csv
+accelerate launch training/pretrain.py --recipe published --train_data my_catalogue
+
+An interrupted run goes on when its command is repeated.
 """
 
 import json
 import os
-import shutil
-import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration
-from accelerate.utils import set_seed
+from accelerate import Accelerator, DataLoaderConfiguration, DistributedType, GradientAccumulationPlugin
+from accelerate.utils import gather_object, set_seed
 from torch.utils.data import DataLoader
-from tqdm import tqdm
-from transformers import AutoTokenizer, HfArgumentParser
+from transformers import AutoTokenizer, PreTrainedModel
 
-from mulap_hf import MulapConfig, MulapFeatureExtractor, MulapForPreTraining, MulapProcessor
+from mulap_hf import MulapConfig, MulapFeatureExtractor, MulapProcessor
 from mulap_hf.conversion import ConversionError
 from mulap_hf.corpus import CorpusConfig, write_corpus
-from mulap_hf.data import DataError, PairStream, PreTrainingCollator, Skipped, has_split, open_pairs
+from mulap_hf.data import DataError, PairStream, has_split, open_pairs
+from mulap_hf.data.loading import training_loader
 from mulap_hf.initialization import load_backbone, load_bert, text_config_from_bert
 from mulap_hf.model_card import write_pretraining_card
 from mulap_hf.tokenization import train_tokenizer
-from mulap_hf.training.arguments import DataArguments, ModelArguments, TrainingArguments
-from mulap_hf.training.evaluation import evaluate_pretraining
-from mulap_hf.training.optimization import make_optimizer, make_schedule
+from mulap_hf.training.arguments import (
+    FREE_OPTIONS,
+    DataArguments,
+    ModelArguments,
+    TrainingArguments,
+    parse_arguments,
+)
+from mulap_hf.training.checkpoints import CheckpointError
+from mulap_hf.training.distributed import synchronise_batch_norm
+from mulap_hf.training.evaluation import collapse_warning
+from mulap_hf.training.loop import Interrupted, TrainingError, TrainingLoop
+from mulap_hf.training.objective import Objective, find_objective
+from mulap_hf.training.report import environment, write_report
+from mulap_hf.training.run_folder import RunFolder, RunFolderError
+from mulap_hf.training.tracking import TrackerError, read_metrics, start_trackers, tracker_names
 
-CARD_TEMPLATE = Path(__file__).parents[1] / "model_cards" / "pretrained.md"
+ROOT = Path(__file__).parents[1]
 
 
 def main(arguments: list[str] | None = None):
-    parser = HfArgumentParser([ModelArguments, DataArguments, TrainingArguments], description=__doc__)
-    model_args, data_args, args = parser.parse_args_into_dataclasses(arguments)
-    accelerator = Accelerator(
-        mixed_precision=args.mixed_precision,
-        dataloader_config=DataLoaderConfiguration(dispatch_batches=False),
-    )
+    model_args, data_args, args = parse_arguments(arguments, ROOT / "training" / "recipes", __doc__)
+    accelerator = make_accelerator(args)
+    settings = {"model": asdict(model_args), "data": asdict(data_args), "training": asdict(args)}
+    folder = open_folder(args, settings, accelerator)
     set_seed(args.seed)
     use_threads(args.cpu_threads, accelerator)
-    output_dir = prepare_output(args, accelerator)
     train_pairs, validation_pairs = load_pairs(data_args, accelerator)
     processor = make_processor(model_args, data_args, train_pairs)
-    model = make_model(model_args, processor)
-    train_batches, validation_batches = make_loaders(train_pairs, validation_pairs, processor, model, data_args, args)
-    started = time.time()
-    model, skipped = train(model, train_batches, args, accelerator, output_dir)
+    objective = find_objective(model_args.objective)(model_args, data_args, args, processor, train_pairs)
+    model = make_model(model_args, objective, processor, accelerator, args)
+    train_loader, validation_loader = make_loaders(
+        train_pairs, validation_pairs, objective, model, data_args, args, accelerator
+    )
+    loop = TrainingLoop(
+        objective,
+        model,
+        train_loader,
+        validation_loader,
+        accelerator,
+        args,
+        Path(args.output_dir),
+        processor,
+        train_pairs.fingerprint,
+    )
+    start_trackers(accelerator, settings, loop.progress.step or None)
+    loop.run()
+    skipped = gather_object(list(loop.stream.skipped.values()))
     if accelerator.is_main_process:
-        metrics = validate(model, validation_batches, accelerator.device)
-        report(metrics, [*train_pairs.skipped, *validation_pairs.skipped, *skipped])
-        model.save_pretrained(output_dir)
-        processor.save_pretrained(output_dir)
-        settings = {"model": asdict(model_args), "data": asdict(data_args), "training": asdict(args)}
         settings["pairs"] = {"train": train_pairs.num_pairs, "validation": validation_pairs.num_pairs}
-        settings["seconds"] = round(time.time() - started)
-        write_json(output_dir / "training_settings.json", settings)
-        write_json(output_dir / "metrics.json", metrics)
-        write_pretraining_card(CARD_TEMPLATE, output_dir, model, settings, metrics)
-        print(f"Saved to {output_dir}. Embed music with: mulap embed PATH --model {output_dir} --output out.parquet")
+        settings["seconds"] = round(loop.progress.seconds)
+        known = {item.id: item for item in [*train_pairs.skipped, *validation_pairs.skipped, *skipped]}
+        save(loop, settings, list(known.values()), environment(accelerator))
+        folder.finish()
     accelerator.end_training()
+
+
+def make_accelerator(args: TrainingArguments) -> Accelerator:
+    trackers = tracker_names(args.trackers)
+    return Accelerator(
+        mixed_precision=args.mixed_precision,
+        # The stream has no end: what is summed up must not depend on where an epoch ends.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(
+            num_steps=args.gradient_accumulation_steps, sync_with_dataloader=False
+        ),
+        dataloader_config=DataLoaderConfiguration(dispatch_batches=False),
+        log_with=trackers or None,
+        project_dir=args.output_dir,
+    )
+
+
+def open_folder(args: TrainingArguments, settings: dict[str, Any], accelerator: Accelerator) -> RunFolder | None:
+    """The output folder, locked by the main process; others wait until it is safe."""
+    folder = None
+    if accelerator.is_main_process:
+        folder = RunFolder.open(args.output_dir, settings, args.overwrite_output, may_differ=FREE_OPTIONS)
+    accelerator.wait_for_everyone()
+    return folder
 
 
 def use_threads(threads: int | None, accelerator: Accelerator):
@@ -69,21 +111,6 @@ def use_threads(threads: int | None, accelerator: Accelerator):
     if accelerator.device.type == "cpu":
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
         torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // processes))
-
-
-def prepare_output(args: TrainingArguments, accelerator: Accelerator) -> Path:
-    """An empty output folder; one that has something in it is refused, not overwritten."""
-    output_dir = Path(args.output_dir)
-    if accelerator.is_main_process:
-        if output_dir.exists() and any(output_dir.iterdir()):
-            if not args.overwrite_output:
-                raise SystemExit(
-                    f"{output_dir} is not empty: pass another --output_dir, or --overwrite_output to replace it"
-                )
-            shutil.rmtree(output_dir)
-        output_dir.mkdir(parents=True, exist_ok=True)
-    accelerator.wait_for_everyone()
-    return output_dir
 
 
 def load_pairs(data_args: DataArguments, accelerator: Accelerator) -> tuple[PairStream, PairStream]:
@@ -101,10 +128,11 @@ def load_pairs(data_args: DataArguments, accelerator: Accelerator) -> tuple[Pair
         train_data = data_args.corpus_dir
     if validation_data is None and has_split(train_data, "validation"):
         validation_data = train_data
-    pairs = open_pairs(train_data, "train", data_args.caption_column)
+    columns = (data_args.caption_column, data_args.label_column)
+    pairs = open_pairs(train_data, "train", *columns)
     if validation_data is None:
         return pairs.hold_out(data_args.validation_share)
-    return pairs, open_pairs(validation_data, "validation", data_args.caption_column)
+    return pairs, open_pairs(validation_data, "validation", *columns)
 
 
 def make_processor(model_args: ModelArguments, data_args: DataArguments, pairs: PairStream) -> MulapProcessor:
@@ -115,135 +143,100 @@ def make_processor(model_args: ModelArguments, data_args: DataArguments, pairs: 
     return MulapProcessor(MulapFeatureExtractor(), tokenizer)
 
 
-def make_model(model_args: ModelArguments, processor: MulapProcessor) -> MulapForPreTraining:
-    text_config = {"vocab_size": len(processor.tokenizer), "pad_token_id": processor.tokenizer.pad_token_id}
+def make_model(
+    model_args: ModelArguments,
+    objective: Objective,
+    processor: MulapProcessor,
+    accelerator: Accelerator,
+    args: TrainingArguments,
+) -> PreTrainedModel:
+    tokenizer = processor.tokenizer
+    text_config = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
     if model_args.text_model is not None:
         text_config |= text_config_from_bert(model_args.text_model, model_args.num_text_layers)
-    config = MulapConfig.from_preset(model_args.preset, text_config=text_config, freeze_text=model_args.freeze_text)
-    longest, limit = processor.tokenizer.model_max_length, config.text_config.max_position_embeddings
+    own = model_args.config_fields()
+    text_config |= own.pop("text_config", {})
+    fields = objective.config_fields | {"freeze_text": model_args.freeze_text} | own
+    config = MulapConfig.from_preset(model_args.preset, text_config=text_config, **fields)
+    longest, limit = tokenizer.model_max_length, config.text_config.max_position_embeddings
     if longest > limit:
         raise DataError(f"--max_text_length {longest} is longer than the {limit} tokens that the model takes")
-    model = MulapForPreTraining(config)
+    model = objective.make_model(config)
     if model_args.text_model is not None:
         load_bert(model, model_args.text_model)
     if model_args.backbone is not None:
         load_backbone(model, model_args.backbone)
+    if model_args.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    if args.sync_batch_norm and accelerator.num_processes > 1:
+        model = synchronise_batch_norm(model)
+    if model_args.compile:
+        model.compile()
     return model
 
 
 def make_loaders(
     train_pairs: PairStream,
     validation_pairs: PairStream,
-    processor: MulapProcessor,
-    model: MulapForPreTraining,
+    objective: Objective,
+    model: PreTrainedModel,
     data_args: DataArguments,
     args: TrainingArguments,
+    accelerator: Accelerator,
 ) -> tuple[DataLoader, DataLoader]:
-    def collator(**options) -> PreTrainingCollator:
-        return PreTrainingCollator(
-            processor,
-            chunk_length=model.config.audio_config.chunk_length,
-            clip_seconds=data_args.clip_seconds,
-            mlm_probability=data_args.mlm_probability,
-            whole_words=data_args.whole_words,
-            mam_probability=data_args.mam_probability,
-            min_masked_chunks=data_args.min_masked_chunks,
-            mismatch_probability=data_args.mismatch_probability,
-            seed=args.seed,
-            **options,
-        )
-
-    train_batches = DataLoader(
-        train_pairs.dataset.shuffle(seed=args.seed, buffer_size=data_args.shuffle_buffer),
+    train_loader = training_loader(
+        train_pairs,
+        objective.make_collator(model.config, training=True),
+        args.batch_size,
+        data_args.num_workers,
+        data_args.shuffle_buffer,
+    )
+    collator = objective.make_collator(model.config, training=False)
+    # All processes read all rows, and each decodes its share; a sharded model needs them to take equally many.
+    if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        collator.share = (accelerator.process_index, accelerator.num_processes)
+    validation_loader = DataLoader(
+        validation_pairs.dataset.take(data_args.max_validation),
         batch_size=args.batch_size,
-        collate_fn=collator(random_crop=data_args.crop == "random"),
-        num_workers=data_args.num_workers,
+        collate_fn=collator,
+        num_workers=min(1, data_args.num_workers),  # with more, batches would hold other rows
         generator=torch.Generator().manual_seed(args.seed),
     )
-    validation_batches = DataLoader(
-        validation_pairs.dataset, batch_size=args.batch_size, collate_fn=collator(random_crop=False)
-    )
-    return train_batches, validation_batches
+    return train_loader, validation_loader
 
 
-def train(
-    model: MulapForPreTraining,
-    batches: DataLoader,
-    args: TrainingArguments,
-    accelerator: Accelerator,
-    output_dir: Path,
-) -> tuple[MulapForPreTraining, list[Skipped]]:
-    """`args.max_steps` optimiser steps over as many epochs as they take."""
-    collator = batches.collate_fn
-    optimizer = make_optimizer(model, args)
-    # Not prepared: accelerate would step it once per process, and the learning rate be at its end too early.
-    schedule = make_schedule(optimizer, args)
-    model, optimizer, batches = accelerator.prepare(model, optimizer, batches)
-    model.train()
-    skipped: dict[str, Skipped] = {}
-    progress = tqdm(total=args.max_steps, unit="step", disable=not accelerator.is_main_process)
-    step = epoch = 0
-    with open(output_dir / "metrics.jsonl" if accelerator.is_main_process else os.devnull, "w") as log:
-        while step < args.max_steps:
-            collator.epoch = epoch
-            batches.set_epoch(epoch)
-            usable = 0
-            for batch in batches:
-                skipped.update({item.id: item for item in batch.pop("skipped")})
-                ids = batch.pop("ids")
-                # A batch of which one process can use nothing is left out by all, so that they stay in step.
-                if accelerator.gather(torch.tensor([len(ids)], device=accelerator.device)).min() == 0:
-                    continue
-                usable += 1
-                output = model(**batch)
-                if not torch.isfinite(output.loss):
-                    raise SystemExit(f"step {step}: the loss is {output.loss.item()} on the pairs {ids}")
-                accelerator.backward(output.loss)
-                accelerator.clip_grad_norm_(model.parameters(), args.max_grad_norm)
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad()
-                step += 1
-                losses = {
-                    name: round(getattr(output, name).item(), 4)
-                    for name in ("loss", "mlm_loss", "mam_loss", "matching_loss")
-                }
-                progress.update()
-                progress.set_postfix({name.removesuffix("_loss"): value for name, value in losses.items()})
-                if step % args.log_steps == 0 or step == args.max_steps:
-                    row = {"step": step, "epoch": epoch, "learning_rate": schedule.get_last_lr()[0], **losses}
-                    log.write(json.dumps(row) + "\n")
-                    log.flush()
-                if step == args.max_steps:
-                    break
-            if not usable:
-                raise DataError(
-                    f"no pair of the epoch could be used; the first reason: {next(iter(skipped.values()), None)}"
-                )
-            epoch += 1
-    progress.close()
-    return accelerator.unwrap_model(model), list(skipped.values())
-
-
-def validate(model: MulapForPreTraining, batches: DataLoader, device: torch.device) -> dict[str, float]:
-    inputs = ({k: v.to(device) for k, v in batch.items() if torch.is_tensor(v)} for batch in batches if batch["ids"])
-    return evaluate_pretraining(model, tqdm(inputs, desc="validation", unit="batch", leave=False))
-
-
-def report(metrics: dict[str, float], skipped: list[Skipped]):
+def save(loop: TrainingLoop, settings: dict[str, Any], skipped: list, machine: dict[str, Any]):
+    """Makes the output folder what goes to the Hub: the best model, its card, the report, every setting."""
+    folder = Path(loop.args.output_dir)
+    loop.checkpoints.restore_best(folder)
+    evaluations = [row for row in read_metrics(folder / "metrics.jsonl") if row["split"] == "validation"]
+    best = next((row for row in reversed(evaluations) if row["step"] == loop.progress.best_step), {})
+    metrics = {name: value for name, value in best.items() if name not in ("step", "epoch", "split")}
+    warnings = [f"step {row['step']}: {text}" for row in evaluations if (text := collapse_warning(row))]
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    (folder / "training_settings.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    write_report(folder, settings, machine, skipped, loop.progress.best_step, warnings)
+    write_pretraining_card(ROOT / "model_cards" / "pretrained.md", folder, settings, metrics)
     print("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     if skipped:
-        print(f"{len(skipped)} pairs were skipped:", file=sys.stderr)
-        for item in skipped:
-            print(f"  {item}", file=sys.stderr)
-
-
-def write_json(path: Path, content: dict):
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        print(f"{len(skipped)} items were skipped; why: {folder / 'skipped.jsonl'}")
+    print(f"Saved to {folder}; read {folder / 'training_report.md'}")
+    print(f"Embed music with: mulap embed PATH --model {folder} --output out.parquet")
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (ConversionError, DataError, OSError) as error:
+    except Interrupted as stop:
+        print(stop)
+        raise SystemExit(130) from None
+    except (
+        CheckpointError,
+        ConversionError,
+        DataError,
+        OSError,
+        RunFolderError,
+        TrackerError,
+        TrainingError,
+    ) as error:
         raise SystemExit(f"error: {error}") from None

@@ -5,22 +5,19 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from .modeling_mulap import MulapForPreTraining
+from .configuration_mulap import MulapConfig
 
 
-def write_pretraining_card(
-    template: Path, folder: Path, model: MulapForPreTraining, settings: dict[str, Any], metrics: dict[str, float]
-):
+def write_pretraining_card(template: Path, folder: Path, settings: dict[str, Any], metrics: dict[str, float]):
     """Writes the card of a pre-trained model into its folder.
 
     Args:
         template: Jinja template of the card.
         folder: the saved model; the card is named after it.
-        model: what was trained.
         settings: as in the run's `training_settings.json`.
         metrics: measured on held-out pairs.
     """
-    audio = model.config.audio_config
+    audio = MulapConfig.from_pretrained(folder).audio_config
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="feature-extraction",

@@ -49,9 +49,7 @@ class PreTrainingCollator(ClipCollator):
         captions = [row["caption"] for row in rows]
         sources, mismatched = mismatch_captions(captions, self.mismatch_probability, rng)
         texts = [captions[source] for source in sources]
-        inputs = self.processor(
-            audio=clips, text=texts, sampling_rate=self.processor.feature_extractor.sampling_rate
-        )
+        inputs = self.processor(audio=clips, text=texts, sampling_rate=self.processor.feature_extractor.sampling_rate)
         masked_ids, mlm_labels = self._mask_tokens(inputs["input_ids"].numpy(), rng)
         mlm_labels[mismatched] = IGNORED_LABEL
         batch = {

@@ -47,6 +47,11 @@ class PairStream:
     def num_pairs(self) -> int | None:
         return None if self.ids is None else len(self.ids)
 
+    @property
+    def fingerprint(self) -> int | None:
+        """Equal as long as the same rows come in the same order; None where that cannot be known."""
+        return None if self.ids is None else crc32("\n".join(self.ids).encode())
+
     def captions(self, most: int = 100_000) -> list[str]:
         """The first captions, to train a tokenizer on."""
         rows = islice(self.dataset.select_columns(["caption", "problem"]), most)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from transformers import HfArgumentParser
 
-from ..configuration_mulap import PRESETS
+from ..configuration_mulap import PRESETS, MulapConfig
 from ..data.tables import DataError
 
 OBJECTIVES = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).with_name("objectives"))]))
@@ -47,6 +47,21 @@ class ModelArguments:
     )
     compile: bool = _option(False, "torch.compile the model: pays on GPUs, after minutes of compiling.")
 
+    def config_fields(self) -> dict:
+        """`config`, parsed.
+
+        Raises:
+            DataError: it is no JSON object, or has a field that MulapConfig does not have.
+        """
+        try:
+            content = json.loads(self.config or "{}")
+        except ValueError as error:
+            raise DataError(f"--config {self.config}: no JSON: {error}") from error
+        if not isinstance(content, dict):
+            raise DataError(f"--config {self.config}: not an object of fields")
+        _check_names(content, list(MulapConfig.__annotations__), "--config")
+        return content
+
 
 @dataclass
 class DataArguments:
@@ -64,7 +79,9 @@ class DataArguments:
     validation_share: float = _option(0.05, "Share of --train_data to hold out without --validation_data.")
     max_validation: int = _option(2000, "Most pairs to validate on; the first ones.")
     caption_column: str | None = _option(None, "Column of the captions, if not caption, text or description.")
-    label_column: str = _option("tags", "Column of the labels, for objectives that need them: a list, or one per clip.")
+    label_column: str = _option(
+        "tags", "Column of the labels, for objectives that need them: a list, or one per clip."
+    )
     num_labels: int = _option(50, "How many of the labels, the most frequent ones, to learn.")
     clip_seconds: float = _option(9.0, "How much of each track is heard, in seconds.")
     crop: str = _option("random", "Which part of longer tracks is heard in training.", choices=["random", "first"])
@@ -156,11 +173,15 @@ def read_recipe(path: Path) -> dict:
     if not isinstance(content, dict):
         raise DataError(f"{path}: a recipe is a JSON object of options, not {type(content).__name__}")
     known = [option.name for kind in (ModelArguments, DataArguments, TrainingArguments) for option in fields(kind)]
+    _check_names(content, known, path)
+    return {name: value for name, value in content.items() if value is not None}
+
+
+def _check_names(content: dict, known: Sequence[str], where: str | Path):
     for name in content:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
-            raise DataError(f"{path}: no option {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
-    return {name: value for name, value in content.items() if value is not None}
+            raise DataError(f"{where}: there is no {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
 
 
 def _flag(value) -> str:

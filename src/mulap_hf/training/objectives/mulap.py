@@ -62,7 +62,7 @@ class MulapObjective(Objective):
                 output.audio_embeds[matched],
                 output.text_embeds[matched],
                 output.logit_scale,
-                same=batch["caption_ids"][matched],
+                text_ids=batch["caption_ids"][matched],
             )
         return losses
 

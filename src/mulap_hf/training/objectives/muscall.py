@@ -37,7 +37,7 @@ class MuscallObjective(Objective):
         output = model(**batch, return_logits=False)
         weights = content_aware_weights(output.text_embeds) if self.args.content_aware_weights else None
         loss = info_nce(
-            output.audio_embeds, output.text_embeds, output.logit_scale, weights=weights, same=batch["caption_ids"]
+            output.audio_embeds, output.text_embeds, output.logit_scale, weights=weights, text_ids=batch["caption_ids"]
         )
         return {"contrastive_loss": loss}
 
@@ -45,7 +45,7 @@ class MuscallObjective(Objective):
         backbone = model.audio_model(batch["input_values"], batch["audio_attention_mask"])
         audio = model.alignment.project_audio(backbone.pooler_output)
         text = model.get_text_features(batch["input_ids"], batch["attention_mask"]).pooler_output
-        loss = info_nce(audio, text, model.alignment.scale, same=batch["caption_ids"])
+        loss = info_nce(audio, text, model.alignment.scale, text_ids=batch["caption_ids"])
         return {
             "contrastive_loss": loss,
             "contrastive_loss_count": len(batch["input_ids"]),

@@ -19,8 +19,8 @@ class ClipCollator:
     """Rows of a `PairStream` -> `ids`, `skipped` (list of `Skipped`), `worker`, and what a model takes.
 
     All randomness is keyed on the seed, the epoch and the ids in the batch: workers, ranks and what came before change
-    nothing. A batch that is not wanted, or of which no row is usable, has no ids and no tensors; an unwanted one is not
-    decoded either.
+    nothing. A batch of which no row is usable has no ids and no tensors; one that is not wanted (`done`, `share`) has
+    an entry `unwanted` instead and is not decoded.
 
     Args:
         processor: prepares clips and captions.

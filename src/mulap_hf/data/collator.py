@@ -17,8 +17,8 @@ logger = logging.get_logger(__name__)
 class PreTrainingCollator(ClipCollator):
     """Rows of a `PairStream` -> the inputs of `MulapForPreTraining`, and `caption_ids`, equal for equal captions.
 
-    With a fixed epoch the masks are fixed. Matched and mismatched captions are masked alike, and each caption of a batch
-    is used exactly once, so that neither [MASK] nor the text alone tells what matches. Where no pair is to be
+    With a fixed epoch the masks are fixed. Matched and mismatched captions are masked alike, and each caption of a
+    batch is used exactly once, so that neither [MASK] nor the text alone tells what matches. Where no pair is to be
     mismatched there are no `matching_labels`.
 
     Args:

@@ -91,9 +91,8 @@ class BatchStream:
                     usable = True
                     yield batch
             if not usable:
-                raise DataError(
-                    f"no item of a whole epoch could be used; the first reason: {next(iter(self.skipped.values()), None)}"
-                )
+                reason = next(iter(self.skipped.values()), None)
+                raise DataError(f"no item of a whole epoch could be used; the first reason: {reason}")
             self.epoch += 1
             self._done = [0] * len(self._done)
 

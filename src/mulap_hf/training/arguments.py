@@ -79,9 +79,7 @@ class DataArguments:
     validation_share: float = _option(0.05, "Share of --train_data to hold out without --validation_data.")
     max_validation: int = _option(2000, "Most pairs to validate on; the first ones.")
     caption_column: str | None = _option(None, "Column of the captions, if not caption, text or description.")
-    label_column: str = _option(
-        "tags", "Column of the labels, for objectives that need them: a list, or one per clip."
-    )
+    label_column: str = _option("tags", "Column of the labels, for objectives that need them: a list or a name.")
     num_labels: int = _option(50, "How many of the labels, the most frequent ones, to learn.")
     clip_seconds: float = _option(9.0, "How much of each track is heard, in seconds.")
     crop: str = _option("random", "Which part of longer tracks is heard in training.", choices=["random", "first"])

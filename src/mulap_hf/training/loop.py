@@ -153,8 +153,8 @@ class TrainingLoop:
         self._clips += totals.pop("clips")
         self._stopping = totals.pop("stop") > 0  # of one process: all stop after the same step
         sums = dict.fromkeys(self.weights, 0.0)
-        # DDP takes the mean over the processes, accelerate over the parts: both are undone, because each loss is a mean
-        # over the items of the whole step.
+        # DDP takes the mean over the processes, accelerate over the parts: both are undone, because each loss is a
+        # mean over the items of the whole step.
         means_taken = self.accelerator.num_processes * len(parts)
         for part, inputs, count in zip(parts, tensors, counts, strict=True):
             with self.accelerator.accumulate(self.model):

@@ -20,8 +20,8 @@ Record = dict[str, np.ndarray]
 class Objective(ABC):
     """A model, what its batches hold, its losses, and what is measured of it.
 
-    Adding one is adding a file to `objectives/` with one subclass; `--objective` takes the file's name. Everything else
-    (processes, precision, checkpoints, resuming, reports) is the same for all.
+    Adding one is adding a file to `objectives/` with one subclass; `--objective` takes the file's name. Everything
+    else (processes, precision, checkpoints, resuming, reports) is the same for all.
 
     Args:
         model_args, data_args, args: what the user asked for.

@@ -16,7 +16,7 @@ TASKS = ("mlm", "mam", "matching", "contrastive")
 
 
 class MulapObjective(Objective):
-    """The proxy tasks of the paper and, in a model with a shared space, align before fuse (Li et al., NeurIPS 2021)."""
+    """The paper's proxy tasks and, in a model with a shared space, align before fuse (Li et al., NeurIPS 2021)."""
 
     def make_model(self, config: MulapConfig) -> MulapForPreTraining:
         self._config = config

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration, DistributedType, GradientAccumulationPlugin
 from accelerate.utils import gather_object, set_seed
+from huggingface_hub.errors import StrictDataclassError
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, PreTrainedModel
 
@@ -44,6 +45,17 @@ from mulap_hf.training.run_folder import RunFolder, RunFolderError
 from mulap_hf.training.tracking import TrackerError, read_metrics, start_trackers, tracker_names
 
 ROOT = Path(__file__).parents[1]
+# What the user can mend: a message is enough.
+USER_ERRORS = (
+    CheckpointError,
+    ConversionError,
+    DataError,
+    OSError,
+    RunFolderError,
+    StrictDataclassError,
+    TrackerError,
+    TrainingError,
+)
 
 
 def main(arguments: list[str] | None = None):
@@ -230,13 +242,5 @@ if __name__ == "__main__":
     except Interrupted as stop:
         print(stop)
         raise SystemExit(130) from None
-    except (
-        CheckpointError,
-        ConversionError,
-        DataError,
-        OSError,
-        RunFolderError,
-        TrackerError,
-        TrainingError,
-    ) as error:
+    except USER_ERRORS as error:
         raise SystemExit(f"error: {error}") from None

@@ -48,7 +48,10 @@ def test_save_and_load(tmp_path):
         ({"connection_text_layers": [4]}, "one entry each per connection"),
         ({"connection_text_layers": [6, 7]}, "goes beyond the 6 layers"),
         ({"connection_audio_layers": [1, 0]}, "must be ascending"),
-        ({"connection_text_layers": [], "connection_audio_layers": []}, "would never meet"),
+        (
+            {"connection_text_layers": [], "connection_audio_layers": []},
+            "needs a space shared by clips",
+        ),
         ({"connection_num_heads": 7}, "connection_hidden_size=1024 must be a multiple"),
         ({"fusion": "concat"}, "fusion.*expected one of"),
         ({"mam_loss": "l1"}, "mam_loss.*expected one of"),

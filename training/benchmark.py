@@ -88,7 +88,9 @@ def make_loaders(folder: Path, batches: int, workers: list[int]) -> dict[tuple[s
                 batch_size=BATCH,
                 num_workers=number,
                 persistent_workers=number > 0,
-                collate_fn=PreTrainingCollator(processor, chunk_length, CLIP_SECONDS),
+                collate_fn=PreTrainingCollator(
+                    processor=processor, chunk_length=chunk_length, clip_seconds=CLIP_SECONDS
+                ),
             )
     return loaders
 

@@ -33,7 +33,7 @@ def rows(tmp_path_factory):
 
 
 def collator(processor, **options) -> PreTrainingCollator:
-    return PreTrainingCollator(processor, CHUNK, **{"clip_seconds": 1.2, **options})
+    return PreTrainingCollator(processor=processor, chunk_length=CHUNK, **{"clip_seconds": 1.2, **options})
 
 
 def batches(collate, rows, epochs=25):
@@ -200,7 +200,7 @@ def test_unusable_items_are_skipped_and_named(processor, rows, tmp_path):
     for name, reason in bad.items():
         assert reason in reasons[name]
     alone = collator(processor)(items)
-    assert set(alone) == {"ids", "skipped"}
+    assert set(alone) == {"ids", "skipped", "worker"}
     assert alone["ids"] == []
 
 

@@ -77,7 +77,8 @@ def content_aware_weights(text_embeddings: Tensor, temperature: float = 0.01) ->
 
     Args:
         text_embeddings: `(rows, size)`; normalised here.
-        temperature: the smaller, the more the weights differ.
+        temperature: the smaller, the more the weights differ: where the mean similarities spread by 0.05 (standard
+            deviation), 0.01 leaves 256 pairs the weight of three.
 
     Returns:
         `(rows,)`, without gradient.

@@ -296,7 +296,10 @@ class MulapForPreTraining(MulapJointModel):
             drawn = torch.multinomial(chances, self.config.num_matching_negatives, replacement=True)
             askers.append(rows.repeat_interleave(self.config.num_matching_negatives))
             answers.append(drawn.flatten())
-        return self._fuse(text.select(torch.cat(texts)), audio.select(torch.cat(clips))).matching_logits
+        clips, texts = torch.cat(clips), torch.cat(texts)
+        if not len(clips):
+            return audio.states.new_zeros(0, 2)
+        return self._fuse(text.select(texts), audio.select(clips)).matching_logits
 
     def mam_loss(self, predictions: torch.Tensor, features: torch.Tensor, masked_chunks: torch.Tensor) -> torch.Tensor:
         """Distance of the predictions to the unmasked features at the masked chunks; no gradient to the features.

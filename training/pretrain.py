@@ -8,6 +8,7 @@ An interrupted run goes on when its command is repeated.
 """
 
 import json
+import math
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -66,6 +67,7 @@ def main(arguments: list[str] | None = None):
     set_seed(args.seed)
     use_threads(args.cpu_threads, accelerator)
     train_pairs, validation_pairs = load_pairs(data_args, accelerator)
+    args.max_steps = count_steps(args, train_pairs, accelerator)
     processor = make_processor(model_args, data_args, train_pairs)
     objective = find_objective(model_args.objective)(model_args, data_args, args, processor, train_pairs)
     model = make_model(model_args, objective, processor, accelerator, args)
@@ -145,6 +147,15 @@ def load_pairs(data_args: DataArguments, accelerator: Accelerator) -> tuple[Pair
     if validation_data is None:
         return pairs.hold_out(data_args.validation_share)
     return pairs, open_pairs(validation_data, "validation", *columns)
+
+
+def count_steps(args: TrainingArguments, pairs: PairStream, accelerator: Accelerator) -> int:
+    if args.num_epochs is None:
+        return args.max_steps
+    if pairs.num_pairs is None:
+        raise DataError("--num_epochs: the number of pairs is not known before they are read; pass --max_steps")
+    per_step = args.batch_size * args.gradient_accumulation_steps * accelerator.num_processes
+    return args.num_epochs * math.ceil(pairs.num_pairs / per_step)
 
 
 def make_processor(model_args: ModelArguments, data_args: DataArguments, pairs: PairStream) -> MulapProcessor:

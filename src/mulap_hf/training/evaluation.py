@@ -78,6 +78,19 @@ def area_under_curve(positive: np.ndarray, scores: np.ndarray) -> float | None:
     return float((ranks.sum() - len(ranks) * (len(ranks) + 1) / 2) / pairs)
 
 
+def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean F1 of the classes that occur in either.
+
+    Args:
+        truth, predicted: `(items,)`, indices of classes.
+    """
+    scores = [
+        2 * ((truth == label) & (predicted == label)).sum() / ((truth == label).sum() + (predicted == label).sum())
+        for label in np.union1d(truth, predicted)
+    ]
+    return float(np.mean(scores))
+
+
 def variance_explained(target: np.ndarray, prediction: np.ndarray) -> float | None:
     """R2 over all values of `(items, features)`: 1 = predicted, 0 = no better than each feature's mean.
 

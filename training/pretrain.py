@@ -8,6 +8,7 @@ An interrupted run goes on when its command is repeated.
 """
 
 import json
+import math
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -67,7 +68,8 @@ def main(arguments: list[str] | None = None):
     use_threads(args.cpu_threads, accelerator)
     kind = find_objective(model_args.objective)
     train_pairs, validation_pairs = load_pairs(data_args, kind, accelerator)
-    processor = make_processor(model_args, data_args, train_pairs.captions() if kind.needs_captions else [" "])
+    args.max_steps = count_steps(args, train_pairs, accelerator)
+    processor = make_processor(model_args, data_args, kind, train_pairs)
     objective = kind(model_args, data_args, args, processor, train_pairs)
     model = make_model(model_args, objective, processor, accelerator, args)
     train_loader, validation_loader = make_loaders(
@@ -150,8 +152,20 @@ def load_pairs(
     return pairs, open_pairs(validation_data, "validation", *columns)
 
 
-def make_processor(model_args: ModelArguments, data_args: DataArguments, captions: list[str]) -> MulapProcessor:
+def count_steps(args: TrainingArguments, pairs: PairStream, accelerator: Accelerator) -> int:
+    if args.num_epochs is None:
+        return args.max_steps
+    if pairs.num_pairs is None:
+        raise DataError("--num_epochs: the number of pairs is not known before they are read; pass --max_steps")
+    per_step = args.batch_size * args.gradient_accumulation_steps * accelerator.num_processes
+    return args.num_epochs * math.ceil(pairs.num_pairs / per_step)
+
+
+def make_processor(
+    model_args: ModelArguments, data_args: DataArguments, kind: type[Objective], pairs: PairStream
+) -> MulapProcessor:
     if model_args.text_model is None:
+        captions = pairs.captions() if kind.needs_captions else [" "]  # a processor has a tokenizer in any case
         tokenizer = train_tokenizer(captions, model_args.vocab_size, data_args.max_text_length)
     else:
         tokenizer = AutoTokenizer.from_pretrained(model_args.text_model, model_max_length=data_args.max_text_length)

@@ -125,7 +125,7 @@ class MulapAudioConfig(PreTrainedConfig):
 @strict
 class MulapConfig(PreTrainedConfig):
     """MuLaP (Manco et al., ICASSP 2022). Defaults: the published model; `MulapConfig.from_preset("tiny")` for two CPU
-    cores.
+    cores, "small" between them.
 
     Args:
         text_config, audio_config: `MulapTextConfig` and `MulapAudioConfig`, or dicts of their fields.
@@ -143,6 +143,10 @@ class MulapConfig(PreTrainedConfig):
         num_matching_negatives: how many each of them draws.
         mlm_loss_weight, mam_loss_weight, matching_loss_weight, contrastive_loss_weight: weights of the losses.
         mam_loss: what masked audio modelling minimises: "mse", "huber", or "kl" between softmaxes.
+        mam_target: what it predicts: the masked chunks' "features", the same "normalized" (each feature over the real
+            chunks of the batch, to mean 0 and variance 1), or "zeros", a fault of the published implementation.
+        global_token: what the audio stream's first token is the mean of: the "unmasked" chunks, or "all", which tells
+            what was masked: another fault of the published implementation.
         pair_batch_size: (clip, text) pairs that are fused at once when all clips meet all texts; bounds memory.
         freeze_audio: the backbone gets no gradient and stays in eval mode (its BatchNorm statistics stay).
         freeze_text: the same for the text stream (embeddings and layers).
@@ -172,6 +176,8 @@ class MulapConfig(PreTrainedConfig):
     matching_loss_weight: float | int = 2.0
     contrastive_loss_weight: float | int = 1.0
     mam_loss: Literal["mse", "huber", "kl"] = "mse"
+    mam_target: Literal["features", "normalized", "zeros"] = "features"
+    global_token: Literal["unmasked", "all"] = "unmasked"
     pair_batch_size: int = 64
     freeze_audio: bool = False
     freeze_text: bool = False
@@ -183,7 +189,7 @@ class MulapConfig(PreTrainedConfig):
 
     @classmethod
     def from_preset(cls, name: str, **overrides) -> "MulapConfig":
-        """A configuration by name: "published" (the paper's sizes) or "tiny" (trains in minutes on two CPU cores).
+        """A configuration by name: "published" (the paper's sizes), "small", or "tiny" (for two CPU cores).
 
         Args:
             name: a key of `PRESETS`.
@@ -251,6 +257,27 @@ def _check_heads(name: str, size: int, heads: int):
 
 PRESETS = {
     "published": {"text_config": {}, "audio_config": {}},
+    "small": {
+        "text_config": {
+            "vocab_size": 8192,
+            "hidden_size": 256,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "intermediate_size": 1024,
+            "max_position_embeddings": 64,
+        },
+        "audio_config": {
+            "timbral_channels": 102,
+            "temporal_channels": 26,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+        },
+        "connection_text_layers": [2, 3],
+        "connection_audio_layers": [0, 1],
+        "connection_hidden_size": 256,
+        "connection_num_heads": 4,
+        "pooled_size": 256,
+    },
     "tiny": {
         "text_config": {
             "vocab_size": 1024,

@@ -56,7 +56,8 @@ class MulapForPreTrainingOutput(MulapStates):
     loss: weighted sum of the losses whose labels were given.
     mlm_loss, mam_loss, matching_loss: masked language modelling, masked audio modelling, audio-text matching.
     mlm_logits: `(labelled tokens, vocabulary)` with `mlm_labels`, else `(batch, tokens, vocabulary)`.
-    mam_predictions, chunk_features: `(batch, chunks, features)`, predicted and, unmasked, heard by the backbone.
+    mam_predictions, mam_targets: `(batch, chunks, features)`, what is predicted of each chunk, and the truth.
+    chunk_features: `(batch, chunks, features)`, what the backbone hears, unmasked.
     """
 
     loss: torch.FloatTensor | None = None
@@ -65,6 +66,7 @@ class MulapForPreTrainingOutput(MulapStates):
     matching_loss: torch.FloatTensor | None = None
     mlm_logits: torch.FloatTensor | None = None
     mam_predictions: torch.FloatTensor | None = None
+    mam_targets: torch.FloatTensor | None = None
     chunk_features: torch.FloatTensor | None = None
 
 
@@ -271,7 +273,8 @@ class MulapForPreTraining(MulapJointModel):
             output.mlm_loss = _cross_entropy(output.mlm_logits, mlm_labels[labelled])
             weighted_losses.append(self.config.mlm_loss_weight * output.mlm_loss)
         if masked_chunks is not None:
-            output.mam_loss = self.mam_loss(output.mam_predictions, features, masked_chunks)
+            output.mam_targets = self.mam_targets(features, chunk_mask)
+            output.mam_loss = self.mam_loss(output.mam_predictions, output.mam_targets, masked_chunks)
             weighted_losses.append(self.config.mam_loss_weight * output.mam_loss)
         if matching_labels is not None:
             output.matching_loss = _cross_entropy(states.matching_logits, matching_labels)
@@ -298,17 +301,36 @@ class MulapForPreTraining(MulapJointModel):
             drawn = torch.multinomial(chances, self.config.num_matching_negatives, replacement=True)
             askers.append(rows.repeat_interleave(self.config.num_matching_negatives))
             answers.append(drawn.flatten())
-        return self._fuse(text.select(torch.cat(texts)), audio.select(torch.cat(clips))).matching_logits
+        clips, texts = torch.cat(clips), torch.cat(texts)
+        if not len(clips):
+            return audio.states.new_zeros(0, 2)
+        return self._fuse(text.select(texts), audio.select(clips)).matching_logits
 
-    def mam_loss(self, predictions: torch.Tensor, features: torch.Tensor, masked_chunks: torch.Tensor) -> torch.Tensor:
-        """Distance of the predictions to the unmasked features at the masked chunks; no gradient to the features.
+    def mam_targets(self, features: torch.Tensor, chunk_mask: torch.Tensor) -> torch.Tensor:
+        """What masked audio modelling predicts, `(batch, chunks, features)`, as `config.mam_target` says; no gradient.
 
         Args:
-            predictions, features: `(batch, chunks, features)`.
+            features: `(batch, chunks, features)`, unmasked.
+            chunk_mask: `(batch, chunks)`, bool, which chunks are real.
+        """
+        features = features.detach().float()
+        if self.config.mam_target == "zeros":
+            return torch.zeros_like(features)
+        if self.config.mam_target == "normalized":
+            real = features[chunk_mask]  # (real chunks, features)
+            deviation = real.var(dim=0, unbiased=False).sqrt().clamp(min=1e-5)
+            return (features - real.mean(dim=0)) / deviation
+        return features
+
+    def mam_loss(self, predictions: torch.Tensor, targets: torch.Tensor, masked_chunks: torch.Tensor) -> torch.Tensor:
+        """Distance of the predictions to the targets at the masked chunks.
+
+        Args:
+            predictions, targets: `(batch, chunks, features)`.
             masked_chunks: `(batch, chunks)`, bool. Where none is masked the loss is 0.
         """
         predicted = predictions[masked_chunks].float()  # (masked, features)
-        target = features[masked_chunks].detach().float()
+        target = targets[masked_chunks].float()
         if self.config.mam_loss == "kl":
             divergence = F.kl_div(
                 predicted.log_softmax(dim=-1), target.log_softmax(dim=-1), reduction="none", log_target=True

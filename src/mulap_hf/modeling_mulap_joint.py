@@ -132,18 +132,20 @@ class MulapJointModel(MulapPreTrainedModel):
     def _start_audio(self, audio: MulapAudioOutput, masked_chunks: torch.Tensor | None = None) -> Stream:
         """The audio stream up to where it meets the text.
 
-        The embedding hears the whole clip. The global token is the mean of the chunks left unmasked, so that it does
-        not tell what was masked.
+        The embedding hears the whole clip; the global token, by default, only the chunks left unmasked: so it does not
+        tell what was masked.
         """
         features, chunk_mask = audio.last_hidden_state, audio.chunk_mask.bool()
         embeds = None if self.alignment is None else self.alignment.project_audio(audio.pooler_output)
         if self.is_dual_encoder:
             return Stream(features, chunk_mask, embeds)
         heard = chunk_mask
-        if masked_chunks is not None:
+        if masked_chunks is not None and self.config.global_token == "unmasked":
             heard = chunk_mask & ~masked_chunks
+        global_feature = masked_mean(features, heard).detach()
+        if masked_chunks is not None:
             features = features.masked_fill(masked_chunks.unsqueeze(-1), 0)
-        states = self.audio_embeddings(masked_mean(features, heard).detach(), features)
+        states = self.audio_embeddings(global_feature, features)
         mask = F.pad(chunk_mask, (1, 0), value=True)  # the global token is always real
         return self._run(self.audio_layers[: self.config.connection_audio_layers[0]], Stream(states, mask, embeds))
 

@@ -177,10 +177,16 @@ class MulapAudioEmbeddings(nn.Module):
 
 
 class MulapAlignment(nn.Module):
-    """A space shared by clips and texts (Radford et al., CLIP, 2021; Li et al., ALBEF, 2021, section 3.2)."""
+    """A space shared by clips and texts (Radford et al., CLIP, 2021; Li et al., ALBEF, 2021, section 3.2).
+
+    What all clips have in common, and all texts, is taken out first (BatchNorm): otherwise random projections of them
+    point the same way, and the contrastive loss has hardly a gradient to start from.
+    """
 
     def __init__(self, config: MulapConfig):
         super().__init__()
+        self.audio_norm = nn.BatchNorm1d(config.audio_config.feature_size)
+        self.text_norm = nn.BatchNorm1d(config.text_config.hidden_size)
         self.audio_projection = nn.Linear(config.audio_config.feature_size, config.projection_size)
         self.text_projection = nn.Linear(config.text_config.hidden_size, config.projection_size)
         self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init_value, dtype=torch.float32))
@@ -192,11 +198,21 @@ class MulapAlignment(nn.Module):
 
     def project_audio(self, features: torch.Tensor) -> torch.Tensor:
         """`(clips, features)` -> `(clips, projection size)`, of length 1."""
-        return F.normalize(self.audio_projection(features), dim=-1)
+        return F.normalize(self.audio_projection(_batch_norm(self.audio_norm, features)), dim=-1)
 
     def project_text(self, states: torch.Tensor) -> torch.Tensor:
         """`(texts, text size)` -> `(texts, projection size)`, of length 1."""
-        return F.normalize(self.text_projection(states), dim=-1)
+        return F.normalize(self.text_projection(_batch_norm(self.text_norm, states)), dim=-1)
+
+
+def _batch_norm(norm: nn.BatchNorm1d, values: torch.Tensor) -> torch.Tensor:
+    """A single row has no statistics: it is normalised by those so far, as in eval mode.
+
+    A synchronised norm takes the rows of all processes together, and all of them must call it.
+    """
+    if norm.training and len(values) < 2 and type(norm) is nn.BatchNorm1d:
+        return F.batch_norm(values, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+    return norm(values)
 
 
 class MulapPredictionHead(nn.Module):

@@ -105,6 +105,9 @@ class TrainingArguments:
     output_dir: str = _option("outputs/pretrained", "Where the model goes; must not exist yet.")
     overwrite_output: bool = _option(False, "Replace the run in --output_dir instead of going on with it.")
     max_steps: int = _option(240, "Optimiser steps.")
+    num_epochs: int | None = _option(
+        None, "Passes over the training data, instead of --max_steps; its number of pairs must be known beforehand."
+    )
     batch_size: int = _option(24, "Pairs per batch and process.")
     gradient_accumulation_steps: int = _option(
         1, "Batches per optimiser step; contrastive losses compare within each batch only."

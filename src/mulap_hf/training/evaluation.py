@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from scipy.stats import rankdata
 
+from .distributed import each_process_alone
 from .objective import Objective, Record
 
 # Below these, clips can hardly be told apart by their embeddings.
@@ -33,7 +34,8 @@ def evaluate(
     for batch in batches:
         if batch["ids"]:
             tensors = {name: value.to(accelerator.device) for name, value in batch.items() if torch.is_tensor(value)}
-            with accelerator.autocast():
+            # A batch is compared with itself alone: however many processes there are, the measures are the same.
+            with accelerator.autocast(), each_process_alone():
                 record = objective.measure(model, tensors)
             records.append({"first_id": batch["ids"][0]} | {name: _to_array(value) for name, value in record.items()})
     model.train(was_training)

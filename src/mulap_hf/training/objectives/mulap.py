@@ -75,7 +75,7 @@ class MulapObjective(Objective):
         return record | {
             "mlm_correct": output.mlm_logits.argmax(-1) == labels,  # (labels,)
             "mam_prediction": output.mam_predictions[masked],  # (masked, features)
-            "mam_target": output.chunk_features[masked],
+            "mam_target": output.mam_targets[masked],
             "matched": _matched(batch),  # (pairs,)
             "matching_score": output.matching_logits[:, MATCHED] - output.matching_logits[:, MISMATCHED],
             "embedding": masked_mean(output.chunk_features, output.chunk_mask.bool()),  # (pairs, features)

@@ -13,6 +13,7 @@ from transformers.utils.generic import can_return_tuple
 from ...configuration_mulap import MulapConfig
 from ...data.augmentation import Augmentation
 from ...data.clips import ClipCollator
+from ...data.tables import DataError
 from ...modeling_mulap_audio import MulapAudioModel, MulapPreTrainedModel
 from ..contrastive import nt_xent
 from ..evaluation import feature_statistics, join, mean_over
@@ -79,6 +80,8 @@ class SimclrObjective(Objective):
         return ViewModel(config)
 
     def make_collator(self, config: MulapConfig, training: bool) -> ViewCollator:
+        if not 0 < self.data_args.view_share <= 1:
+            raise DataError(f"--view_share {self.data_args.view_share} is no share: more than 0, 1 at most")
         rate, chunk_length = self.processor.feature_extractor.sampling_rate, config.audio_config.chunk_length
         chunks = int(self.data_args.view_share * self.data_args.clip_seconds * rate / chunk_length)
         return ViewCollator(

@@ -20,6 +20,7 @@ extras = {
         "accelerate>=1.15",
         "datasets>=5.2",
         "evaluate>=0.4.6",
+        "filelock>=3.30",  # one run per output folder; older ones let forked loaders keep a killed run's lock
         "scipy>=1.15",  # filters of the embedded corpus
         "pyyaml>=6.0",  # config files of published checkpoints
         "tensorboard>=2.20",  # the default tracker

@@ -106,12 +106,17 @@ def variance_explained(target: np.ndarray, prediction: np.ndarray) -> float | No
 def effective_rank(embeddings: np.ndarray) -> float:
     """Exponential of the entropy of the principal components' shares of the variance (Roy & Vetterli, 2007).
 
+    Each feature counts alike, whatever its scale; those that do not vary count nothing.
+
     Args:
         embeddings: `(items, features)`; 1 = all on a line, 0 = all the same.
     """
-    variances = np.linalg.svd(embeddings - embeddings.mean(axis=0), compute_uv=False).astype(np.float64) ** 2
-    if variances.sum() <= 0:
+    deviations = embeddings.std(axis=0)
+    varying = deviations > 1e-6
+    if not varying.any():
         return 0.0
+    standardised = (embeddings - embeddings.mean(axis=0))[:, varying] / deviations[varying]
+    variances = np.linalg.svd(standardised, compute_uv=False).astype(np.float64) ** 2
     shares = variances[variances > 0] / variances.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))
 

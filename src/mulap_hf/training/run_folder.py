@@ -1,0 +1,181 @@
+"""The output folder of a training run: locked while it runs, resumed by the same run only, replaced on request."""
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Collection
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+LOCK = ".lock"
+SETTINGS = "training_settings.json"
+# What runs write; a folder that has anything else in it is not deleted.
+RUN_FILES = (
+    f"{LOCK} {SETTINGS} {SETTINGS}.tmp metrics.json metrics.jsonl README.md config.json *_config.json tokenizer.json "
+    "special_tokens_map.json vocab.txt *_mulap.py *_mulap_*.py model.safetensors model-*.safetensors "
+    "model.safetensors.index.json step-[0-9]* best best.*"
+).split()
+
+
+class RunFolderError(ValueError):
+    """A run that cannot start, be saved or go on; the message names the folder and the mend."""
+
+
+class RunFolder:
+    """The output folder of one run, held as long as this object lives; made by `open`.
+
+    `training_settings.json` is the run's settings, and under `run` its state: `unfinished`, `replaced` (while an old
+    run is deleted) or `finished`.
+
+    path: the folder.
+    resumes: whether an unfinished run lies there, to go on with.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any], resumes: bool, lock: FileLock):
+        self.path, self.resumes = path, resumes
+        self._settings, self._lock = settings, lock
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike,
+        settings: dict[str, Any],
+        overwrite: bool = False,
+        may_differ: Collection[str] = (),
+    ) -> "RunFolder":
+        """Takes a folder for a run; in the main process only. What is refused is left as it was.
+
+        Args:
+            path: new, empty, or with a run in it.
+            settings: JSON values by option name, in groups or not; without a key `run`.
+            overwrite: replace the run that lies there, finished or not.
+            may_differ: options that may change when a run goes on (`output_dir` and `overwrite_output` among them).
+
+        Raises:
+            RunFolderError: another process holds the folder; or it has something else in it, a finished run, or an
+                unfinished one with other settings.
+            OSError: it cannot be written.
+        """
+        path = Path(path)
+        settings = json.loads(json.dumps(settings))  # as the file gives them back: lists for tuples
+        _check_content(path, overwrite)
+        path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            run = _read_settings(path).get("run", {})
+            raise RunFolderError(
+                f"{path} is in use by process {run.get('pid', '?')} on {run.get('host', '?')}: wait until it ends, or "
+                "pass another --output_dir"
+            ) from None
+        folder = cls(path, settings, False, lock)
+        try:
+            folder._take(overwrite, may_differ)
+        except BaseException:
+            folder._let_go()
+            raise
+        return folder
+
+    def _take(self, overwrite: bool, may_differ: Collection[str]):
+        holder = {"pid": os.getpid(), "host": socket.gethostname()}
+        _check_content(self.path, overwrite)  # it may have changed before the lock was ours
+        found = _read_settings(self.path)
+        if found and (overwrite or found["run"]["status"] == "replaced"):
+            self._write("replaced", **holder)  # so that a kill amid the deletion leaves no run to go on with
+            for child in self.path.iterdir():
+                if child.name not in (LOCK, SETTINGS):
+                    shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
+        elif found:
+            self._check_settings(found, may_differ)
+            self.resumes = True
+        self._write("unfinished", **holder)
+
+    def _check_settings(self, found: dict[str, Any], may_differ: Collection[str]):
+        old, new = _by_option(found), _by_option(self._settings)
+        differing = [
+            f"--{name} was {old.get(name)}, is {new.get(name)}"
+            for name in {**old, **new}
+            if old.get(name) != new.get(name) and name not in may_differ
+        ]
+        if differing:
+            raise RunFolderError(
+                f"{self.path} holds an unfinished run with other settings ({'; '.join(differing)}): give the same "
+                "command to go on with it, pass another --output_dir, or --overwrite_output to replace it"
+            )
+
+    def _write(self, status: str, **facts):
+        write_json(self.path / SETTINGS, {**self._settings, "run": {"status": status, **facts}})
+
+    def finish(self, **facts):
+        """Marks the run as finished, with facts about it (JSON values), and lets go of the folder."""
+        self._write("finished", **facts)
+        self._let_go()
+
+    def _let_go(self):
+        (self.path / LOCK).unlink(missing_ok=True)
+        self._lock.release()
+
+
+def _check_content(path: Path, overwrite: bool):
+    """Refuses a folder that has something else in it, or a finished run."""
+    if not path.is_dir():
+        if path.exists():
+            raise RunFolderError(f"{path} is a file: pass another --output_dir")
+        return
+    status = _read_settings(path).get("run", {}).get("status")
+    names = sorted(child.name for child in path.iterdir())
+    if status is None:
+        others = [name for name in names if name not in (LOCK, f"{SETTINGS}.tmp")]  # a run killed as it started
+    elif overwrite or status == "replaced":
+        others = [name for name in names if not any(fnmatch(name, pattern) for pattern in RUN_FILES)]
+    else:
+        others = []
+    if others:
+        raise RunFolderError(
+            f"{path} has things in it that no training run wrote ({', '.join(others[:5])}), which are not deleted: "
+            "pass another --output_dir, or move them away"
+        )
+    if status == "finished" and not overwrite:
+        raise RunFolderError(
+            f"{path} holds a finished run: pass another --output_dir, or --overwrite_output to replace it"
+        )
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    """`training_settings.json`; empty if there is none of ours."""
+    try:
+        content = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
+        return content if content["run"]["status"] in ("unfinished", "replaced", "finished") else {}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _by_option(settings: dict[str, Any]) -> dict[str, Any]:
+    options = {}
+    for name, value in settings.items():
+        if name != "run":
+            options |= _by_option(value) if isinstance(value, dict) else {name: value}
+    return options
+
+
+def write_json(path: Path, content: dict[str, Any]):
+    """Replaces a file at once: after a crash it is the old one or the new one, never a part of it."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    sync(temporary)
+    os.replace(temporary, path)
+    sync(path.parent)
+
+
+def sync(path: Path):
+    """Waits until a file, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

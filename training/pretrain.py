@@ -10,16 +10,18 @@ An interrupted run goes on when its command is repeated.
 import json
 import math
 import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration, DistributedType, GradientAccumulationPlugin
-from accelerate.utils import gather_object, set_seed
+from accelerate import Accelerator, DataLoaderConfiguration, DistributedType
+from accelerate.utils import GradientAccumulationPlugin, gather_object, set_seed
 from huggingface_hub.errors import StrictDataclassError
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from mulap_hf import MulapConfig, MulapFeatureExtractor, MulapProcessor
 from mulap_hf.conversion import ConversionError
@@ -36,7 +38,6 @@ from mulap_hf.training.arguments import (
     TrainingArguments,
     parse_arguments,
 )
-from mulap_hf.training.checkpoints import CheckpointError
 from mulap_hf.training.distributed import synchronise_batch_norm
 from mulap_hf.training.evaluation import collapse_warning
 from mulap_hf.training.loop import Interrupted, TrainingError, TrainingLoop
@@ -48,7 +49,6 @@ from mulap_hf.training.tracking import TrackerError, read_metrics, start_tracker
 ROOT = Path(__file__).parents[1]
 # What the user can mend: a message is enough.
 USER_ERRORS = (
-    CheckpointError,
     ConversionError,
     DataError,
     OSError,
@@ -65,6 +65,7 @@ def main(arguments: list[str] | None = None):
     settings = {"model": asdict(model_args), "data": asdict(data_args), "training": asdict(args)}
     folder = open_folder(args, settings, accelerator)
     set_seed(args.seed)
+    disable_progress_bar()  # of each saving of the model: the run has its own
     use_threads(args.cpu_threads, accelerator)
     kind = find_objective(model_args.objective)
     train_pairs, validation_pairs = load_pairs(data_args, kind, accelerator)
@@ -90,11 +91,11 @@ def main(arguments: list[str] | None = None):
     loop.run()
     skipped = gather_object(list(loop.stream.skipped.values()))
     if accelerator.is_main_process:
-        settings["pairs"] = {"train": train_pairs.num_pairs, "validation": validation_pairs.num_pairs}
-        settings["seconds"] = round(loop.progress.seconds)
         known = {item.id: item for item in [*train_pairs.skipped, *validation_pairs.skipped, *skipped]}
-        save(loop, settings, list(known.values()), environment(accelerator))
-        folder.finish()
+        pairs = {"train": train_pairs.num_pairs, "validation": validation_pairs.num_pairs}
+        facts = {"pairs": pairs, "seconds": round(loop.progress.seconds)}
+        complete(loop, settings | facts, list(known.values()), environment(accelerator))
+        folder.finish(**facts)
     accelerator.end_training()
 
 
@@ -234,16 +235,13 @@ def make_loaders(
     return train_loader, validation_loader
 
 
-def save(loop: TrainingLoop, settings: dict[str, Any], skipped: list, machine: dict[str, Any]):
-    """Makes the output folder what goes to the Hub: the best model, its card, the report, every setting."""
+def complete(loop: TrainingLoop, settings: dict[str, Any], skipped: list, machine: dict[str, Any]):
+    """Makes the output folder what goes to the Hub: the best model and its metrics, its card, the report."""
     folder = Path(loop.args.output_dir)
-    loop.checkpoints.restore_best(folder)
+    shutil.copytree(loop.checkpoints.best_folder(), folder, dirs_exist_ok=True)
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     evaluations = [row for row in read_metrics(folder / "metrics.jsonl") if row["split"] == "validation"]
-    best = next((row for row in reversed(evaluations) if row["step"] == loop.progress.best_step), {})
-    metrics = {name: value for name, value in best.items() if name not in ("step", "epoch", "split")}
     warnings = [f"step {row['step']}: {text}" for row in evaluations if (text := collapse_warning(row))]
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    (folder / "training_settings.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     write_report(folder, settings, machine, skipped, loop.progress.best_step, warnings)
     write_pretraining_card(ROOT / "model_cards" / "pretrained.md", folder, settings, metrics)
     print("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))

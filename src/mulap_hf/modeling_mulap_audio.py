@@ -13,6 +13,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_mulap import MulapAudioConfig, MulapConfig
+from .modeling_mulap_conv import max_over_frequency
 from .modeling_mulap_layers import MulapAlignment
 
 # Weights of the other parts that a saved folder may hold, as regular expressions.
@@ -136,7 +137,7 @@ class MulapMusiCNN(nn.Module):
     def forward(self, log_mel: torch.Tensor) -> list[torch.Tensor]:
         """`(chunks, mel bands, frames)` -> the stages, each `(chunks, channels, frames)`."""
         image = self.input_norm(log_mel[:, None].to(self.input_norm.weight.dtype))  # (chunks, 1, mel bands, frames)
-        timbre = [conv(image).amax(dim=2) for conv in self.timbral]  # (chunks, channels, frames)
+        timbre = max_over_frequency(image, self.timbral)  # each (chunks, channels, frames)
         energy = image.mean(dim=2)  # (chunks, 1, frames)
         stages = [torch.cat(timbre + [conv(energy) for conv in self.temporal], dim=1)]
         for index, conv in enumerate(self.midend):

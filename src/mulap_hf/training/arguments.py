@@ -15,7 +15,7 @@ from ..data.tables import DataError
 
 OBJECTIVES = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).with_name("objectives"))]))
 # Options that change nothing of what is learnt: a run may go on with others.
-FREE_OPTIONS = ("overwrite_output", "log_steps", "cpu_threads", "keep_checkpoints", "trackers")
+FREE_OPTIONS = ("output_dir", "overwrite_output", "log_steps", "cpu_threads", "keep_checkpoints", "trackers")
 
 
 def _option(default, help: str, **metadata):

@@ -85,6 +85,7 @@ class TrainingLoop:
         collator = train_loader.collate_fn
         self.model, self.optimizer, train_loader = accelerator.prepare(model, optimizer, train_loader)
         self.stream = BatchStream(train_loader, collator)
+        (folder / "checkpoints").mkdir(exist_ok=True)
         self.checkpoints = Checkpoints(folder / "checkpoints", args.keep_checkpoints)
         self.progress = Progress(fingerprint)
         self._resume(fingerprint)

@@ -67,10 +67,11 @@ def main(arguments: list[str] | None = None):
     set_seed(args.seed)
     disable_progress_bar()  # of each saving of the model: the run has its own
     use_threads(args.cpu_threads, accelerator)
-    train_pairs, validation_pairs = load_pairs(data_args, accelerator)
+    kind = find_objective(model_args.objective)
+    train_pairs, validation_pairs = load_pairs(data_args, kind, accelerator)
     args.max_steps = count_steps(args, train_pairs, accelerator)
-    processor = make_processor(model_args, data_args, train_pairs)
-    objective = find_objective(model_args.objective)(model_args, data_args, args, processor, train_pairs)
+    processor = make_processor(model_args, data_args, kind, train_pairs)
+    objective = kind(model_args, data_args, args, processor, train_pairs)
     model = make_model(model_args, objective, processor, accelerator, args)
     train_loader, validation_loader = make_loaders(
         train_pairs, validation_pairs, objective, model, data_args, args, accelerator
@@ -128,7 +129,9 @@ def use_threads(threads: int | None, accelerator: Accelerator):
         torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // processes))
 
 
-def load_pairs(data_args: DataArguments, accelerator: Accelerator) -> tuple[PairStream, PairStream]:
+def load_pairs(
+    data_args: DataArguments, kind: type[Objective], accelerator: Accelerator
+) -> tuple[PairStream, PairStream]:
     """Training and validation pairs: the user's, or those of the embedded corpus."""
     train_data, validation_data = data_args.train_data, data_args.validation_data
     if train_data is None:
@@ -143,7 +146,7 @@ def load_pairs(data_args: DataArguments, accelerator: Accelerator) -> tuple[Pair
         train_data = data_args.corpus_dir
     if validation_data is None and has_split(train_data, "validation"):
         validation_data = train_data
-    columns = (data_args.caption_column,)
+    columns = (data_args.caption_column, data_args.label_column if kind.needs_labels else None, kind.needs_captions)
     pairs = open_pairs(train_data, "train", *columns)
     if validation_data is None:
         return pairs.hold_out(data_args.validation_share)
@@ -159,9 +162,12 @@ def count_steps(args: TrainingArguments, pairs: PairStream, accelerator: Acceler
     return args.num_epochs * math.ceil(pairs.num_pairs / per_step)
 
 
-def make_processor(model_args: ModelArguments, data_args: DataArguments, pairs: PairStream) -> MulapProcessor:
+def make_processor(
+    model_args: ModelArguments, data_args: DataArguments, kind: type[Objective], pairs: PairStream
+) -> MulapProcessor:
     if model_args.text_model is None:
-        tokenizer = train_tokenizer(pairs.captions(), model_args.vocab_size, data_args.max_text_length)
+        captions = pairs.captions() if kind.needs_captions else [" "]  # a processor has a tokenizer in any case
+        tokenizer = train_tokenizer(captions, model_args.vocab_size, data_args.max_text_length)
     else:
         tokenizer = AutoTokenizer.from_pretrained(model_args.text_model, model_max_length=data_args.max_text_length)
     return MulapProcessor(MulapFeatureExtractor(), tokenizer)

@@ -78,6 +78,7 @@ class MulapClassifierOutput(ModelOutput):
     chunk_logits: `(batch, chunks, labels)`, zero where a chunk is padding.
     chunk_mask: `(batch, chunks)`, 1 = real, 0 = padding.
     hidden_states: on request, as `MulapAudioOutput.hidden_states`.
+    pooler_output: `(batch, features)`, the backbone's embedding of the track.
     """
 
     loss: torch.FloatTensor | None = None
@@ -85,6 +86,7 @@ class MulapClassifierOutput(ModelOutput):
     chunk_logits: torch.FloatTensor | None = None
     chunk_mask: torch.LongTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    pooler_output: torch.FloatTensor | None = None
 
 
 class MulapModel(MulapJointModel):
@@ -409,6 +411,7 @@ class MulapForAudioClassification(MulapPreTrainedModel):
             chunk_logits=chunk_logits,
             chunk_mask=audio.chunk_mask,
             hidden_states=audio.hidden_states,
+            pooler_output=audio.pooler_output,
         )
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

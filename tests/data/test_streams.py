@@ -1,4 +1,5 @@
-"""Described audio in each of the forms users have it, whole and broken; and that nothing is lost on the way."""
+"""Described and labelled audio in each of the forms users have it, whole and broken; and that nothing is lost on the
+way."""
 
 import csv
 import io
@@ -8,6 +9,7 @@ import tarfile
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import ClassLabel, Dataset, Features, List, Value
 from helpers import run, write_tone
 
 from mulap_hf import load_audio
@@ -132,7 +134,9 @@ def test_parquet_shards(folder, tmp_path):
     for row, audio in zip(rows, content, strict=True):
         assert (load_audio(row["audio"]["bytes"]) == load_audio(audio)).all()
     assert [row["problem"] for row in open_pairs(shards, "validation").dataset] == ["no caption"]
-    with pytest.raises(DataError, match=r"no column 'notes'; its columns are id, audio, text"):
+    with pytest.raises(
+        DataError, match=r"0-of-00002.parquet: no column 'notes' .*; its columns are 'id', 'audio', 'text'"
+    ):
         open_pairs(shards, caption_column="notes")
     with pytest.raises(DataError, match="no split 'test'; there are train, validation"):
         open_pairs(shards, "test")
@@ -186,6 +190,108 @@ def test_tars(folder, tmp_path):
     ]
     assert rows[1]["audio"]["bytes"] == (folder / "sub" / "b.flac").read_bytes()
     assert len(list(open_pairs(tmp_path / "tars" / "0.tar").dataset)) == 1
+
+
+TAGGED = [
+    ("a.wav", ["rock", "loud", "rock"], "rock"),
+    ("b.wav", ["calm", "loud"], "jazz"),
+    ("c.wav", ["loud", " "], "rock"),
+    ("d.wav", None, None),
+]
+TAGS = [["rock", "loud"], ["calm", "loud"], ["loud"], []]
+STYLES = [["rock"], ["jazz"], ["rock"], []]
+
+
+def write_tagged(folder, form):
+    """The same labelled clips, without captions, in each of the forms; returns the source."""
+    for index, (name, _, _) in enumerate(TAGGED):
+        write_tone(folder / "audio" / name, seconds=0.1, seed=index)
+    rows = [{"file_name": f"audio/{name}", "tags": tags, "style": style} for name, tags, style in TAGGED]
+    files = [(folder / row["file_name"]).read_bytes() for row in rows]
+    if form == "metadata.jsonl":
+        (folder / form).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return folder
+    source = folder / form
+    source.mkdir()
+    if form == "tar":
+        with tarfile.open(source / "all.tar", "w") as tar:
+            for index, (row, audio) in enumerate(zip(rows, files, strict=True)):
+                for suffix, content in (("wav", audio), ("json", json.dumps(row).encode())):
+                    info = tarfile.TarInfo(f"{index}.{suffix}")
+                    info.size = len(content)
+                    tar.addfile(info, io.BytesIO(content))
+        return source
+    audio = [{"bytes": content, "path": row["file_name"]} for row, content in zip(rows, files, strict=True)]
+    columns = {"audio": audio, "tags": [row["tags"] for row in rows], "style": [row["style"] for row in rows]}
+    if form == "parquet":
+        columns["id"] = [row["file_name"] for row in rows]
+    pq.write_table(pa.table(columns), source / "train-00000-of-00001.parquet")
+    return source
+
+
+FORMS = ("metadata.jsonl", "parquet", "parquet without ids", "tar")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_labels(tmp_path, form):
+    source = write_tagged(tmp_path, form)
+    for column, labels, multi_label, counts in (
+        ("tags", TAGS, True, {"loud": 3, "calm": 1, "rock": 1}),
+        ("style", STYLES, False, {"rock": 2, "jazz": 1}),
+    ):
+        pairs = open_pairs(source, "train", None, column)
+        rows = list(pairs.dataset)
+        assert [row["labels"] for row in rows] == labels
+        assert [row["problem"] for row in rows] == [None] * 4  # neither captions nor labels are required
+        assert pairs.captions() == []
+        assert pairs.multi_label == multi_label
+        assert list(pairs.label_counts().items()) == list(counts.items())
+        assert pairs.labels == (None if form in ("parquet without ids", "tar") else labels)
+    unlabelled = list(open_pairs(source, needs_captions=False).dataset)
+    assert [(row["labels"], row["caption"], row["problem"]) for row in unlabelled] == [([], None, None)] * 4
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_label_column_that_is_not_there(tmp_path, form):
+    with pytest.raises(DataError, match=r"'moods' for the labels \(--label_column\)") as error:
+        open_pairs(write_tagged(tmp_path, form), "train", None, "moods")
+    assert str(tmp_path) in str(error.value)
+    assert form == "tar" or "'tags', 'style'" in str(error.value)
+
+
+def test_captions_stay_required_where_they_are_needed(tmp_path):
+    source = write_tagged(tmp_path, "metadata.jsonl")
+    with pytest.raises(DataError, match="no column 'caption' or 'text' or 'description'"):
+        open_pairs(source, "train", None, "tags", needs_captions=True)
+
+
+def test_class_numbers_become_names(tmp_path):
+    audio = {"bytes": b"", "path": "a.wav"}
+    number = ClassLabel(names=["jazz", "rock"])
+    features = Features(
+        {
+            "id": Value("string"),
+            "audio": {"bytes": Value("binary"), "path": Value("string")},
+            "genre": number,
+            "genres": List(number),
+        }
+    )
+    columns = {"id": ["a", "b"], "audio": [audio] * 2, "genre": [1, -1], "genres": [[1, 0], []]}
+    Dataset.from_dict(columns, features=features).to_parquet(tmp_path / "data.parquet")
+    for column, labels, multi_label in (("genre", [["rock"], []], False), ("genres", [["rock", "jazz"], []], True)):
+        pairs = open_pairs(tmp_path, "train", None, column)
+        assert [row["labels"] for row in pairs.dataset] == pairs.labels == labels
+        assert pairs.multi_label == multi_label
+
+
+def test_hold_out_keeps_the_labels_of_its_rows(forty, tmp_path):
+    rows = [{"audio_id": f"clip {index}", "file_name": "a.wav", "tags": [f"tag {index}"]} for index in range(37)]
+    (tmp_path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "a.wav").write_bytes((forty / "a.wav").read_bytes())
+    for part in open_pairs(tmp_path, "train", None, "tags").hold_out(0.2):
+        assert part.multi_label
+        assert [row["labels"] for row in part.dataset] == part.labels
+        assert part.labels == [[name.replace("clip", "tag")] for name in part.ids]
 
 
 @pytest.fixture(scope="module")

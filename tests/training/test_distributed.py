@@ -41,6 +41,11 @@ def test_sums_are_exact(results):
     assert results["sums"] == {"odd": 2**25 + 2, "rank": 1}
 
 
+def test_one_process_alone_waits_for_no_other(results):
+    (joined, first), sums = results["alone"]
+    assert (joined.tolist(), first, sums) == ([0, 1, 2], 0, {"rows": 3})
+
+
 def test_batch_norm_of_one_value_is_refused(results):
     assert results["one value"] == "BatchNorm trains on 2 values per channel or more; all processes have 1"
 

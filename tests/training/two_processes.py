@@ -15,7 +15,12 @@ from helpers import inputs, micro_config, settle
 
 from mulap_hf import MulapForPreTraining
 from mulap_hf.training.contrastive import content_aware_weights, info_nce, nt_xent
-from mulap_hf.training.distributed import gather_rows, sum_over_processes, synchronise_batch_norm
+from mulap_hf.training.distributed import (
+    each_process_alone,
+    gather_rows,
+    sum_over_processes,
+    synchronise_batch_norm,
+)
 
 ROWS = 6
 
@@ -120,6 +125,9 @@ def main(path: str):
         synchronise_batch_norm(nn.BatchNorm1d(3))(torch.randn(rank, 3))
     except ValueError as error:
         results["one value"] = str(error)
+    if rank == 0:  # the other process does not come by
+        with each_process_alone():
+            results["alone"] = gather_rows(torch.arange(3)), sum_over_processes({"rows": 3})
     for case, size in SPLITS:
         rows = slice(0, size) if rank == 0 else slice(size, None)
         results[case, size] = step(case, rows, accelerator)

@@ -1,21 +1,22 @@
-"""Described audio as a stream of (id, audio, caption), from wherever it lies: decoded only after the shuffle."""
+"""Described or labelled audio as a stream of rows, from wherever it lies: decoded only after the shuffle."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from zlib import crc32
 
 import pyarrow.parquet as pq
-from datasets import Audio, Dataset, Features, IterableDataset, Value, load_dataset
+from datasets import Audio, Dataset, Features, IterableDataset, List, Value, load_dataset
 
 from .corpora.captioned import CAPTION_COLUMNS, METADATA_NAMES, read_described
 from .corpora.hub import audio_of
 from .corpora.webdataset import read_archives
 from .schema import Example
-from .tables import DataError, Skipped, clean_caption, read_rows
+from .tables import DataError, Skipped, clean_caption, clean_labels, find_column, read_rows
 
 TABLE_SHARDS = 64  # of a table of files: enough for all ranks and workers
 _SHARD = re.compile(r"(\w+)-\d+(-of)?-\d+\.parquet")  # train-00000-of-00012.parquet
@@ -24,6 +25,7 @@ _FEATURES = Features(
         "id": Value("string"),
         "audio": {"bytes": Value("binary"), "path": Value("string")},
         "caption": Value("string"),
+        "labels": List(Value("string")),
         "problem": Value("string"),
     }
 )
@@ -31,17 +33,21 @@ _FEATURES = Features(
 
 @dataclass
 class PairStream:
-    """Described audio.
+    """Described or labelled audio.
 
-    dataset: rows of `id`, `audio` (a struct of `bytes` and `path`, one of them null), `caption`, and `problem`: why
-        the row cannot be used, null where it can. In shards.
+    dataset: rows of `id`, `audio` (a struct of `bytes` and `path`, one of them null), `caption` (null where there is
+        none), `labels` (a list, empty without a label column), and `problem`: why the row cannot be used, null where
+        it can. In shards.
     skipped: what was left out of it from the start.
-    ids: of all its rows, where they are known without reading the audio.
+    ids, labels: of all its rows, where they are known without reading the audio.
+    multi_label: whether the label column holds lists of labels, rather than one label per row.
     """
 
     dataset: IterableDataset
     skipped: list[Skipped] = field(default_factory=list)
     ids: list[str] | None = None
+    labels: list[list[str]] | None = None
+    multi_label: bool = False
 
     @property
     def num_pairs(self) -> int | None:
@@ -55,7 +61,19 @@ class PairStream:
     def captions(self, most: int = 100_000) -> list[str]:
         """The first captions, to train a tokenizer on."""
         rows = islice(self.dataset.select_columns(["caption", "problem"]), most)
-        return [row["caption"] for row in rows if row["problem"] is None]
+        return [row["caption"] for row in rows if row["problem"] is None and row["caption"]]
+
+    def label_counts(self) -> dict[str, int]:
+        """How many rows have each label: the most frequent first, equally frequent ones by name.
+
+        Where the labels are not known otherwise, all rows are read once, without decoding their audio.
+        """
+        labels = self.labels
+        if labels is None:
+            rows = self.dataset.select_columns(["labels", "problem"])
+            labels = [row["labels"] for row in rows if row["problem"] is None]
+        counts = Counter(label for row in labels for label in row)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def hold_out(self, share: float) -> tuple["PairStream", "PairStream"]:
         """Splits it in two by the pairs' ids: whoever reads it in whatever order finds the same.
@@ -69,14 +87,16 @@ class PairStream:
         parts = []
         for held_out in (False, True):
             belongs = partial(_is_held_out, share=share, expected=held_out)
-            ids = None if self.ids is None else [name for name in self.ids if belongs(name)]
+            kept = [belongs(name) for name in self.ids or ()]
+            ids, labels = (None if known is None else list(compress(known, kept)) for known in (self.ids, self.labels))
             if ids == []:
                 raise DataError(
                     f"a validation share of {share} of {self.num_pairs} pairs leaves none to "
                     f"{'validate' if held_out else 'train'} on: pass validation data, or another share"
                 )
             dataset = self.dataset.filter(belongs, input_columns=["id"])
-            parts.append(PairStream(dataset, [] if held_out else self.skipped, ids))
+            skipped = [] if held_out else self.skipped
+            parts.append(replace(self, dataset=dataset, skipped=skipped, ids=ids, labels=labels))
         return parts[0], parts[1]
 
 
@@ -84,8 +104,23 @@ def _is_held_out(name: str, share: float, expected: bool) -> bool:
     return (crc32(name.encode()) % 10_000 < share * 10_000) == expected
 
 
-def open_pairs(source: str | Path, split: str = "train", caption_column: str | None = None) -> PairStream:
-    """Opens described audio of any of these forms:
+@dataclass(frozen=True)
+class _Columns:
+    """Where captions (the first that exists) and labels are, and whether rows without a caption are of use."""
+
+    captions: tuple[str, ...]
+    labels: str | None
+    needs_captions: bool
+
+
+def open_pairs(
+    source: str | Path,
+    split: str = "train",
+    caption_column: str | None = None,
+    label_column: str | None = None,
+    needs_captions: bool | None = None,
+) -> PairStream:
+    """Opens described or labelled audio of any of these forms:
 
     * a folder with `metadata.jsonl` or `metadata.csv` (columns `file_name`, relative to the folder, and a caption);
     * a published MuLaP JSON (`audio_id`, `caption`, `audio_path` relative to it), or a folder with just that;
@@ -97,31 +132,32 @@ def open_pairs(source: str | Path, split: str = "train", caption_column: str | N
         source: one of them, or a folder with one of them per split (`train/`, `validation/`).
         split: which, where there are several.
         caption_column: where the captions are; default: the first of "caption", "text" and "description" there is.
+        label_column: where the labels are, a list of them or a single one; in tars, a key of the .json members.
+        needs_captions: leave out rows without a caption; default: only where no labels are asked for.
 
     Raises:
         DataError: there is no such thing, a column is missing, or no usable pair is in it.
     """
     path = Path(source)
     captions = (caption_column,) if caption_column else CAPTION_COLUMNS
+    columns = _Columns(captions, label_column, label_column is None if needs_captions is None else needs_captions)
     if not path.exists():
         if str(source).count("/") == 1 and not str(source).startswith((".", "/", "~")):
-            return _open_dataset(str(source), captions, split=split)
+            return _open_dataset(str(source), columns, split=split)
         raise DataError(f"{source} does not exist; described audio is a folder, a JSON or tar file, or a Hub dataset")
     if path.is_file() and path.suffix == ".tar":
-        return _open_archives({path.stem: path}, captions)
+        return _open_archives(path, {path.stem: path}, columns)
     if _has_folder(path, split):
         path = path / split
     if path.is_dir():
         shards = _shards_of(path, split)
         if shards:
-            stream = _open_dataset("parquet", captions, data_files=[str(shard) for shard in shards], split="train")
-            stream.ids = _read_ids(shards)
-            return stream
+            return _open_dataset("parquet", columns, data_files=[str(shard) for shard in shards], split="train")
         archives = sorted(path.rglob("*.tar"))
         if archives and not any((path / name).is_file() for name in METADATA_NAMES):
             named = {archive.relative_to(path).with_suffix("").as_posix(): archive for archive in archives}
-            return _open_archives(named, captions)
-    return _open_table(_find_metadata(path), captions)
+            return _open_archives(path, named, columns)
+    return _open_table(_find_metadata(path), columns)
 
 
 def has_split(source: str | Path, split: str) -> bool:
@@ -148,10 +184,15 @@ def _shards_of(folder: Path, split: str) -> list[Path]:
     return [file for file in files if not splits or file.name.startswith(f"{split}-")]
 
 
-def _open_table(metadata: Path, captions: tuple[str, ...]) -> PairStream:
+def _open_table(metadata: Path, columns: _Columns) -> PairStream:
     rows, skipped = [], []
     table = read_rows(metadata)
-    for item in read_described(metadata, table, ("file_name", "audio_path"), captions):
+    if columns.labels:
+        find_column(table, (columns.labels,), metadata, "the labels (--label_column)")
+    kept = (columns.labels,) if columns.labels else ()
+    for item in read_described(
+        metadata, table, ("file_name", "audio_path"), columns.captions, kept, needs_captions=columns.needs_captions
+    ):
         if isinstance(item, Skipped):
             skipped.append(item)
         elif isinstance(item.audio, bytes):
@@ -159,70 +200,107 @@ def _open_table(metadata: Path, captions: tuple[str, ...]) -> PairStream:
         elif not item.audio.is_file():
             skipped.append(Skipped(item.id, "no such file", str(item.audio)))
         else:
-            rows.append(_row(item))
+            rows.append(_row(item, columns.labels))
     if not rows:
         reasons = ", ".join(sorted({item.reason for item in skipped}))
         raise DataError(f"{metadata}: none of its {len(table)} rows can be used ({reasons})")
     dataset = Dataset.from_list(rows, features=_FEATURES).to_iterable_dataset(num_shards=min(TABLE_SHARDS, len(rows)))
-    return PairStream(dataset, skipped, [row["id"] for row in rows])
+    multi_label = any(isinstance(row.get(columns.labels), list) for row in table)
+    return PairStream(dataset, skipped, [row["id"] for row in rows], [row["labels"] for row in rows], multi_label)
 
 
-def _open_archives(archives: dict[str, Path], captions: tuple[str, ...]) -> PairStream:
+def _open_archives(source: Path, archives: dict[str, Path], columns: _Columns) -> PairStream:
     shards = {"archives": [(name, str(path)) for name, path in archives.items()]}  # a list is what is sharded
+    rows = partial(_archive_items, columns=columns)
+    first = None
+    if columns.labels:
+        items = (item for item in rows(**shards) if isinstance(item, Example))
+        first = next((cell for item in items if (cell := item.fields[columns.labels]) is not None), None)
+        if first is None:
+            raise DataError(
+                f"{source}: no .json member has the key {columns.labels!r} for the labels (--label_column)"
+            )
     dataset = IterableDataset.from_generator(
-        partial(_archive_rows, captions=captions), gen_kwargs=shards, features=_FEATURES
+        partial(_archive_rows, columns=columns), gen_kwargs=shards, features=_FEATURES
     )
-    return PairStream(dataset)
+    return PairStream(dataset, multi_label=isinstance(first, list))
 
 
-def _archive_rows(archives: list[tuple[str, str]], captions: tuple[str, ...]) -> Iterator[dict]:
-    for item in read_archives({name: Path(archive) for name, archive in archives}, captions):
-        yield _row(item)
+def _archive_items(archives: list[tuple[str, str]], columns: _Columns) -> Iterator[Example | Skipped]:
+    kept = (columns.labels,) if columns.labels else ()
+    return read_archives({name: Path(path) for name, path in archives}, columns.captions, kept, columns.needs_captions)
 
 
-def _open_dataset(name: str, captions: tuple[str, ...], **options) -> PairStream:
+def _archive_rows(archives: list[tuple[str, str]], columns: _Columns) -> Iterator[dict]:
+    for item in _archive_items(archives, columns):
+        yield _row(item, columns.labels)
+
+
+def _open_dataset(name: str, columns: _Columns, **options) -> PairStream:
     try:
         dataset = load_dataset(name, streaming=True, **options)
     except Exception as error:  # of many kinds: network, authorisation, layout
         raise DataError(f"{name}: datasets.load_dataset could not open it: {error}") from error
-    columns = dataset.column_names or list(next(iter(dataset), {}))
-    caption = next((column for column in captions if column in columns), None)
-    if caption is None or "audio" not in columns:
-        missing = "'audio'" if caption else " or ".join(map(repr, captions))
-        where = options.get("data_files", [name])[0]
-        raise DataError(f"{where}: no column {missing}; its columns are {', '.join(columns)}")
-    if isinstance((dataset.features or {}).get("audio"), Audio):
+    shards = options.get("data_files", [])
+    where = Path([*shards, name][0])
+    sample = dataset.features or next(iter(dataset), {})
+    find_column([sample], ("audio",), where, "the audio")
+    caption = find_column([sample], columns.captions, where, "the caption (--caption_column)", columns.needs_captions)
+    if columns.labels:
+        find_column([sample], (columns.labels,), where, "the labels (--label_column)")
+    if isinstance(sample["audio"], Audio):
         dataset = dataset.cast_column("audio", Audio(decode=False))
-    dataset = dataset.map(partial(_dataset_row, caption=caption), remove_columns=columns, features=_FEATURES)
-    return PairStream(dataset)
+    classes = _class_names(sample.get(columns.labels))
+    read = partial(_dataset_row, caption=caption, columns=columns, classes=classes)
+    dataset = dataset.map(read, remove_columns=list(sample), features=_FEATURES)
+    ids, labels = _read_column(shards, "id"), _read_column(shards, columns.labels)
+    return PairStream(
+        dataset,
+        ids=None if ids is None else [str(name) for name in ids],
+        labels=None if ids is None or labels is None else [_name_labels(cell, classes) for cell in labels],
+        multi_label=isinstance(sample.get(columns.labels), list | List),
+    )
 
 
-def _read_ids(shards: list[Path]) -> list[str] | None:
-    if not all("id" in pq.read_schema(shard).names for shard in shards):
+def _read_column(shards: list[str], name: str | None) -> list | None:
+    """A column of parquet files, without their audio; None where there is none."""
+    if not shards or not all(name in pq.read_schema(shard).names for shard in shards):
         return None
-    return [str(name) for shard in shards for name in pq.read_table(shard, columns=["id"])["id"].to_pylist()]
+    return [cell for shard in shards for cell in pq.read_table(shard, columns=[name])[name].to_pylist()]
 
 
-def _dataset_row(row: dict, caption: str) -> dict:
+def _class_names(feature) -> list[str] | None:
+    """What the numbers in a column of `ClassLabel`, or of lists of them, stand for."""
+    return getattr(getattr(feature, "feature", feature), "names", None)
+
+
+def _name_labels(cell, classes: list[str] | None) -> list[str]:
+    if classes is None or cell is None:
+        return clean_labels(cell)
+    return [classes[number] for number in (cell if isinstance(cell, list) else [cell]) if number >= 0]  # -1: unknown
+
+
+def _dataset_row(row: dict, caption: str | None, columns: _Columns, classes: list[str] | None) -> dict:
     audio, file_name = audio_of(row["audio"], "")
-    text = clean_caption(row[caption])
+    text = clean_caption(row.get(caption))
     # Without ids, the content is the name: shards are read in any order by any number of processes.
     default = file_name or (f"{crc32(audio):08x}" if isinstance(audio, bytes) else str(audio))
     name = str(row["id"]) if row.get("id") is not None else default
-    if audio is None or not text:
+    if audio is None or (columns.needs_captions and not text):
         return _row(Skipped(name, "no caption" if audio is not None else "no audio"))
-    return _row(Example(name, audio, file_name or name, text))
+    labels = _name_labels(row.get(columns.labels), classes)
+    return _row(Example(name, audio, file_name or name, text or None, {columns.labels: labels}), columns.labels)
 
 
-def _row(item: Example | Skipped) -> dict:
-    row = {"id": item.id, "audio": {"bytes": None, "path": None}, "caption": None, "problem": None}
+def _row(item: Example | Skipped, label_column: str | None = None) -> dict:
+    row = {"id": item.id, "audio": {"bytes": None, "path": None}, "caption": None, "labels": [], "problem": None}
     if isinstance(item, Skipped):
         return row | {"problem": item.reason}
     if isinstance(item.audio, bytes):
         audio = {"bytes": item.audio, "path": item.name}
     else:
         audio = {"bytes": None, "path": str(item.audio)}
-    return row | {"audio": audio, "caption": item.caption}
+    return row | {"audio": audio, "caption": item.caption, "labels": clean_labels(item.fields.get(label_column))}
 
 
 def _find_metadata(source: Path) -> Path:

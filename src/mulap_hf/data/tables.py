@@ -82,6 +82,12 @@ def clean_caption(value: Any) -> str:
     return "" if missing else str(value).strip()
 
 
+def clean_labels(value: Any) -> list[str]:
+    """A cell as labels, each once: a list of them, a single one, or none at all for what is missing."""
+    cells = value if isinstance(value, list | tuple) else [value]
+    return list(dict.fromkeys(filter(None, map(clean_caption, cells))))
+
+
 def read_text(path: Path) -> str:
     """A text file in UTF-8, with or without a byte order mark.
 
@@ -136,8 +142,10 @@ def read_rows(path: Path, required: Sequence[str] = ()) -> list[dict]:
     return rows
 
 
-def find_column(rows: Sequence[dict], names: Sequence[str], path: Path, what: str) -> str:
-    """The first of some names that is a column.
+def find_column(
+    rows: Sequence[dict], names: Sequence[str], path: Path, what: str, required: bool = True
+) -> str | None:
+    """The first of some names that is a column; None if none is and none is required.
 
     Raises:
         DataError: none is; the message names the columns there are.
@@ -146,6 +154,8 @@ def find_column(rows: Sequence[dict], names: Sequence[str], path: Path, what: st
     for name in names:
         if name in present:
             return name
+    if not required:
+        return None
     shown = ", ".join(map(repr, present[:30])) + (f" and {len(present) - 30} more" if len(present) > 30 else "")
     raise DataError(f"{path}: no column {' or '.join(map(repr, names))} for {what}; its columns are {shown}")
 

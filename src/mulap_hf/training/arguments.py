@@ -82,6 +82,9 @@ class DataArguments:
     label_column: str = _option("tags", "Column of the labels, for objectives that need them: a list or a name.")
     num_labels: int = _option(50, "How many of the labels, the most frequent ones, to learn.")
     clip_seconds: float = _option(9.0, "How much of each track is heard, in seconds.")
+    view_share: float = _option(
+        0.5, "Most of the heard part that one of its two views takes, in whole chunks but at least one (simclr)."
+    )
     crop: str = _option("random", "Which part of longer tracks is heard in training.", choices=["random", "first"])
     max_text_length: int = _option(64, "Longest caption in tokens; longer ones are cut.")
     mlm_probability: float = _option(0.15, "Share of the tokens to predict.")

@@ -1,9 +1,25 @@
 """What several processes must share for their step to be the step of one process on the joined batch."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+_alone = ContextVar("alone", default=False)
+
+
+@contextmanager
+def each_process_alone() -> Iterator[None]:
+    """Within it nothing here waits for other processes, as if there were none: they may come by differently often."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
 
 
 class _Sum(torch.autograd.Function):
@@ -112,4 +128,4 @@ def synchronise_batch_norm(model: nn.Module) -> nn.Module:
 
 
 def _several_processes() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1 and not _alone.get()

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from scipy.stats import rankdata
 
+from .distributed import each_process_alone
 from .objective import Objective, Record
 
 # Below these, clips can hardly be told apart by their embeddings.
@@ -33,7 +34,8 @@ def evaluate(
     for batch in batches:
         if batch["ids"]:
             tensors = {name: value.to(accelerator.device) for name, value in batch.items() if torch.is_tensor(value)}
-            with accelerator.autocast():
+            # A batch is compared with itself alone: however many processes there are, the measures are the same.
+            with accelerator.autocast(), each_process_alone():
                 record = objective.measure(model, tensors)
             records.append({"first_id": batch["ids"][0]} | {name: _to_array(value) for name, value in record.items()})
     model.train(was_training)
@@ -76,6 +78,19 @@ def area_under_curve(positive: np.ndarray, scores: np.ndarray) -> float | None:
         return None
     ranks = rankdata(scores)[positive]
     return float((ranks.sum() - len(ranks) * (len(ranks) + 1) / 2) / pairs)
+
+
+def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean F1 of the classes that occur in either.
+
+    Args:
+        truth, predicted: `(items,)`, indices of classes.
+    """
+    scores = [
+        2 * ((truth == label) & (predicted == label)).sum() / ((truth == label).sum() + (predicted == label).sum())
+        for label in np.union1d(truth, predicted)
+    ]
+    return float(np.mean(scores))
 
 
 def variance_explained(target: np.ndarray, prediction: np.ndarray) -> float | None:

@@ -31,6 +31,9 @@ class Objective(ABC):
 
     # Fields of the model's configuration that the objective sets; the user's --config comes on top.
     config_fields: dict = {}
+    # What it learns from besides the audio: rows without a caption are left out where captions are needed.
+    needs_captions: bool = True
+    needs_labels: bool = False
 
     def __init__(
         self,

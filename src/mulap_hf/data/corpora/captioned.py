@@ -30,6 +30,7 @@ def read_described(
     caption_columns: Sequence[str] = CAPTION_COLUMNS,
     keep_columns: Sequence[str] = (),
     audio_dir: Path | None = None,
+    needs_captions: bool = True,
 ) -> Iterator[Example | Skipped]:
     """Rows of a metadata file as examples; `.npy` waveforms become 32-bit wav files, sample by sample the same.
 
@@ -42,12 +43,13 @@ def read_described(
         caption_columns: the first of them that exists has the caption.
         keep_columns: columns to carry over as they are.
         audio_dir: folder that the files are relative to; default: the folder of the metadata file.
+        needs_captions: leave out what has no caption.
 
     Raises:
         DataError: a column is missing.
     """
     file_column = find_column(rows, file_columns, table, "the audio file (--file_column)")
-    caption_column = find_column(rows, caption_columns, table, "the caption (--caption_column)")
+    caption_column = find_column(rows, caption_columns, table, "the caption (--caption_column)", needs_captions)
     for column in keep_columns:
         find_column(rows, (column,), table, "--keep_columns")
     folder = audio_dir or table.parent
@@ -61,14 +63,14 @@ def read_described(
             name = f"{name}#{seen[name]}"
         caption = clean_caption(row.get(caption_column))
         fields = {column: row.get(column) for column in keep_columns}
-        if not caption:
+        if not caption and needs_captions:
             yield Skipped(name, "no caption")
         elif not file_name:
             yield Skipped(name, "no audio file is named")
         elif file_name.endswith(".npy"):
-            yield _from_waveform(Example(name, folder / file_name, caption=caption, fields=fields))
+            yield _from_waveform(Example(name, folder / file_name, caption=caption or None, fields=fields))
         else:
-            yield Example(name, folder / file_name, caption=caption, fields=fields)
+            yield Example(name, folder / file_name, caption=caption or None, fields=fields)
 
 
 def read_audiofolder(root: Path, caption_column: str | None = None, keep_columns: Sequence[str] = ()) -> Reading:

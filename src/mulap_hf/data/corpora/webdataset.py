@@ -39,17 +39,24 @@ def read_webdataset(root: Path, caption_column: str | None = None) -> Reading:
     )
 
 
-def read_archives(archives: dict[str, Path], captions: tuple[str, ...]) -> Iterator[Example | Skipped]:
+def read_archives(
+    archives: dict[str, Path],
+    captions: tuple[str, ...],
+    keep_columns: tuple[str, ...] = (),
+    needs_captions: bool = True,
+) -> Iterator[Example | Skipped]:
     """The items of tar files, one after another; what comes after the damage of a broken one is left out.
 
     Args:
         archives: tar files by the name that goes before the ids of their items.
         captions: keys of the caption in .json members, the first that exists.
+        keep_columns: keys of .json members to carry over as they are.
+        needs_captions: leave out what has no caption.
     """
     for name, archive in archives.items():
         try:
             for key, members in _samples(archive):
-                yield _example(f"{name}/{key}", members, captions)
+                yield _example(f"{name}/{key}", members, captions, keep_columns, needs_captions)
         except (tarfile.TarError, EOFError, OSError) as error:
             yield Skipped(archive.name, "the rest of a broken tar file", str(error))
 
@@ -73,20 +80,30 @@ def _samples(archive: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
         yield current, members
 
 
-def _example(name: str, members: dict[str, bytes], captions: tuple[str, ...]) -> Example | Skipped:
+def _example(
+    name: str,
+    members: dict[str, bytes],
+    captions: tuple[str, ...],
+    keep_columns: tuple[str, ...],
+    needs_captions: bool,
+) -> Example | Skipped:
     audio = next((suffix for suffix in members if f".{suffix.rpartition('.')[2]}" in AUDIO_EXTENSIONS), None)
     if audio is None:
         return Skipped(name, "no audio member", f"its members are {', '.join(members)}")
+    row = {}
     try:
+        if "json" in members and (keep_columns or "txt" not in members):
+            row = json.loads(members["json"])
         if "txt" in members:
             caption = clean_caption(members["txt"].decode("utf-8-sig"))
         elif "json" in members:
-            row = json.loads(members["json"])
-            caption = clean_caption(row[find_column([row], captions, Path(f"{name}.json"), "the caption")])
+            column = find_column([row], captions, Path(f"{name}.json"), "the caption", needs_captions)
+            caption = clean_caption(row.get(column))
         else:
             caption = ""
-    except (DataError, ValueError, TypeError) as error:
-        return Skipped(name, "no caption", str(error))
-    if not caption:
+        fields = {column: row.get(column) for column in keep_columns}
+    except (AttributeError, DataError, ValueError, TypeError) as error:
+        return Skipped(name, "no caption" if needs_captions else "broken .json member", str(error))
+    if not caption and needs_captions:
         return Skipped(name, "no caption")
-    return Example(name, members[audio], f"{name.rpartition('/')[2]}.{audio}", caption)
+    return Example(name, members[audio], f"{name.rpartition('/')[2]}.{audio}", caption or None, fields)

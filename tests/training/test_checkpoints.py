@@ -245,15 +245,21 @@ def test_killed_before_any_change_of_the_disk(tmp_path, monkeypatch):
                 break
             except Killed:
                 kills += 1
-        state, _ = checkpoints.load(trained.accelerator, checkpoints.latest())
-        assert state == STATE
-        best = checkpoints.best_folder()
-        assert names(best) == ["config.json", "metrics.json"]
-        assert json.loads((best / "metrics.json").read_text())["loss"] in (1.0, 2.0)
+        shutil.copytree(folder, tmp_path / "cleaned")
+        Checkpoints(tmp_path / "cleaned", keep=1).clean()
+        for found in (checkpoints, Checkpoints(tmp_path / "cleaned", keep=1)):
+            assert found.latest()
+            for path in found.folder.glob("step-??????"):
+                found.load(trained.accelerator, path)
+            assert names(found.best_folder()) == ["config.json", "metrics.json"]
+            assert json.loads((found.best_folder() / "metrics.json").read_text())["loss"] in (1.0, 2.0)
+        assert set(names(tmp_path / "cleaned")) <= {"best", "step-000001", "step-000002"}
+        shutil.rmtree(tmp_path / "cleaned")
+        trained.save(checkpoints, 2)
+        trained.save_best(checkpoints, 2.0)
+        assert json.loads((folder / "best" / "metrics.json").read_text()) == {"loss": 2.0}
         trained.save(checkpoints, 3)
-        trained.save_best(checkpoints, 3.0)
         assert names(folder) == ["best", "step-000003"]
-        assert json.loads((folder / "best" / "metrics.json").read_text()) == {"loss": 3.0}
     assert kills > 25
     assert names(folder) == ["best", "step-000002"]
 

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import traceback
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -202,11 +203,13 @@ class Checkpoints:
                 shutil.rmtree(partial, ignore_errors=True)
             accelerator.wait_for_everyone()
             before = self.latest() or self.best_folder()
-            took = f", {before.name} took {sum(file.stat().st_size for file in before.rglob('*')):,}" if before else ""
             free = shutil.disk_usage(self.folder).free
+            room = f"{free:,} bytes are free"
+            if before:
+                took = sum(file.stat().st_size for file in before.rglob("*"))
+                room += f", {before.name} took {took:,}" + (": the disk is full" if free < took else "")
             raise RunFolderError(
-                f"{partial.with_suffix('')} could not be saved: {error} ({free:,} bytes are free{took}); what was "
-                "saved before is as it was"
+                f"{partial.with_suffix('')} could not be saved: {error} ({room}); what was saved before is as it was"
             ) from error
 
 
@@ -216,8 +219,11 @@ def _together(accelerator: Accelerator, work: Callable[[], Result]) -> list[Resu
     try:
         result = work()
     except Exception as error:  # a full disk is an OSError, RuntimeError, SafetensorError or Exception: as who writes
-        cause = error
         reason = str(error) if isinstance(error, (RunFolderError, OSError)) else f"{type(error).__name__}: {error}"
+        link = cause = error
+        while link:  # closes the files in its frames: a deleted one takes room while it is open
+            traceback.clear_frames(link.__traceback__)
+            link = link.__context__
     outcomes = gather_object([(result, reason)])
     for rank, (_, reason) in enumerate(outcomes):
         if reason is not None:

@@ -4,8 +4,34 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
+from transformers import AutoConfig
 
 from .configuration_mulap import MulapConfig
+
+MEANINGS = {
+    "loss": "weighted sum of the losses below; the best step has the lowest",
+    "mlm_loss": "masked words: cross entropy",
+    "mlm_accuracy": "masked words found",
+    "mlm_perplexity": "masked words: exponential of the cross entropy",
+    "mam_loss": "masked audio: distance to the features of the masked chunks",
+    "mam_r2": "masked audio: share of the features' variance that is predicted (0 = their mean)",
+    "matching_loss": "audio-text matching: cross entropy (0.693 = chance)",
+    "matching_accuracy": "does the text describe the clip, right answers (0.5 = chance)",
+    "matching_auc": "does the text describe the clip, area under the ROC curve (0.5 = chance)",
+    "contrastive_loss": "cross entropy of finding the partner in the batch",
+    "retrieval_r1": "clips found by their text among all: first",
+    "retrieval_r5": "clips found by their text among all: in the first five",
+    "retrieval_r10": "clips found by their text among all: in the first ten",
+    "retrieval_median_rank": "median rank of the clip among all, by its text",
+    "view_accuracy": "the other view of a clip found in the batch",
+    "classification_loss": "cross entropy of the labels",
+    "macro_auc": "area under the ROC curve, mean over the labels",
+    "num_scored_labels": "labels with clips for and against: those `macro_auc` is the mean of",
+    "accuracy": "right labels",
+    "macro_f1": "F1, mean over the labels",
+    "feature_std": "standard deviation of the embeddings between clips, mean over the features",
+    "effective_rank": "effective dimensions of the embeddings (1 = collapsed)",
+}
 
 
 def write_pretraining_card(template: Path, folder: Path, settings: dict[str, Any], metrics: dict[str, float]):
@@ -17,25 +43,40 @@ def write_pretraining_card(template: Path, folder: Path, settings: dict[str, Any
         settings: as in the run's `training_settings.json`.
         metrics: measured on held-out pairs.
     """
-    audio = MulapConfig.from_pretrained(folder).audio_config
+    config = AutoConfig.from_pretrained(folder)
+    audio = config.audio_config if isinstance(config, MulapConfig) else config
+    kind = _kind(config)
     data = ModelCardData(
         library_name="transformers",
-        pipeline_tag="feature-extraction",
-        tags=["mulap", "music", "audio", "multimodal", "custom_code"],
+        pipeline_tag="audio-classification" if kind == "classifier" else "feature-extraction",
+        tags=["mulap", "music", "audio", "custom_code"]
+        + ([] if kind in ("backbone", "classifier") else ["multimodal"]),
     )
     card = ModelCard.from_template(
         data,
         template_path=str(template),
         name=folder.name,
+        kind=kind,
+        projection_size=getattr(config, "projection_size", 0) if kind in ("fused", "dual") else 0,
         sampling_rate=audio.sampling_rate,
         chunk_seconds=f"{audio.chunk_seconds:g}",
         feature_size=audio.feature_size,
+        objective=settings["model"]["objective"],
         num_train=settings["pairs"]["train"] or "An unknown number of",
         num_validation=settings["pairs"]["validation"] or "an unknown number of",
         corpus="" if settings["data"]["train_data"] else " of the package's embedded corpus (generated music)",
         max_steps=settings["training"]["max_steps"],
         batch_size=settings["training"]["batch_size"],
         seconds=settings["seconds"],
-        metrics=metrics,
+        metrics=[(name, value, MEANINGS.get(name, "")) for name, value in metrics.items()],
     )
     card.save(folder / "README.md")
+
+
+def _kind(config) -> str:
+    """What the saved model is: "fused", "dual", "classifier" or "backbone"."""
+    if not isinstance(config, MulapConfig):
+        return "backbone"
+    if config.architectures == ["MulapForAudioClassification"]:
+        return "classifier"
+    return "fused" if config.connection_text_layers else "dual"

@@ -37,8 +37,8 @@ def changed(**options):
 def interrupted(path, settings=SETTINGS):
     """A run that ends before `finish`."""
     folder = RunFolder.open(path, settings)
-    (folder.path / "step-000100").mkdir()
-    (folder.path / "step-000100" / "config.json").write_text("{}")
+    (folder.path / "checkpoints" / "step-000100").mkdir(parents=True)
+    (folder.path / "checkpoints" / "step-000100" / "config.json").write_text("{}")
 
 
 @pytest.mark.parametrize("exists", [False, True])
@@ -63,7 +63,7 @@ def test_same_settings_go_on(tmp_path):
     (tmp_path / "notes.txt").write_text("loss falls")
     folder = RunFolder.open(tmp_path, changed(log_steps=5), may_differ=["log_steps"])
     assert folder.resumes
-    assert (tmp_path / "step-000100" / "config.json").read_text() == "{}"
+    assert (tmp_path / "checkpoints" / "step-000100" / "config.json").read_text() == "{}"
     assert json.loads((tmp_path / "training_settings.json").read_text())["training"]["log_steps"] == 5
 
 
@@ -129,7 +129,7 @@ def test_links_are_removed_and_not_what_they_lead_to(tmp_path):
     (tmp_path / "music").mkdir()
     (tmp_path / "music" / "1.wav").write_bytes(b"RIFF")
     interrupted(tmp_path / "run")
-    (tmp_path / "run" / "best").symlink_to(tmp_path / "music")
+    (tmp_path / "run" / "trackers").symlink_to(tmp_path / "music")
     RunFolder.open(tmp_path / "run", SETTINGS, overwrite=True)
     assert sorted(os.listdir(tmp_path / "run")) == [".lock", "training_settings.json"]
     assert os.listdir(tmp_path / "music") == ["1.wav"]
@@ -145,7 +145,7 @@ def test_killed_while_replacing(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("shutil.rmtree", killed)
         RunFolder.open(tmp_path, SETTINGS, overwrite=True)
-    assert (tmp_path / "step-000100").exists()
+    assert (tmp_path / "checkpoints" / "step-000100").exists()
     assert not RunFolder.open(tmp_path, SETTINGS).resumes
     assert sorted(os.listdir(tmp_path)) == [".lock", "training_settings.json"]
 

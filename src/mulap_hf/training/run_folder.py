@@ -15,9 +15,10 @@ LOCK = ".lock"
 SETTINGS = "training_settings.json"
 # What runs write; a folder that has anything else in it is not deleted.
 RUN_FILES = (
-    f"{LOCK} {SETTINGS} {SETTINGS}.tmp metrics.json metrics.jsonl README.md config.json *_config.json tokenizer.json "
-    "special_tokens_map.json vocab.txt *_mulap.py *_mulap_*.py model.safetensors model-*.safetensors "
-    "model.safetensors.index.json step-[0-9]* best best.*"
+    f"{LOCK} {SETTINGS} {SETTINGS}.tmp metrics.json metrics.jsonl .metrics.jsonl.tmp trackers checkpoints README.md "
+    "training_report training_report.md skipped.jsonl config.json *_config.json tokenizer.json vocab.txt "
+    "special_tokens_map.json *_mulap.py *_mulap_*.py model.safetensors model-*.safetensors "
+    "model.safetensors.index.json"
 ).split()
 
 

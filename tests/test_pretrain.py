@@ -21,12 +21,23 @@ def catalogue(tmp_path_factory):
     for index in range(12):
         name = f"{index}.{('wav', 'flac', 'mp3')[index % 3]}"
         write_tone(folder / name, seconds=4, seed=index)
-        rows.append({"file_name": name, "caption": f"{CAPTIONS[index % 5]} number {index}"})
+        mood = ("calm", "fast")[index % 2]
+        rows.append({"file_name": name, "caption": f"{CAPTIONS[index % 5]} number {index}", "mood": mood})
     (folder / "broken.wav").write_bytes(b"RIFF")
-    rows.append({"file_name": "broken.wav", "caption": "a broken file"})
-    rows.append({"file_name": "missing.wav", "caption": "a missing file"})
+    rows.append({"file_name": "broken.wav", "caption": "a broken file", "mood": "calm"})
+    rows.append({"file_name": "missing.wav", "caption": "a missing file", "mood": "calm"})
     (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
+
+
+def printed_by_the_card(folder, tmp_path) -> list[str]:
+    """What its snippet prints, run in a process that knows nothing of the package."""
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.library_name == "transformers"
+    code = card.text.split("```python\n")[1].split("```")[0].replace(f'"{folder.name}"', repr(str(folder)))
+    snippet = run("-c", code, cwd=tmp_path)
+    assert snippet.returncode == 0, snippet.stderr
+    return [line.removeprefix("torch.Size(").removesuffix(")") for line in snippet.stdout.splitlines()]
 
 
 def test_embedded_corpus(tmp_path):
@@ -36,23 +47,55 @@ def test_embedded_corpus(tmp_path):
         "--corpus_dir", tmp_path / "corpus", "--output_dir", output,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    log = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in log] == [1, 2]
-    assert all(row[name] > 0 for row in log for name in ("loss", "mlm_loss", "mam_loss", "matching_loss"))
+    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["split"], row["step"]) for row in rows] == [("train", 1), ("train", 2), ("validation", 2)]
+    losses = ("loss", "mlm_loss", "mam_loss", "matching_loss", "contrastive_loss")
+    assert all(row[name] > 0 for row in rows for name in losses)
     assert "mlm=" in result.stderr  # the bar shows the losses
     model = MulapForPreTraining.from_pretrained(output)
     processor = MulapProcessor.from_pretrained(output)
     assert model.config.text_config.vocab_size == len(processor.tokenizer)
     metrics = json.loads((output / "metrics.json").read_text())
-    assert set(metrics) >= {"mlm_loss", "mlm_accuracy", "mam_loss", "mam_r2", "matching_loss", "matching_accuracy"}
-    card = ModelCard.load(output / "README.md")
-    assert card.data.library_name == "transformers"
-    assert f"{metrics['mam_r2']:.4f}" in card.text
-    code = card.text.split("```python\n")[1].split("```")[0].replace('"model"', repr(str(output)))
-    snippet = run("-c", code, cwd=tmp_path)
-    assert snippet.returncode == 0, snippet.stderr
-    printed = [line.removeprefix("torch.Size(").removesuffix(")") for line in snippet.stdout.splitlines()]
-    assert printed == ["[1, 3, 480]", "[1, 480]", "[1, 1]"]
+    assert metrics == {name: rows[-1][name] for name in metrics}
+    assert set(metrics) >= {
+        "mlm_accuracy",
+        "mlm_perplexity",
+        "mam_r2",
+        "matching_auc",
+        "effective_rank",
+        "feature_std",
+    }
+    assert f"{metrics['mam_r2']:.4f}" in (output / "README.md").read_text()
+    assert printed_by_the_card(output, tmp_path) == ["[1, 3, 480]", "[1, 480]", "[1, 1]", "[1, 96]", "[1, 96]"]
+    assert "![losses](training_report/losses.png)" in (output / "training_report.md").read_text()
+    assert list(output.glob("trackers/**/events.out.tfevents.*"))
+    settings = json.loads((output / "training_settings.json").read_text())
+    assert settings["run"]["status"] == "finished"
+    assert settings["run"]["pairs"] == {"train": 8, "validation": 64}
+    assert not (output / ".lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "printed"),
+    [
+        ("muscall", ["[1, 3, 480]", "[1, 480]", "[1, 1]", "[1, 96]", "[1, 96]"]),
+        ("simclr", ["[1, 3, 480]", "[1, 480]"]),
+        ("supervised", None),
+    ],
+)
+def test_other_objectives(catalogue, tmp_path, recipe, printed):
+    output = tmp_path / "model"
+    result = run(
+        *LAUNCH, *QUICK, "--recipe", recipe, "--train_data", catalogue, "--validation_share", "0.3", "--max_steps",
+        "2", "--clip_seconds", "3", "--label_column", "mood", "--output_dir", output,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    lines = printed_by_the_card(output, tmp_path)
+    if recipe == "supervised":
+        assert "'label': 'calm'" in lines[0]
+        assert "'label': 'fast'" in lines[0]
+    else:
+        assert lines == printed
 
 
 def test_own_catalogue_from_a_backbone(catalogue, tmp_path):
@@ -67,16 +110,18 @@ def test_own_catalogue_from_a_backbone(catalogue, tmp_path):
         "--output_dir", tmp_path / "model",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert "2 pairs were skipped" in result.stderr
-    assert "broken.wav: " in result.stderr
-    assert "missing.wav: no such file" in result.stderr
+    assert f"2 items were skipped; why: {tmp_path / 'model' / 'skipped.jsonl'}" in result.stdout
+    skipped = [json.loads(line) for line in (tmp_path / "model" / "skipped.jsonl").read_text().splitlines()]
+    reasons = {item["id"]: item["reason"] for item in skipped}
+    assert "broken, or not in a format" in reasons["broken.wav"]
+    assert reasons["missing.wav"] == "no such file"
     model = MulapForPreTraining.from_pretrained(tmp_path / "model")
     weights = tagger.audio_model.musicnn.timbral[0].conv.weight
     assert torch.equal(model.audio_model.musicnn.timbral[0].conv.weight, weights)
 
     again = run(*LAUNCH, "--train_data", catalogue, "--output_dir", tmp_path / "model")
     assert again.returncode != 0
-    assert "is not empty: pass another --output_dir, or --overwrite_output" in again.stderr
+    assert "holds a finished run: pass another --output_dir, or --overwrite_output" in again.stderr
 
 
 def test_bad_arguments_say_what_to_mend(catalogue, tmp_path):
@@ -111,5 +156,6 @@ def test_help_explains_every_option_with_its_default():
     result = run(ROOT / "training" / "pretrain.py", "--help")
     assert result.returncode == 0
     text = " ".join(result.stdout.split())
+    tiny = json.loads((ROOT / "training" / "recipes" / "tiny.json").read_text())
     assert "--max_steps MAX_STEPS" in text
-    assert "Optimiser steps. (default: 240)" in text
+    assert f"Optimiser steps. (default: {tiny['max_steps']})" in text  # the recipe's

@@ -91,7 +91,7 @@ class RunFolder:
             for child in self.path.iterdir():
                 if child.name not in (LOCK, SETTINGS):
                     shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
-        elif found:
+        elif any(self.path.glob("checkpoints/step-*")):  # without one there is nothing to go on with
             self._check_settings(found, may_differ)
             self.resumes = True
         self._write("unfinished", **holder)

@@ -96,6 +96,8 @@ def main(arguments: list[str] | None = None):
         facts = {"pairs": pairs, "seconds": round(loop.progress.seconds)}
         complete(loop, settings | facts, list(known.values()), environment(accelerator))
         folder.finish(**facts)
+    accelerator.free_memory()
+    del loop, model  # or torch 2.14 may abort at the exit of a process among several
     accelerator.end_training()
 
 

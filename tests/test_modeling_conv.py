@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from mulap_hf import modeling_mulap_conv
 from mulap_hf.modeling_mulap_audio import MulapConv
 from mulap_hf.modeling_mulap_conv import max_over_frequency
 
@@ -64,13 +65,19 @@ def compare(layers: nn.ModuleList, image: torch.Tensor, **tolerances):
     [
         {},
         {"chunks": 1, "frames": 1},
-        {"chunks": 70, "frames": 8},  # more patches than one product takes
         {"bands": 9},  # one height for the tall filters
         {"bands": 14},  # 10 and 6 heights: one block and a part, one block
     ],
 )
 def test_equals_the_plain_computation(training, sizes):
     compare(make_layers().train(training), make_image(**sizes))
+
+
+def test_in_several_products(monkeypatch):
+    """More patches than one product takes, and a last product that is not full."""
+    monkeypatch.setattr(modeling_mulap_conv, "ROWS", 10)
+    monkeypatch.setattr(modeling_mulap_conv, "GATHERED", 5000)
+    compare(make_layers(), make_image())
 
 
 @pytest.mark.parametrize("width", [1, 3])

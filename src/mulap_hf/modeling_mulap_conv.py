@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 # Neighbouring heights that one product computes: more of them multiply more zeros, fewer make a small product.
 HEIGHTS = 6
-# Patches in one product: its result stays in the cache until the maximum is taken.
-ROWS = 512
+# Patches in one product. Few large products rather than many small ones: threads wait for one another after each.
+ROWS = 4096
 # Elements of the windows gathered at a time in the backward pass.
-GATHERED = 2**18
+GATHERED = 2**20
 
 
 def max_over_frequency(image: torch.Tensor, layers: nn.ModuleList) -> list[torch.Tensor]:

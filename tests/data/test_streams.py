@@ -320,20 +320,26 @@ def test_hold_out_is_the_same_for_everyone(forty):
 RANK = """
 import sys
 from accelerate import Accelerator, DataLoaderConfiguration
-from torch.utils.data import DataLoader
-from mulap_hf.data import open_pairs
+from mulap_hf.data import ClipCollator, open_pairs
+from mulap_hf.data.loading import BatchStream, training_loader
+
+class Names(ClipCollator):
+    def load(self, row, position):
+        return None
+
+    def make_inputs(self, rows, clips, rng):
+        return {}
 
 accelerator = Accelerator(cpu=True, dataloader_config=DataLoaderConfiguration(dispatch_batches=False))
 assert accelerator.num_processes == 2
-dataset = open_pairs(sys.argv[1]).dataset.shuffle(seed=1, buffer_size=8)
-loader = accelerator.prepare(
-    DataLoader(dataset, batch_size=4, num_workers=2, collate_fn=lambda rows: [row["id"] for row in rows])
-)
-for epoch in range(2):
-    loader.set_epoch(epoch)
-    for ids in loader:
-        with open(f"{sys.argv[2]}/epoch{epoch}-rank{accelerator.process_index}", "a") as file:
-            file.writelines(name + "\\n" for name in ids)
+collator = Names(processor=None)
+loader = training_loader(open_pairs(sys.argv[1]), collator, batch_size=4, num_workers=2, shuffle_buffer=8)
+stream = BatchStream(accelerator.prepare(loader), collator)
+for batch in stream:
+    if stream.epoch == 2:
+        break
+    with open(f"{sys.argv[2]}/epoch{stream.epoch}-rank{accelerator.process_index}", "a") as file:
+        file.writelines(name + "\\n" for name in batch["ids"])
 """
 
 

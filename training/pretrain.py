@@ -7,9 +7,13 @@ accelerate launch training/pretrain.py --recipe published --train_data my_catalo
 An interrupted run goes on when its command is repeated.
 """
 
+import os
+
+# Threads that wait must not keep the cores from the processes that load data; it is read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import json
 import math
-import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -203,7 +207,7 @@ def make_model(
     if args.sync_batch_norm and accelerator.num_processes > 1:
         model = synchronise_batch_norm(model)
     if model_args.compile:
-        model.compile()
+        model.compile(dynamic=True)  # captions and clips have many lengths
     return model
 
 

@@ -1,5 +1,6 @@
 """The training loop: steps, evaluations, checkpoints, and where to go on."""
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -178,8 +179,10 @@ class TrainingLoop:
 
     def _clip_gradient(self, ids: list[str]):
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
-        self._gradient_norm = float(norm)
-        if self.accelerator.mixed_precision != "fp16" and not torch.isfinite(torch.tensor(self._gradient_norm)):
+        self._gradient_norm = math.nan if norm is None else float(norm)  # DeepSpeed clips on its own
+        if norm is None or self.accelerator.mixed_precision == "fp16":  # which skips such steps
+            return
+        if not math.isfinite(self._gradient_norm):
             raise TrainingError(f"step {self.progress.step}: the gradient is {norm:.4g}, last on the items {ids}")
 
     def _global_losses(self, sums: dict[str, torch.Tensor]) -> dict[str, float]:

@@ -21,7 +21,7 @@ def test_preset_with_changes():
     config = MulapConfig.from_preset("tiny", text_config={"vocab_size": 77}, fusion="sum")
     assert (config.text_config.vocab_size, config.text_config.hidden_size, config.fusion) == (77, 96, "sum")
     assert config.audio_config.num_mel_bins == 48
-    with pytest.raises(ValueError, match=r"preset 'huge' does not exist; there are \['published', 'tiny'\]"):
+    with pytest.raises(ValueError, match=r"preset 'huge' does not exist; there are \['published', 'small', 'tiny'\]"):
         MulapConfig.from_preset("huge")
 
 

@@ -38,7 +38,8 @@ def test_dual_encoder_scores_are_scaled_cosines_of_its_features(dual):
     assert output.matching_logits is None
     # the embedding is that of the backbone, projected
     pooled = dual.audio_model(batch["input_values"], batch["audio_attention_mask"]).pooler_output
-    assert_near(audio, F.normalize(dual.alignment.audio_projection(pooled), dim=1))
+    centred = dual.alignment.audio_norm(pooled)
+    assert_near(audio, F.normalize(dual.alignment.audio_projection(centred), dim=1))
 
 
 @torch.no_grad()
@@ -128,7 +129,11 @@ def test_hard_negatives_are_the_similar_ones(fused):
     """With a huge scale each clip draws the most similar text of another."""
     batch = inputs(batch=4)
     fused.alignment.logit_scale.fill_(math.log(100))
-    fused.alignment.audio_projection.weight.mul_(50)
+    for norm in (fused.alignment.audio_norm, fused.alignment.text_norm):
+        norm.momentum = 1.0  # the statistics of this batch, which spread its embeddings
+    fused.alignment.train()
+    fused(**batch)
+    fused.eval()
     seen = []
     fuse = fused._fuse
     fused._fuse = lambda text, audio, *options: seen.append((text.embeds, audio.embeds)) or fuse(text, audio, *options)

@@ -78,6 +78,14 @@ def test_other_settings_are_named(tmp_path):
     assert content(tmp_path) == before
 
 
+def test_what_failed_before_its_first_checkpoint_starts_again(tmp_path):
+    """With the mistake in its settings mended."""
+    folder = RunFolder.open(tmp_path, SETTINGS)
+    (tmp_path / "metrics.jsonl").write_text("")
+    del folder
+    assert not RunFolder.open(tmp_path, changed(learning_rate=0.01)).resumes
+
+
 def test_killed_before_its_settings_were_written(tmp_path):
     (tmp_path / ".lock").touch()
     (tmp_path / "training_settings.json.tmp").write_text('{"mod')
@@ -161,7 +169,7 @@ def test_one_run_at_a_time_and_none_after_a_kill(tmp_path):
         assert content(tmp_path) == before
         first.kill()
         first.wait()
-        assert RunFolder.open(tmp_path, {"seed": 0}).resumes
+        assert not RunFolder.open(tmp_path, {"seed": 0}).resumes  # it is free again; nothing was saved in it
     finally:
         os.kill(worker, signal.SIGKILL)
         first.kill()

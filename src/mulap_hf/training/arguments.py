@@ -125,8 +125,8 @@ class TrainingArguments:
     mixed_precision: str | None = _option(None, "no, bf16 or fp16; none: as accelerate is configured.")
     cpu_threads: int | None = _option(
         None,
-        "Threads per process on the CPU; none: the cores are shared out (accelerate launch itself leaves one). A run that "
-        "goes on with another number gives other last bits.",
+        "Threads per process on the CPU; none: the cores are shared out (accelerate launch itself leaves one). A run "
+        "that goes on with another number gives other last bits.",
     )
     log_steps: int = _option(20, "Steps between two lines of metrics.jsonl.")
     eval_steps: int = _option(100, "Steps between two evaluations.")

@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None):
     if accelerator.is_main_process:
         known = {item.id: item for item in [*train_pairs.skipped, *validation_pairs.skipped, *skipped]}
         pairs = {"train": train_pairs.num_pairs, "validation": validation_pairs.num_pairs}
-        facts = {"pairs": pairs, "seconds": round(loop.progress.seconds)}
+        facts = {"pairs": pairs, "max_steps": args.max_steps, "seconds": round(loop.progress.seconds)}
         complete(loop, settings | facts, list(known.values()), environment(accelerator))
         folder.finish(**facts)
     accelerator.free_memory()

@@ -65,7 +65,7 @@ def write_pretraining_card(template: Path, folder: Path, settings: dict[str, Any
         num_train=settings["pairs"]["train"] or "An unknown number of",
         num_validation=settings["pairs"]["validation"] or "an unknown number of",
         corpus="" if settings["data"]["train_data"] else " of the package's embedded corpus (generated music)",
-        max_steps=settings["training"]["max_steps"],
+        max_steps=settings["max_steps"],
         batch_size=settings["training"]["batch_size"],
         seconds=settings["seconds"],
         metrics=[(name, value, MEANINGS.get(name, "")) for name, value in metrics.items()],

@@ -66,7 +66,8 @@ def _max_over_frequency(image: torch.Tensor, layers: nn.ModuleList) -> list[torc
         if norm.training:
             mean, variance = _filter_moments(filters, *moments, width)
             mean = mean + conv.bias
-            _track(norm, mean.detach(), variance.detach(), chunks * frames * (bands - conv.kernel_size[0] + 1))
+            count = chunks * frames * (bands - conv.kernel_size[0] + 1)
+            track_statistics(norm, mean, variance * (count / (count - 1)))
         else:
             mean, variance = norm.running_mean, norm.running_var
         scale = norm.weight * torch.rsqrt(variance + norm.eps)
@@ -84,12 +85,19 @@ def _filter_moments(filters, patch_mean, covariance, width) -> tuple[torch.Tenso
 
 
 @torch.no_grad()
-def _track(norm: nn.BatchNorm2d, mean: torch.Tensor, variance: torch.Tensor, count: int):
-    """Updates the running statistics as BatchNorm does: the variance it keeps is the unbiased one."""
+def track_statistics(norm: nn.modules.batchnorm._BatchNorm, mean: torch.Tensor, variance: torch.Tensor):
+    """Updates running statistics as BatchNorm does.
+
+    Args:
+        norm: its `running_mean`, `running_var` and `num_batches_tracked` change, if it has them.
+        mean, variance: `(channels,)` of the batch; the variance is the unbiased one.
+    """
+    if not norm.track_running_stats:
+        return
     norm.num_batches_tracked.add_(1)
     momentum = 1 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum
     norm.running_mean.lerp_(mean, momentum)
-    norm.running_var.lerp_(variance * (count / (count - 1)), momentum)
+    norm.running_var.lerp_(variance, momentum)
 
 
 class _Moments(torch.autograd.Function):

@@ -54,7 +54,8 @@ class ClipCollator:
         worker = 0 if info is None else info.id
         number, self._calls = self._calls, self._calls + 1
         batch = {"ids": [], "skipped": [], "worker": worker}
-        if number < dict(enumerate(self.done)).get(worker, 0) or number % self.share[1] != self.share[0]:
+        done = self.done[worker] if self.done else 0
+        if number < done or number % self.share[1] != self.share[0]:
             return batch | {"unwanted": True}
         rng = np.random.default_rng([self.seed, self.epoch, *(crc32(row["id"].encode()) for row in rows)])
         clips, kept = [], []

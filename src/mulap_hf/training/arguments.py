@@ -161,7 +161,7 @@ def parse_arguments(arguments: Sequence[str] | None, recipes: Path, description:
     # Through the parser, so that a wrong value in a recipe gets the message that a wrong flag gets.
     flags = [word for name, value in read_recipe(path).items() for word in (f"--{name}", _flag(value))]
     name, parser.prog = parser.prog, f"{parser.prog}: {path}"
-    parser.set_defaults(**vars(parser.parse_args(flags)) | {"recipe": str(path)})
+    parser.set_defaults(**vars(parser.parse_args(flags)))
     parser.prog = name
     return parser.parse_args_into_dataclasses(arguments)[:3]
 

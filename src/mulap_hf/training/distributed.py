@@ -9,6 +9,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..modeling_mulap_conv import track_statistics
+
 _alone = ContextVar("alone", default=False)
 
 
@@ -92,7 +94,7 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         mean = total[:-1] / count  # (channels,)
         centred = values - mean.view(shape)
         variance = _Sum.apply(centred.square().sum(dims)) / count
-        self._track(mean.detach(), variance.detach() * count / (count - 1))
+        track_statistics(self, mean, variance * count / (count - 1))
         normalised = centred * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
             normalised = normalised * self.weight.view(shape) + self.bias.view(shape)
@@ -101,13 +103,6 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     def _check_input_dim(self, input: Tensor):
         if input.dim() < 2:
             raise ValueError(f"BatchNorm takes (items, channels, ...), not the shape {tuple(input.shape)}")
-
-    def _track(self, mean: Tensor, variance: Tensor):
-        if self.track_running_stats:
-            self.num_batches_tracked += 1
-            momentum = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
-            self.running_mean.lerp_(mean, momentum)
-            self.running_var.lerp_(variance, momentum)
 
 
 def synchronise_batch_norm(model: nn.Module) -> nn.Module:

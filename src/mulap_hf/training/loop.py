@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -130,8 +130,9 @@ class TrainingLoop:
                 self.progress.step += 1
                 bar.update()
                 if self._due(self.args.log_steps):
-                    bar.set_postfix({name.removesuffix("_loss"): f"{loss:.4g}" for name, loss in losses().items()})
-                    self._record(losses())
+                    means = losses()
+                    bar.set_postfix({name.removesuffix("_loss"): f"{loss:.4g}" for name, loss in means.items()})
+                    self._record(means)
                 if self._due(self.args.eval_steps):
                     self._evaluate()
                 if self._due(self.args.checkpoint_steps) or self._stopping:
@@ -212,16 +213,15 @@ class TrainingLoop:
             self.progress.best_step, self.progress.best_loss = self.progress.step, loss
             self.checkpoints.save_best(self.accelerator, self._exporter(), metrics)
 
-    def _validation_batches(self) -> Iterator[dict]:
+    def _validation_batches(self) -> Iterable[dict]:
         self.validation_loader.collate_fn.begin(0)
-        batches = tqdm(
+        return tqdm(
             self.validation_loader,
             desc="validation",
             unit="batch",
             leave=False,
             disable=not self.accelerator.is_main_process,
         )
-        return (batch for batch in batches if "unwanted" not in batch)
 
     def _save(self):
         self.checkpoints.save(

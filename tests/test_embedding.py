@@ -91,22 +91,22 @@ def test_interrupted_run_goes_on(model_folder, music, tmp_path, monkeypatch):
     embedder = Embedder(model_folder)
     monkeypatch.setattr("mulap_hf.embedding._ROWS_PER_PART", 1)
 
-    original, calls = Embedder.embed, []
+    original, lengths = Embedder.chunk_features, []
 
-    def interrupted(self, path, waveform=None):
-        calls.append(Path(path).name)
-        if len(calls) == 3:
+    def interrupted(self, waveforms):
+        lengths.append(len(waveforms[0]))
+        if len(lengths) == 3:
             raise KeyboardInterrupt
-        return original(self, path, waveform)
+        return original(self, waveforms)
 
-    monkeypatch.setattr(Embedder, "embed", interrupted)
+    monkeypatch.setattr(Embedder, "chunk_features", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_embeddings(embedder, files, output, progress=False)
     assert not output.exists()
     with pytest.raises(ValueError, match="another model or other settings"):
         write_embeddings(embedder, files, output, per_chunk=True, progress=False)
     assert write_embeddings(embedder, files, output, progress=False) == []
-    assert calls == ["a.wav", "b.mp3", "c.flac", "c.flac", "d.ogg"]
+    assert len(lengths) == 5 and lengths[2] == lengths[3]  # only the one that was interrupted is embedded again
     assert [Path(path).name for path in pq.read_table(output)["path"].to_pylist()] == [
         "a.wav",
         "b.mp3",

@@ -2,11 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +19,23 @@ from tqdm import tqdm
 
 from .audio import AudioError, load_audio
 from .feature_extraction_mulap import MulapFeatureExtractor
-from .initialization import open_backbone
+from .initialization import backbone_fingerprint, open_backbone
 from .modeling_mulap_audio import MulapAudioModel
 
 _ROWS_PER_PART = 200
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
+
+
+def prefetch(function: Callable[[Item], Result], items: Iterable[Item], ahead: int = 1) -> Iterator[Result]:
+    """`map(function, items)`, of which the next `ahead` results are computed meanwhile, in order, in a thread."""
+    items = iter(items)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting = deque(pool.submit(function, item) for item in islice(items, ahead))
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(pool.submit(function, item) for item in islice(items, 1))
+            yield result
 
 
 @dataclass(frozen=True)
@@ -56,50 +72,68 @@ class Embedder:
         self.model = model.to(self.device).eval()
         self.feature_extractor = MulapFeatureExtractor(sampling_rate=model.config.sampling_rate)
 
-    @torch.inference_mode()
-    def embed(self, path: str | os.PathLike, waveform: np.ndarray | None = None) -> TrackEmbedding:
+    @property
+    def sampling_rate(self) -> int:
+        return self.feature_extractor.sampling_rate
+
+    @property
+    def feature_size(self) -> int:
+        return self.model.config.feature_size
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Another one for a model that hears anything else."""
+        return backbone_fingerprint(self.model)
+
+    def embed(self, path: str | os.PathLike) -> TrackEmbedding:
         """Embeds a whole file.
 
         Args:
             path: an audio file.
-            waveform: its samples, mono at the model's rate, if they are loaded already.
 
         Raises:
             AudioError: the file cannot be read or has NaN samples.
         """
-        rate = self.feature_extractor.sampling_rate
-        if waveform is None:
-            waveform = load_audio(path, rate)
-        try:
-            inputs = self.feature_extractor(
-                waveform, sampling_rate=rate, return_attention_mask=False, return_tensors="pt"
-            )
-        except ValueError as error:
-            raise AudioError(f"{path}: {error}") from error
-        output = self.model(inputs["input_values"].to(self.device))
-        return TrackEmbedding(
-            path=str(path),
-            seconds=len(waveform) / rate,
-            track=output.pooler_output[0].float().cpu().numpy(),
-            chunks=output.last_hidden_state[0].float().cpu().numpy(),
-        )
+        return self._embed(path, load_audio(path, self.sampling_rate))
 
     def embed_all(self, paths: Iterable[str | os.PathLike]) -> Iterator[TrackEmbedding | AudioError]:
-        """Embeds files in order; the next one is decoded meanwhile. A file that fails gives its error instead."""
-        paths = iter(paths)
-        with ThreadPoolExecutor(max_workers=1) as decoder:
+        """Embeds files in order; the next ones are decoded meanwhile. A file that fails gives its error instead."""
 
-            def start(path) -> tuple[str, Future]:
-                return str(path), decoder.submit(load_audio, path, self.feature_extractor.sampling_rate)
+        def load(path) -> tuple[str | os.PathLike, np.ndarray | AudioError]:
+            try:
+                return path, load_audio(path, self.sampling_rate)
+            except AudioError as error:
+                return path, error
 
-            waiting = [start(path) for path in islice(paths, 1)]
-            while waiting:
-                path, future = waiting.pop()
-                waiting.extend(start(path) for path in islice(paths, 1))  # decoded while this one is embedded
-                try:
-                    yield self.embed(path, future.result())
-                except AudioError as error:
-                    yield error
+        for path, waveform in prefetch(load, paths):
+            try:
+                yield waveform if isinstance(waveform, AudioError) else self._embed(path, waveform)
+            except AudioError as error:
+                yield error
+
+    def _embed(self, path: str | os.PathLike, waveform: np.ndarray) -> TrackEmbedding:
+        try:
+            chunks = self.chunk_features([waveform])[0]
+        except ValueError as error:
+            raise AudioError(f"{path}: {error}") from error
+        return TrackEmbedding(str(path), len(waveform) / self.sampling_rate, chunks.mean(axis=0), chunks)
+
+    @torch.inference_mode()
+    def chunk_features(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:
+        """Mono waveforms `(samples,)` at the model's rate -> float32 `(chunks, features)` of each.
+
+        Raises:
+            ValueError: one of them is empty or has NaN samples.
+        """
+        inputs = self.feature_extractor(
+            waveforms,
+            sampling_rate=self.sampling_rate,
+            return_attention_mask=len(waveforms) > 1,  # of one, it is all ones, and as large as the track
+            return_tensors="pt",
+        )
+        output = self.model(**inputs.to(self.device))
+        features = output.last_hidden_state.float().cpu().numpy()  # (tracks, chunks, features)
+        return [track[:count] for track, count in zip(features, output.chunk_mask.sum(dim=1).tolist(), strict=True)]
 
 
 def write_embeddings(
@@ -192,9 +226,7 @@ def _write_table(table: pa.Table, path: Path):
 
 def _resume(parts: Path, embedder: Embedder, per_chunk: bool) -> set[str]:
     """Which files an interrupted run has embedded; starts a new folder of parts where there is none."""
-    weights = sum(value.double().sum().item() for value in embedder.model.state_dict().values())
-    settings = {"weights": repr(weights), "config": embedder.model.config.to_dict(), "per_chunk": per_chunk}
-    settings = json.loads(json.dumps(settings, default=str))
+    settings = {"model": embedder.fingerprint, "per_chunk": per_chunk}
     file = parts / "settings.json"
     if file.exists():
         if json.loads(file.read_text(encoding="utf-8")) != settings:

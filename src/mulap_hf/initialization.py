@@ -1,5 +1,7 @@
 """Parts of a new model from pre-trained ones: the text stream from BERT, the backbone from any MuLaP folder."""
 
+import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,16 @@ def open_backbone(model: str | Path) -> MulapAudioModel:
     if info["missing_keys"]:  # transformers fills them at random
         raise ConversionError(f"{model} is no MuLaP: it has no {sorted(info['missing_keys'])[0]}")
     return backbone
+
+
+def backbone_fingerprint(backbone: MulapAudioModel) -> str:
+    """Another one for other weights or another log-mel."""
+    fields = {field: getattr(backbone.config, field) for field in _BACKBONE_FIELDS}
+    digest = sha256(json.dumps(fields, default=list, sort_keys=True).encode())
+    for name, value in sorted(backbone.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _first_line(error: Exception) -> str:

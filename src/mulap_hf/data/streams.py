@@ -19,7 +19,7 @@ from .schema import Example
 from .tables import DataError, Skipped, clean_caption, clean_labels, find_column, read_rows
 
 TABLE_SHARDS = 64  # of a table of files: enough for all ranks and workers
-_SHARD = re.compile(r"(\w+)-\d+(-of)?-\d+\.parquet")  # train-00000-of-00012.parquet
+SHARD_NAME = re.compile(r"(\w+)-\d+(-of)?-\d+\.parquet")  # train-00000-of-00012.parquet
 _FEATURES = Features(
     {
         "id": Value("string"),
@@ -163,7 +163,7 @@ def open_pairs(
 def has_split(source: str | Path, split: str) -> bool:
     """Whether a folder has a part of that name, as prepared datasets and the embedded corpus have."""
     path = Path(source)
-    return _has_folder(path, split) or any(_SHARD.match(file.name) for file in path.glob(f"{split}-*.parquet"))
+    return _has_folder(path, split) or any(SHARD_NAME.match(file.name) for file in path.glob(f"{split}-*.parquet"))
 
 
 def _has_folder(path: Path, split: str) -> bool:
@@ -178,7 +178,7 @@ def _shards_of(folder: Path, split: str) -> list[Path]:
         DataError: there are other splits, but not this one.
     """
     files = sorted(folder.rglob("*.parquet"))
-    splits = {match[1] for file in files if (match := _SHARD.match(file.name))}
+    splits = {match[1] for file in files if (match := SHARD_NAME.match(file.name))}
     if splits and split not in splits:
         raise DataError(f"{folder}: there is no split {split!r}; there are {', '.join(sorted(splits))}")
     return [file for file in files if not splits or file.name.startswith(f"{split}-")]

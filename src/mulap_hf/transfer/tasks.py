@@ -1,0 +1,226 @@
+"""Tasks and the prepared datasets that they are learnt from: audio without labels, and labels when they are due."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..corpus import CorpusConfig, write_corpus, write_notes
+from ..data.corpora import CORPORA, EMBEDDED_TASKS, NOTE_TASK
+from ..data.prepare import SETTINGS_FILE, prepare
+from ..data.schema import Task, read_tasks
+from ..data.streams import SHARD_NAME
+from ..data.tables import DataError, Skipped
+
+TRAIN, VALIDATION = "train", "validation"
+HELD_OUT_SHARE = 0.1  # of the training rows, to validate on where a dataset has no validation split
+EMBEDDED_NAMES = tuple(task.name for task in (*EMBEDDED_TASKS, NOTE_TASK))
+_TEST_SPLITS = ("test", "test_presets")
+# Pre-training takes the corpus of seed 0: no song is in both.
+_EMBEDDED_SEED = 1
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The truth about the rows of a split.
+
+    by_id: what `Task.target` gives, by row.
+    skipped: rows about which the task's columns say nothing that it knows.
+    """
+
+    by_id: dict[str, np.ndarray]
+    skipped: list[Skipped]
+
+    def of(self, ids: list[str]) -> np.ndarray:
+        """`(rows, ...)`, of rows that all have one."""
+        return np.stack([self.by_id[name] for name in ids])
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task on a prepared dataset; made by `open_task`. Nothing is read before it is asked for, and labels only by
+    `targets`.
+
+    folder: of the dataset.
+    task: what is learnt.
+    """
+
+    folder: Path
+    task: Task
+
+    @cached_property
+    def _shards(self) -> dict[str, list[Path]]:
+        shards: dict[str, list[Path]] = {}
+        for path in sorted(self.folder.glob("*.parquet")):
+            if match := SHARD_NAME.match(path.name):
+                shards.setdefault(match[1], []).append(path)
+        return shards
+
+    @property
+    def test_splits(self) -> list[str]:
+        """`test` first, if there is one."""
+        return sorted(split for split in self._shards if split.startswith("test"))
+
+    def splits(self) -> list[str]:
+        """What it is learnt on and chosen by, then the tests."""
+        return [TRAIN, VALIDATION, *self.test_splits]
+
+    def ids(self, split: str) -> list[str]:
+        """Ids of the rows, in order. Where there is no validation split, a part of the training rows is one."""
+        if split == VALIDATION and VALIDATION not in self._shards:
+            return [name for name in self._column(TRAIN, "id") if _is_held_out(name)]
+        names = self._column(split, "id")
+        if split == TRAIN and VALIDATION not in self._shards:
+            names = [name for name in names if not _is_held_out(name)]
+        return names
+
+    def rows(self, split: str) -> Iterator[dict[str, Any]]:
+        """Rows with `id` and `audio` (a struct of `bytes` and `path`), and nothing else."""
+        wanted = set(self.ids(split))
+        for shard in self._find(split):
+            for batch in pq.ParquetFile(shard).iter_batches(batch_size=16, columns=["id", "audio"]):
+                yield from (row for row in batch.to_pylist() if row["id"] in wanted)
+
+    def captions(self, split: str) -> dict[str, str]:
+        """Descriptions by id, of the rows that have one.
+
+        Raises:
+            DataError: the dataset has none.
+        """
+        texts = zip(self._column(split, "id"), self._column(split, "caption"), strict=True)
+        return {name: text for name, text in texts if text}
+
+    def targets(self, split: str) -> Targets:
+        """The truth about the rows of a split: reads their labels.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        by_id, skipped = {}, []
+        columns = {column: self._column(split, column) for column in self.task.columns}
+        wanted = set(self.ids(split))
+        for index, name in enumerate(self._column(split, "id")):
+            if name not in wanted:
+                continue
+            row = {column: cells[index] for column, cells in columns.items()}
+            if any(cell is None for cell in row.values()):
+                skipped.append(Skipped(name, f"no label for the task {self.task.name}"))
+                continue
+            try:
+                target = self.task.target(row)
+            except ValueError as error:
+                skipped.append(Skipped(name, f"no label for the task {self.task.name}", str(error)))
+                continue
+            if np.isfinite(target).all():
+                by_id[name] = target
+            else:
+                skipped.append(Skipped(name, f"no label for the task {self.task.name}", "not a finite number"))
+        return Targets(by_id, skipped)
+
+    def fingerprint(self, split: str) -> str:
+        """Another one for other ids or other files; files of the same size and time are taken to be the same."""
+        files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self._find(split)]
+        return sha256(json.dumps([files, self.ids(split)]).encode()).hexdigest()
+
+    def provenance(self) -> dict[str, Any]:
+        """Which corpus it is, as `prepare_dataset.py` noted; empty where it did not."""
+        try:
+            settings = json.loads((self.folder / SETTINGS_FILE).read_text(encoding="utf-8"))["settings"]
+        except (OSError, ValueError, KeyError):
+            return {}
+        corpus = CORPORA.get(settings["corpus"])
+        known = {"corpus": settings["corpus"], "options": settings["options"]}
+        return known | ({"title": corpus.title, "url": corpus.url, "licence": corpus.licence} if corpus else {})
+
+    def _find(self, split: str) -> list[Path]:
+        if split == VALIDATION and VALIDATION not in self._shards:
+            split = TRAIN
+        if split not in self._shards:
+            raise DataError(f"{self.folder}: there is no split {split!r}; there are {', '.join(self._shards)}")
+        return self._shards[split]
+
+    def _column(self, split: str, name: str) -> list:
+        cells = []
+        for shard in self._find(split):
+            try:
+                cells += pq.read_table(shard, columns=[name])[name].to_pylist()
+            except (KeyError, pa.ArrowException, OSError) as error:
+                raise DataError(f"{shard}: its column {name!r} cannot be read: {error}; prepare it anew") from error
+        return cells
+
+
+def open_task(folder: str | Path, name: str | None = None) -> TaskData:
+    """A task of a prepared dataset.
+
+    Args:
+        folder: as `training/prepare_dataset.py` writes it.
+        name: of the task; None where there is only one.
+
+    Raises:
+        DataError: there is no such dataset or task, or it has nothing to learn or to test on.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"--data {folder} does not exist; prepare one with training/prepare_dataset.py")
+    tasks = {task.name: task for task in read_tasks(folder)}
+    if not tasks:
+        raise DataError(f"{folder}: this corpus has no tasks, only descriptions to pre-train on")
+    if name is None and len(tasks) == 1:
+        name = next(iter(tasks))
+    if name not in tasks:
+        asked = "it has several tasks" if name is None else f"it has no task {name!r}"
+        raise DataError(f"{folder}: {asked}; pass --task with one of: {', '.join(tasks)}")
+    data = TaskData(folder, tasks[name])
+    if TRAIN not in data._shards or not data.test_splits:
+        raise DataError(
+            f"{folder}: a task is learnt on the split train and tested on test; there are "
+            f"{', '.join(data._shards) or 'no splits'}"
+        )
+    return data
+
+
+def open_embedded_task(name: str, directory: str | Path, clips: int, clip_seconds: float, progress: bool) -> TaskData:
+    """A task of the embedded corpus, which is made, once, in `directory`.
+
+    Args:
+        name: one of `EMBEDDED_NAMES`.
+        directory: where corpora of any size are kept.
+        clips: to learn from; a quarter of it to validate on, half of it per test split.
+        clip_seconds: their length; single notes have their own.
+        progress: show bars.
+
+    Raises:
+        DataError: there is no such task.
+    """
+    if name not in EMBEDDED_NAMES:
+        raise DataError(
+            f"--task {name}: the embedded corpus has {', '.join(EMBEDDED_NAMES)}; other tasks need --data, a folder "
+            "made by training/prepare_dataset.py"
+        )
+    notes = name == NOTE_TASK.name
+    folder = Path(directory) / (f"notes-{clips}" if notes else f"clips-{clips}x{clip_seconds:g}s")
+    config = CorpusConfig(seed=_EMBEDDED_SEED, clip_seconds=clip_seconds)
+    sizes = {TRAIN: clips, VALIDATION: clips // 4, **dict.fromkeys(_TEST_SPLITS, clips // 2)}
+    prepared = folder / "prepared"
+    if not _is_prepared(prepared):
+        for split, number in sizes.items():
+            (write_notes if notes else write_corpus)(config, split, max(1, number), folder, progress=progress)
+        corpus = CORPORA["embedded_notes" if notes else "embedded"]
+        prepare(corpus, folder, prepared, embed=False, progress=progress)
+    return open_task(prepared, name)
+
+
+def _is_prepared(folder: Path) -> bool:
+    path = folder / SETTINGS_FILE
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["finished"] is not None
+
+
+def _is_held_out(name: str) -> bool:
+    return int.from_bytes(sha256(name.encode()).digest()[:4], "big") < HELD_OUT_SHARE * 2**32

@@ -64,7 +64,8 @@ USER_ERRORS = (
 
 
 def main(arguments: list[str] | None = None):
-    model_args, data_args, args = parse_arguments(arguments, ROOT / "training" / "recipes", __doc__)
+    kinds = (ModelArguments, DataArguments, TrainingArguments)
+    model_args, data_args, args = parse_arguments(kinds, arguments, ROOT / "training" / "recipes", __doc__, "tiny")
     accelerator = make_accelerator(args)
     settings = {"model": asdict(model_args), "data": asdict(data_args), "training": asdict(args)}
     folder = open_folder(args, settings, accelerator)

@@ -7,6 +7,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from transformers import AutoConfig
 
 from .configuration_mulap import MulapConfig
+from .files import format_interval
 
 MEANINGS = {
     "loss": "weighted sum of the losses below; the best step has the lowest",
@@ -69,6 +70,44 @@ def write_pretraining_card(template: Path, folder: Path, settings: dict[str, Any
         batch_size=settings["training"]["batch_size"],
         seconds=settings["seconds"],
         metrics=[(name, value, MEANINGS.get(name, "")) for name, value in metrics.items()],
+    )
+    card.save(folder / "README.md")
+
+
+def write_transfer_card(template: Path, folder: Path, facts: dict[str, Any], tests: dict[str, dict[str, Any]]):
+    """Writes the card of a classifier or regressor into its folder.
+
+    Args:
+        template: Jinja template of the card.
+        folder: the saved model; the card is named after it.
+        facts: as in the run's `training_settings.json` under `run`.
+        tests: what `transfer.protocol.judge` gives, by split.
+    """
+    config = AutoConfig.from_pretrained(folder)
+    task, data = facts["task"], facts["data"]
+    card = ModelCard.from_template(
+        ModelCardData(
+            library_name="transformers",
+            pipeline_tag="audio-classification",
+            tags=["mulap", "music", "audio", "custom_code"],
+        ),
+        template_path=str(template),
+        name=folder.name,
+        kind=task["kind"],
+        task=task["name"],
+        corpus=data.get("title", ""),
+        sampling_rate=config.audio_config.sampling_rate,
+        labels=list(config.id2label.values()),
+        method=facts["method"],
+        num_train=facts["tracks"]["train"],
+        num_validation=facts["tracks"]["validation"],
+        best_epoch=facts["best_epoch"],
+        epochs=facts["epochs"],
+        chosen_by=task["chosen_by"],
+        model=facts["model"]["name"],
+        tests=tests,
+        metrics=list(next(iter(tests.values()))["metrics"]),
+        format_interval=format_interval,
     )
     card.save(folder / "README.md")
 

@@ -372,7 +372,13 @@ class MulapForAudioClassification(MulapPreTrainedModel):
     def __init__(self, config: MulapConfig):
         super().__init__(config)
         self.audio_model = MulapAudioModel(config.audio_config)
-        self.classifier = _classifier(config)
+        self.classifier = classifier_head(
+            config.classifier_head,
+            config.audio_config.feature_size,
+            config.num_labels,
+            config.classifier_hidden_size,
+            config.classifier_dropout,
+        )
         self.post_init()
         if config.freeze_audio:
             self._freeze("audio_model")
@@ -423,24 +429,34 @@ class MulapForAudioClassification(MulapPreTrainedModel):
                 problem = "single_label_classification"
             else:
                 problem = "multi_label_classification"
-        if problem == "single_label_classification":
-            return F.cross_entropy(logits.float(), labels.view(-1))
-        loss = F.mse_loss if problem == "regression" else F.binary_cross_entropy_with_logits
-        return loss(logits.float(), labels.view(logits.shape).float())
+        return classification_loss(problem, logits, labels)
 
 
-def _classifier(config: MulapConfig) -> nn.Module:
-    """`(chunks, features)` -> `(chunks, labels)`."""
-    features, hidden = config.audio_config.feature_size, config.classifier_hidden_size
-    if config.classifier_head == "linear":
-        return nn.Linear(features, config.num_labels)
-    norm = [nn.BatchNorm1d(hidden)] if config.classifier_head == "musicnn" else []
+def classification_loss(problem: str, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The loss of a `config.problem_type`: cross entropy, binary cross entropy, or squared error; a mean.
+
+    Args:
+        problem: the type.
+        logits: `(batch, labels)`.
+        labels: `(batch,)` class indices, `(batch, labels)` 0/1, or `(batch, labels)` values to regress.
+    """
+    if problem == "single_label_classification":
+        return F.cross_entropy(logits.float(), labels.view(-1))
+    loss = F.mse_loss if problem == "regression" else F.binary_cross_entropy_with_logits
+    return loss(logits.float(), labels.view(logits.shape).float())
+
+
+def classifier_head(head: str, feature_size: int, num_labels: int, hidden_size: int, dropout: float) -> nn.Module:
+    """`(chunks, features)` -> `(chunks, labels)`; `head` as `config.classifier_head`."""
+    if head == "linear":
+        return nn.Linear(feature_size, num_labels)
+    norm = [nn.BatchNorm1d(hidden_size)] if head == "musicnn" else []
     return nn.Sequential(
-        nn.Linear(features, hidden),
+        nn.Linear(feature_size, hidden_size),
         *norm,
         nn.ReLU(),
-        nn.Dropout(config.classifier_dropout),
-        nn.Linear(hidden, config.num_labels),
+        nn.Dropout(dropout),
+        nn.Linear(hidden_size, num_labels),
     )
 
 

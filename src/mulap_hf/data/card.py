@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import DatasetCard, DatasetCardData
 
+from ..files import markdown_table
 from .corpora import Corpus
 from .schema import Reading, Task
 
@@ -43,13 +44,13 @@ def write_card(
     sections = [
         f"# {title}",
         _source(corpus, root),
-        "## Contents\n\n" + _table(("split", "items", "shards", "left out"), _counts(report)),
+        "## Contents\n\n" + markdown_table(("split", "items", "shards", "left out"), _counts(report)),
         f"Columns: `id`; `audio` (struct of `bytes` and `path`); {columns}.",
         _usage(captioned),
     ]
     if reading.tasks:
         rows = [_task(task) for task in reading.tasks]
-        sections.append("## Tasks\n\n" + _table(("task", "kind", "columns", "classes", "notes"), rows))
+        sections.append("## Tasks\n\n" + markdown_table(("task", "kind", "columns", "classes", "notes"), rows))
     sections.append("## How it was made\n\n" + "\n".join(_making(corpus, reading, embed, full_check, options)))
     if report.differences:
         lines = "\n".join(f"* {difference}" for difference in report.differences)
@@ -110,9 +111,4 @@ def _left_out(report: Report) -> str:
     items = [f"* {split}, {item}" for split, done in report.splits.items() for item in done.skipped]
     more = len(items) - _SHOWN_SKIPPED
     shown = items[:_SHOWN_SKIPPED] + ([f"* and {more:,} more, in `prepare.json`"] if more > 0 else [])
-    return _table(("split", "reason", "items"), counts) + "\n\n" + "\n".join(shown)
-
-
-def _table(header: tuple, rows: Iterable[tuple]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    return markdown_table(("split", "reason", "items"), counts) + "\n\n" + "\n".join(shown)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ..audio import AudioError, audio_seconds, load_audio
+from ..files import write_json
 from .card import write_card
 from .corpora import Corpus
 from .schema import Example, Reading, write_tasks
@@ -125,7 +126,7 @@ def prepare(
     write_tasks(output, reading.tasks)
     write_card(output, corpus, reading, report, embed=embed, full_check=full_check, options=options, root=str(root))
     finished = {split: asdict(done) for split, done in prepared.items()}
-    _write_json(output / SETTINGS_FILE, {"settings": settings, "finished": finished})
+    write_json(output / SETTINGS_FILE, {"settings": settings, "finished": finished})
     shutil.rmtree(output / _PARTIAL, ignore_errors=True)
     return report
 
@@ -208,7 +209,7 @@ class _SplitWriter:
                 writer.write_table(pa.Table.from_pylist(group, self.schema))
         record["rows"] = len(record["ids"])
         temporary.replace(self._part(index))
-        _write_json(self._record(index), record)
+        write_json(self._record(index), record)
         return record
 
     def _row(self, example: Example, seen: set[str]) -> dict | Skipped:
@@ -279,7 +280,7 @@ def _claim(output: Path, settings: dict) -> bool:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DataError(f"{output} exists and is not an empty folder; choose another --output")
     output.mkdir(parents=True, exist_ok=True)
-    _write_json(path, {"settings": settings, "finished": None})
+    write_json(path, {"settings": settings, "finished": None})
     return False
 
 
@@ -304,9 +305,3 @@ def _compare(prepared: Mapping[str, Prepared], reading: Reading) -> list[str]:
             because = f"; {skipped:,} left out" if skipped else ""
             differences.append(f"{name}: {found:,} items, published are {count:,}{because}")
     return differences
-
-
-def _write_json(path: Path, content: Any):
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)

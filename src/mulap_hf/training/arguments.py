@@ -18,7 +18,8 @@ OBJECTIVES = sorted(module.name for module in pkgutil.iter_modules([str(Path(__f
 FREE_OPTIONS = ("output_dir", "overwrite_output", "log_steps", "cpu_threads", "keep_checkpoints", "trackers")
 
 
-def _option(default, help: str, **metadata):
+def option(default, help: str, **metadata):
+    """A field of a dataclass that is a command-line flag."""
     return field(default=default, metadata={"help": help, **metadata})
 
 
@@ -26,26 +27,26 @@ def _option(default, help: str, **metadata):
 class ModelArguments:
     """Which model to train, and what on."""
 
-    objective: str = _option(
+    objective: str = option(
         "mulap", "What is learnt: the name of a file in src/mulap_hf/training/objectives.", choices=OBJECTIVES
     )
-    preset: str = _option("tiny", "Sizes of the model.", choices=sorted(PRESETS))
-    text_model: str | None = _option(
+    preset: str = option("tiny", "Sizes of the model.", choices=sorted(PRESETS))
+    text_model: str | None = option(
         None, "BERT whose first layers and tokenizer the text stream takes, by Hub name or folder; none: from scratch."
     )
-    num_text_layers: int = _option(6, "Layers of --text_model to take.")
-    config: str | None = _option(
+    num_text_layers: int = option(6, "Layers of --text_model to take.")
+    config: str | None = option(
         None, """Fields of MulapConfig that differ from the preset's, as JSON: '{"fusion": "sum"}'."""
     )
-    backbone: str | None = _option(
+    backbone: str | None = option(
         None, "MuLaP folder whose audio backbone to start from, for instance a converted supervised MusiCNN."
     )
-    freeze_text: bool = _option(False, "Leave the text stream as it is.")
-    vocab_size: int = _option(1024, "Tokens of the tokenizer that is trained on the captions without --text_model.")
-    gradient_checkpointing: bool = _option(
+    freeze_text: bool = option(False, "Leave the text stream as it is.")
+    vocab_size: int = option(1024, "Tokens of the tokenizer that is trained on the captions without --text_model.")
+    gradient_checkpointing: bool = option(
         False, "Recompute the Transformer layers in the backward pass: less memory, more time."
     )
-    compile: bool = _option(False, "torch.compile the model: pays on GPUs, after minutes of compiling.")
+    compile: bool = option(False, "torch.compile the model: pays on GPUs, after minutes of compiling.")
 
     def config_fields(self) -> dict:
         """`config`, parsed.
@@ -67,110 +68,110 @@ class ModelArguments:
 class DataArguments:
     """What to train on, and how it is heard and masked."""
 
-    train_data: str | None = _option(
+    train_data: str | None = option(
         None,
         "Described audio: a folder with metadata.jsonl or metadata.csv (file_name, caption), a JSON file of audio_id, "
         "caption and audio_path, a folder of parquet or tar files, or a Hub dataset. Without it a small corpus is "
         "made.",
     )
-    validation_data: str | None = _option(
+    validation_data: str | None = option(
         None, "The same to validate on; none: the validation split of --train_data, or else a share of it."
     )
-    validation_share: float = _option(0.05, "Share of --train_data to hold out without --validation_data.")
-    max_validation: int = _option(2000, "Most pairs to validate on; the first ones.")
-    caption_column: str | None = _option(None, "Column of the captions, if not caption, text or description.")
-    label_column: str = _option("tags", "Column of the labels, for objectives that need them: a list or a name.")
-    num_labels: int = _option(50, "How many of the labels, the most frequent ones, to learn.")
-    clip_seconds: float = _option(9.0, "How much of each track is heard, in seconds.")
-    view_share: float = _option(
+    validation_share: float = option(0.05, "Share of --train_data to hold out without --validation_data.")
+    max_validation: int = option(2000, "Most pairs to validate on; the first ones.")
+    caption_column: str | None = option(None, "Column of the captions, if not caption, text or description.")
+    label_column: str = option("tags", "Column of the labels, for objectives that need them: a list or a name.")
+    num_labels: int = option(50, "How many of the labels, the most frequent ones, to learn.")
+    clip_seconds: float = option(9.0, "How much of each track is heard, in seconds.")
+    view_share: float = option(
         0.5, "Most of the heard part that one of its two views takes, in whole chunks but at least one (simclr)."
     )
-    crop: str = _option("random", "Which part of longer tracks is heard in training.", choices=["random", "first"])
-    max_text_length: int = _option(64, "Longest caption in tokens; longer ones are cut.")
-    mlm_probability: float = _option(0.15, "Share of the tokens to predict.")
-    mam_probability: float = _option(0.15, "Share of the chunks to predict.")
-    min_masked_chunks: float = _option(1.0, "Chunks of each clip to predict at least, in expectation.")
-    mismatch_probability: float = _option(0.5, "Share of the pairs that get another pair's caption.")
-    whole_words: bool = _option(False, "Mask all pieces of a word together.")
-    num_workers: int = _option(1, "Processes that load audio.")
-    shuffle_buffer: int = _option(256, "Pairs, undecoded, among which the next is drawn at random.")
-    corpus_dir: str = _option("outputs/corpus", "Where the embedded corpus is written, once.")
-    corpus_clips: int = _option(600, "Clips of the embedded corpus to train on.")
+    crop: str = option("random", "Which part of longer tracks is heard in training.", choices=["random", "first"])
+    max_text_length: int = option(64, "Longest caption in tokens; longer ones are cut.")
+    mlm_probability: float = option(0.15, "Share of the tokens to predict.")
+    mam_probability: float = option(0.15, "Share of the chunks to predict.")
+    min_masked_chunks: float = option(1.0, "Chunks of each clip to predict at least, in expectation.")
+    mismatch_probability: float = option(0.5, "Share of the pairs that get another pair's caption.")
+    whole_words: bool = option(False, "Mask all pieces of a word together.")
+    num_workers: int = option(1, "Processes that load audio.")
+    shuffle_buffer: int = option(256, "Pairs, undecoded, among which the next is drawn at random.")
+    corpus_dir: str = option("outputs/corpus", "Where the embedded corpus is written, once.")
+    corpus_clips: int = option(600, "Clips of the embedded corpus to train on.")
 
 
 @dataclass
 class TrainingArguments:
     """How to train."""
 
-    output_dir: str = _option("outputs/pretrained", "Where the model goes; must not exist yet.")
-    overwrite_output: bool = _option(False, "Replace the run in --output_dir instead of going on with it.")
-    max_steps: int = _option(240, "Optimiser steps.")
-    num_epochs: int | None = _option(
+    output_dir: str = option("outputs/pretrained", "Where the model goes; must not exist yet.")
+    overwrite_output: bool = option(False, "Replace the run in --output_dir instead of going on with it.")
+    max_steps: int = option(240, "Optimiser steps.")
+    num_epochs: int | None = option(
         None, "Passes over the training data, instead of --max_steps; its number of pairs must be known beforehand."
     )
-    batch_size: int = _option(24, "Pairs per batch and process.")
-    gradient_accumulation_steps: int = _option(
+    batch_size: int = option(24, "Pairs per batch and process.")
+    gradient_accumulation_steps: int = option(
         1, "Batches per optimiser step; contrastive losses compare within each batch only."
     )
-    learning_rate: float = _option(1e-3, "Highest learning rate.")
-    warmup_share: float = _option(0.1, "Share of the steps in which the learning rate rises.")
-    schedule: str = _option("linear", "How it falls afterwards.", choices=["linear", "cosine", "constant_with_warmup"])
-    weight_decay: float = _option(0.01, "AdamW's weight decay; none on biases and norms.")
-    max_grad_norm: float = _option(1.0, "Gradients are clipped to this norm.")
-    temperature: float = _option(0.5, "Of the contrastive loss between two views of a clip (objective simclr).")
-    content_aware_weights: bool = _option(
+    learning_rate: float = option(1e-3, "Highest learning rate.")
+    warmup_share: float = option(0.1, "Share of the steps in which the learning rate rises.")
+    schedule: str = option("linear", "How it falls afterwards.", choices=["linear", "cosine", "constant_with_warmup"])
+    weight_decay: float = option(0.01, "AdamW's weight decay; none on biases and norms.")
+    max_grad_norm: float = option(1.0, "Gradients are clipped to this norm.")
+    temperature: float = option(0.5, "Of the contrastive loss between two views of a clip (objective simclr).")
+    content_aware_weights: bool = option(
         False, "Weigh pairs by how much their caption resembles the others (objective muscall)."
     )
-    sync_batch_norm: bool = _option(True, "BatchNorm statistics over the batches of all processes.")
-    mixed_precision: str | None = _option(None, "no, bf16 or fp16; none: as accelerate is configured.")
-    cpu_threads: int | None = _option(
+    sync_batch_norm: bool = option(True, "BatchNorm statistics over the batches of all processes.")
+    mixed_precision: str | None = option(None, "no, bf16 or fp16; none: as accelerate is configured.")
+    cpu_threads: int | None = option(
         None,
         "Threads per process on the CPU; none: the cores are shared out (accelerate launch itself leaves one). A run "
         "that goes on with another number gives other last bits.",
     )
-    log_steps: int = _option(20, "Steps between two lines of metrics.jsonl.")
-    eval_steps: int = _option(100, "Steps between two evaluations.")
-    checkpoint_steps: int = _option(100, "Steps between two checkpoints, from which an interrupted run goes on.")
-    keep_checkpoints: int = _option(2, "How many of them to keep; that of the lowest validation loss is kept besides.")
-    trackers: str = _option("tensorboard", "Where metrics go besides metrics.jsonl: accelerate's trackers, or none.")
-    seed: int = _option(0, "Of everything random.")
+    log_steps: int = option(20, "Steps between two lines of metrics.jsonl.")
+    eval_steps: int = option(100, "Steps between two evaluations.")
+    checkpoint_steps: int = option(100, "Steps between two checkpoints, from which an interrupted run goes on.")
+    keep_checkpoints: int = option(2, "How many of them to keep; that of the lowest validation loss is kept besides.")
+    trackers: str = option("tensorboard", "Where metrics go besides metrics.jsonl: accelerate's trackers, or none.")
+    seed: int = option(0, "Of everything random.")
 
 
-Arguments = tuple[ModelArguments, DataArguments, TrainingArguments]
-
-
-def parse_arguments(arguments: Sequence[str] | None, recipes: Path, description: str) -> Arguments:
+def parse_arguments(
+    kinds: Sequence[type], arguments: Sequence[str] | None, recipes: Path, description: str, recipe: str
+) -> tuple:
     """Flags over a recipe over the defaults.
 
     Args:
+        kinds: dataclasses of options; one of each is returned.
         arguments: of the command line; None: those of this process.
         recipes: folder of JSON files; `--recipe` takes the name of one of them, or the path of another.
         description: of the script, for `--help`.
+        recipe: the default.
 
     Raises:
         DataError: the recipe cannot be read, or has an option that does not exist.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = HfArgumentParser([ModelArguments, DataArguments, TrainingArguments], description=description)
-    parser.add_argument(
-        "--recipe", default="tiny", help=f"Options as JSON: a file, or one of {', '.join(_recipe_names(recipes))}."
-    )
-    recipe = HfArgumentParser([], add_help=False, allow_abbrev=False)
-    recipe.add_argument("--recipe", default=parser.get_default("recipe"))
-    path = _find_recipe(recipe.parse_known_args(arguments)[0].recipe, recipes)
+    parser = HfArgumentParser(kinds, description=description)
+    names = ", ".join(_recipe_names(recipes))
+    parser.add_argument("--recipe", default=recipe, help=f"Options as JSON: a file, or one of {names}.")
+    finder = HfArgumentParser([], add_help=False, allow_abbrev=False)
+    finder.add_argument("--recipe", default=recipe)
+    path = find_recipe(finder.parse_known_args(arguments)[0].recipe, recipes)
     # Through the parser, so that a wrong value in a recipe gets the message that a wrong flag gets.
-    flags = [word for name, value in read_recipe(path).items() for word in (f"--{name}", _flag(value))]
+    flags = [word for name, value in read_recipe(path, kinds).items() for word in (f"--{name}", _flag(value))]
     name, parser.prog = parser.prog, f"{parser.prog}: {path}"
     parser.set_defaults(**vars(parser.parse_args(flags)))
     parser.prog = name
-    return parser.parse_args_into_dataclasses(arguments)[:3]
+    return parser.parse_args_into_dataclasses(arguments)[: len(kinds)]
 
 
-def read_recipe(path: Path) -> dict:
+def read_recipe(path: Path, kinds: Sequence[type]) -> dict:
     """The options of a recipe.
 
     Raises:
-        DataError: it is no JSON object, or has an option that does not exist.
+        DataError: it is no JSON object, or has an option that none of the dataclasses has.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -178,8 +179,7 @@ def read_recipe(path: Path) -> dict:
         raise DataError(f"{path}: no recipe: {error}") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: a recipe is a JSON object of options, not {type(content).__name__}")
-    known = [option.name for kind in (ModelArguments, DataArguments, TrainingArguments) for option in fields(kind)]
-    _check_names(content, known, path)
+    _check_names(content, [field.name for kind in kinds for field in fields(kind)], path)
     return {name: value for name, value in content.items() if value is not None}
 
 
@@ -198,7 +198,7 @@ def _recipe_names(recipes: Path) -> list[str]:
     return sorted(path.stem for path in recipes.glob("*.json"))
 
 
-def _find_recipe(name: str, recipes: Path) -> Path:
+def find_recipe(name: str, recipes: Path) -> Path:
     path = recipes / f"{name}.json" if "/" not in name and not name.endswith(".json") else Path(name)
     if not path.is_file():
         raise DataError(f"--recipe {name}: no such file; there are {', '.join(_recipe_names(recipes))}")

@@ -25,8 +25,9 @@ from accelerate import Accelerator
 from accelerate.utils import RNG_STATE_NAME, gather_object
 
 from .. import __version__
+from ..files import sync, write_json
 from .manifest import read_manifest, sync_all, verify_files, write_manifest
-from .run_folder import RunFolderError, sync, write_json
+from .run_folder import RunFolderError
 
 VERSIONS = {"torch": torch.__version__, "accelerate": accelerate.__version__, "mulap-hf": __version__}
 Result = TypeVar("Result")

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .run_folder import RunFolderError, sync, write_json
+from ..files import sync, write_json
+from .run_folder import RunFolderError
 
 MANIFEST = "checkpoint.json"
 

@@ -17,6 +17,7 @@ import torch
 from accelerate import Accelerator
 
 from ..data.tables import Skipped
+from ..files import known, markdown_table, printable
 from .plots import BASELINES, SPLITS, THROUGHPUT, draw_metrics, metric_groups, series
 from .tracking import METRICS_FILE, ROW_KEYS, read_metrics
 
@@ -82,19 +83,19 @@ def write_report(
     settings_json = json.dumps(settings, indent=2, ensure_ascii=False, default=str)
     machine = ((name, value) for name, value in environment.items() if name != "command")
     sections = [
-        f"# Training of {_code(_printable(folder.resolve().name))}",
+        f"# Training of {_code(printable(folder.resolve().name))}",
         _summary(rows, settings, best_step),
-        *(f"> **Warning:** {_printable(warning)}" for warning in warnings),
+        *(f"> **Warning:** {printable(warning)}" for warning in warnings),
         "## Validation",
         _validation(rows, best_step),
         *(f"![{path.stem}]({PICTURES_FOLDER}/{path.name})" for path in pictures),
         "## Speed",
-        _table(("measure", "value"), _speed(rows, settings, environment)),
+        markdown_table(("measure", "value"), _speed(rows, settings, environment)),
         "## Skipped",
         _skipped(skipped),
         "## Environment",
-        _table(("what", "which"), machine),
-        f"```sh\n{_printable(_known(environment.get('command')))}\n```",
+        markdown_table(("what", "which"), machine),
+        f"```sh\n{printable(known(environment.get('command')))}\n```",
         f"<details><summary>All settings</summary>\n\n```json\n{settings_json}\n```\n\n</details>",
     ]
     path = folder / REPORT_FILE
@@ -107,13 +108,13 @@ def _summary(rows: list[dict], settings: Mapping[str, Any], best_step: int | Non
     pairs = settings.get("pairs") or {}
     facts = {
         "Objective": _find(settings, "objective"),
-        "steps": f"{max((row['step'] for row in rows), default=0)} of {_known(_find(settings, 'max_steps'))}",
+        "steps": f"{max((row['step'] for row in rows), default=0)} of {known(_find(settings, 'max_steps'))}",
         "training pairs": pairs.get("train"),
         "validation pairs": pairs.get("validation"),
         "duration": _duration(settings.get("seconds")),
         "best step": best_step,
     }
-    return "; ".join(f"{name}: {_known(value)}" for name, value in facts.items()) + "."
+    return "; ".join(f"{name}: {known(value)}" for name, value in facts.items()) + "."
 
 
 def _validation(rows: list[dict], best_step: int | None) -> str:
@@ -133,7 +134,7 @@ def _validation(rows: list[dict], best_step: int | None) -> str:
         (name, *(_figure(row.get(name)) for row in columns.values()), _figure(BASELINES.get(name), missing=""))
         for name in names
     )
-    return _table(("metric", *columns, "baseline"), lines)
+    return markdown_table(("metric", *columns, "baseline"), lines)
 
 
 def _speed(rows: list[dict], settings: Mapping[str, Any], environment: Mapping[str, Any]) -> Iterable[tuple]:
@@ -156,7 +157,7 @@ def _skipped(skipped: Sequence[Skipped]) -> str:
         (reason, len(ids), ", ".join(ids[:_SHOWN_NAMES]) + (", ..." if len(ids) > _SHOWN_NAMES else ""))
         for reason, ids in sorted(names.items(), key=lambda pair: -len(pair[1]))
     )
-    table = _table(("reason", "items", "which"), rows)
+    table = markdown_table(("reason", "items", "which"), rows)
     return f"{table}\n\nAll {len(skipped)}, with details: `{SKIPPED_FILE}`."
 
 
@@ -191,26 +192,11 @@ def _duration(seconds: float | None) -> str | None:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def _known(value: Any) -> str:
-    return "unknown" if value is None else str(value)
-
-
 def _figure(value: float | None, missing: str = "unknown") -> str:
     return missing if value is None else f"{value:.4g}"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    cells = ((_printable(_known(cell)).replace("|", "\\|") for cell in line) for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def _code(name: str) -> str:
     """A name that Markdown leaves as it is: its fence is longer than any row of backticks in it."""
     fence = "`" * (1 + max(map(len, re.findall("`+", name)), default=0))
     return f"{fence} {name} {fence}" if "`" in name else f"{fence}{name}{fence}"
-
-
-def _printable(text: str) -> str:
-    """With escapes for line breaks, control characters, changes of direction, and bytes that are not UTF-8."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

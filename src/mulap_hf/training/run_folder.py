@@ -11,14 +11,18 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ..files import write_json
+
 LOCK = ".lock"
 SETTINGS = "training_settings.json"
+# Of a training loop, and of a probe.
+CHECKPOINTS = ("checkpoints/step-*", "checkpoints/probe.pt")
 # What runs write; a folder that has anything else in it is not deleted.
 RUN_FILES = (
     f"{LOCK} {SETTINGS} {SETTINGS}.tmp metrics.json metrics.jsonl .metrics.jsonl.tmp trackers checkpoints README.md "
     "training_report training_report.md skipped.jsonl config.json *_config.json tokenizer.json vocab.txt "
     "special_tokens_map.json *_mulap.py *_mulap_*.py model.safetensors model-*.safetensors "
-    "model.safetensors.index.json"
+    "model.safetensors.index.json transfer_report.md transfer_report predictions"
 ).split()
 
 
@@ -91,7 +95,7 @@ class RunFolder:
             for child in self.path.iterdir():
                 if child.name not in (LOCK, SETTINGS):
                     shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
-        elif any(self.path.glob("checkpoints/step-*")):  # without one there is nothing to go on with
+        elif any(path for pattern in CHECKPOINTS for path in self.path.glob(pattern)):  # else nothing to go on with
             self._check_settings(found, may_differ)
             self.resumes = True
         self._write("unfinished", **holder)
@@ -162,21 +166,3 @@ def _by_option(settings: dict[str, Any]) -> dict[str, Any]:
         if name != "run":
             options |= _by_option(value) if isinstance(value, dict) else {name: value}
     return options
-
-
-def write_json(path: Path, content: dict[str, Any]):
-    """Replaces a file at once: after a crash it is the old one or the new one, never a part of it."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    sync(temporary)
-    os.replace(temporary, path)
-    sync(path.parent)
-
-
-def sync(path: Path):
-    """Waits until a file, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

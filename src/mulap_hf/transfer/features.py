@@ -105,8 +105,8 @@ class Features:
 class FeatureCache:
     """Features by extractor, data and condition in folders of a directory; several processes may share it.
 
-    A folder has `about.json`, `features.f32` (chunk after chunk) and `index.jsonl` (a line per finished track). A track
-    counts once its line is there, so an interrupted extraction goes on where it stopped.
+    A folder has `about.json`, `features.f32` (chunk after chunk) and `index.jsonl` (a line per finished track). A
+    track counts once its line is there, so an interrupted extraction goes on where it stopped.
 
     Args:
         directory: made if it is not there.

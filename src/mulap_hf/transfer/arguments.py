@@ -1,0 +1,55 @@
+"""What `training/transfer.py` can be told: every field is a command-line flag, and a key of a recipe."""
+
+from dataclasses import dataclass
+
+from ..training.arguments import option
+from .tasks import EMBEDDED_NAMES
+
+
+@dataclass
+class TransferArguments:
+    """What is transferred to which task."""
+
+    model: str = option(
+        "outputs/pretrained",
+        "MuLaP folder or Hub name whose backbone is transferred; or handcrafted: statistics of MFCC, chroma and "
+        "onsets.",
+    )
+    task: str | None = option(
+        None,
+        f"What to learn: a task of --data; without --data one of the embedded corpus ({', '.join(EMBEDDED_NAMES)}).",
+    )
+    data: str | None = option(None, "Folder made by training/prepare_dataset.py.")
+    output_dir: str = option("outputs/transferred", "Where the classifier goes; must not exist yet.")
+    overwrite_output: bool = option(False, "Replace what is in --output_dir.")
+    cache_dir: str = option("outputs/features", "Where frozen features are kept, for every later run.")
+    corpus_dir: str = option("outputs/tasks", "Where the embedded corpus is written, once.")
+    corpus_clips: int = option(1200, "Clips (or notes) of the embedded corpus to learn from.")
+    clip_seconds: float = option(9.0, "Their length in seconds.")
+    labels_per_class: int | None = option(
+        None,
+        "Learn from so few tracks per class (with each tag at least so many, if there are; for regression ten times as "
+        "many tracks); all are validated on.",
+    )
+    fine_tune: bool = option(False, "Train the backbone as well, instead of a head on its frozen features.")
+    resamples: int = option(1000, "Bootstrap resamples of the test tracks, for 95 % intervals.")
+    device: str | None = option(None, "Where features are computed; none: the GPU if there is one.")
+    seed: int = option(0, "Of everything random.")
+
+
+@dataclass
+class ProbeArguments:
+    """How a head learns from frozen features."""
+
+    head: str = option("mlp", "mlp: one hidden layer; linear: none.", choices=["mlp", "linear"])
+    hidden_size: int = option(512, "Units of the hidden layer.")
+    dropout: float = option(0.0, "Of the hidden layer.")
+    standardize: bool = option(
+        True, "Scale features, and values to regress, by their deviation over the training tracks."
+    )
+    learning_rate: float = option(1e-3, "Adam's first; halved on plateaus of the validation metric.")
+    weight_decay: float = option(1e-3, "Adam's.")
+    batch_size: int = option(64, "Tracks per step.")
+    max_epochs: int = option(200, "Most passes over the training tracks.")
+    patience: int = option(50, "Stop after so many epochs without a better validation metric.")
+    plateau_patience: int = option(10, "Halve the learning rate after so many.")

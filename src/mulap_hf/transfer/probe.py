@@ -1,0 +1,245 @@
+"""A small classifier or regressor on frozen features: trained, stopped early, and made a part of the model."""
+
+import math
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from ..data.schema import Kind, Task
+from ..data.tables import DataError
+from ..metrics.scores import MAIN_METRIC, score
+from ..modeling_mulap import classification_loss, classifier_head
+from .arguments import ProbeArguments
+from .features import Features
+
+PROBLEM_TYPES: dict[Kind, str] = {
+    "multi_label": "multi_label_classification",
+    "single_label": "single_label_classification",
+    "regression": "regression",
+}
+_SMALLEST_STD = 1e-6  # a feature that varies less is left as it is
+_TRACKS_PER_PREDICTION = 1024
+
+
+@dataclass(frozen=True)
+class LabelledFeatures:
+    """Features of tracks and the truth about them, `(tracks, ...)` as of `Task.target`."""
+
+    features: Features
+    targets: np.ndarray
+
+
+@dataclass
+class Probe:
+    """A trained head.
+
+    head: `(chunks, features)` -> `(chunks, outputs)`, of features as they are, in the units of the task.
+    history: a row per epoch: `epoch`, `loss`, the validation metric, `learning_rate`.
+    best_epoch: the one the head is of.
+    """
+
+    head: nn.Module
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+
+    @torch.inference_mode()
+    def predict(self, features: Features) -> np.ndarray:
+        """Mean of the outputs for each track's chunks, `(tracks, outputs)`: logits, or values."""
+        return _predict(self.head, features)
+
+
+def train_probe(
+    args: ProbeArguments,
+    task: Task,
+    train: LabelledFeatures,
+    validation: LabelledFeatures,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    progress: bool = True,
+) -> Probe:
+    """Trains a head on frozen features; the epoch with the best validation metric is kept (Manco et al., 2022,
+    section 3.3: Adam, the learning rate halved on plateaus, early stopping; the outputs of a track's chunks averaged).
+
+    Args:
+        args: how.
+        task: what.
+        train, validation: features of tracks and the truth about them.
+        seed: of the weights and the order.
+        checkpoint: file where the training is saved after each epoch, and goes on from if it is there.
+        progress: show a bar.
+
+    Raises:
+        DataError: the validation metric cannot be computed, or the loss is not finite.
+    """
+    metric = MAIN_METRIC[task.kind]
+    features, targets = train.features, torch.from_numpy(train.targets)
+    validation_features = validation.features
+    if args.head == "linear":  # the mean of linear outputs is the output for the mean
+        features, validation_features = features.means(), validation_features.means()
+    scaling = _Scaling.of(features, train.targets, task) if args.standardize else None
+    if scaling is not None and task.kind == "regression":
+        targets = (targets - scaling.target_mean) / scaling.target_std
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = classifier_head(args.head, features.values.shape[1], task.num_outputs, args.hidden_size, args.dropout)
+        optimizer = torch.optim.Adam(head.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, mode="max", factor=0.5, patience=args.plateau_patience
+        )
+        state = _State(metric, head, optimizer, schedule)
+        if checkpoint is not None and checkpoint.exists():
+            state.load(checkpoint)
+        epochs = tqdm(total=args.max_epochs, initial=len(state.history), unit="epoch", disable=not progress)
+        with epochs:
+            while len(state.history) < args.max_epochs and not state.is_stuck(args.patience):
+                loss = _train_epoch(head, optimizer, features, targets, scaling, task.kind, args.batch_size)
+                folded = head if scaling is None else scaling.fold(head, task.kind)
+                value = score(task.kind, validation.targets, _predict(folded, validation_features)).get(metric)
+                if value is None or not math.isfinite(value) or not math.isfinite(loss):
+                    raise DataError(
+                        f"task {task.name}, epoch {len(state.history) + 1}: loss {loss}, {metric} {value} on "
+                        f"{len(validation.targets)} validation tracks: check their labels, or lower --learning_rate"
+                    )
+                state.add(folded, {"loss": loss, metric: value, "learning_rate": optimizer.param_groups[0]["lr"]})
+                schedule.step(value)
+                if checkpoint is not None:
+                    state.save(checkpoint)
+                epochs.update()
+                epochs.set_postfix({"loss": f"{loss:.4f}", metric: f"{value:.4f}"})
+    head.load_state_dict(state.best)
+    if checkpoint is not None:
+        checkpoint.unlink()
+    return Probe(head.eval(), state.history, state.best_epoch)
+
+
+def _train_epoch(
+    head: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    features: Features,
+    targets: torch.Tensor,
+    scaling: "_Scaling | None",
+    kind: Kind,
+    batch_size: int,
+) -> float:
+    """Mean loss."""
+    head.train()
+    total = 0.0
+    for rows in torch.randperm(len(targets)).split(batch_size):
+        chunks, owners = features.batch(rows.numpy())
+        if scaling is not None:
+            chunks = (chunks - scaling.mean) / scaling.std
+        loss = classification_loss(PROBLEM_TYPES[kind], _means(head(chunks), owners, len(rows)), targets[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.item() * len(rows)
+    return total / len(targets)
+
+
+def _means(outputs: torch.Tensor, owners: torch.Tensor, number: int) -> torch.Tensor:
+    """Mean over the chunks of each track, `(chunks, outputs)` -> `(tracks, outputs)`."""
+    sums = outputs.new_zeros(number, outputs.shape[1]).index_add(0, owners, outputs)
+    return sums / torch.bincount(owners, minlength=number).unsqueeze(1)
+
+
+def _predict(head: nn.Module, features: Features) -> np.ndarray:
+    was_training = head.training
+    head.eval()
+    with torch.inference_mode():
+        parts = []
+        for start in range(0, len(features.ids), _TRACKS_PER_PREDICTION):
+            rows = np.arange(start, min(start + _TRACKS_PER_PREDICTION, len(features.ids)))
+            chunks, owners = features.batch(rows)
+            parts.append(_means(head(chunks), owners, len(rows)))
+    head.train(was_training)
+    return torch.cat(parts).numpy()
+
+
+def _last_linear(head: nn.Module) -> nn.Linear:
+    return head if isinstance(head, nn.Linear) else head[-1]
+
+
+@dataclass(frozen=True)
+class _Scaling:
+    """Means and standard deviations of the training tracks: of every feature's chunks, `(features,)`, and, for
+    regression, of the targets, `(outputs,)`."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    target_mean: torch.Tensor
+    target_std: torch.Tensor
+
+    @classmethod
+    def of(cls, features: Features, targets: np.ndarray, task: Task) -> "_Scaling":
+        total = square = 0.0
+        number = 0
+        for rows in np.array_split(np.arange(len(features.ids)), -(-len(features.ids) // _TRACKS_PER_PREDICTION)):
+            chunks = features.batch(rows)[0].double()
+            total, square, number = total + chunks.sum(0), square + chunks.square().sum(0), number + len(chunks)
+        mean = total / number
+        std = (square / number - mean.square()).clamp(min=0).sqrt()
+        std = torch.where(std > _SMALLEST_STD * mean.abs().clamp(min=1), std, 1.0)
+        outputs = targets if task.kind == "regression" else np.zeros((2, task.num_outputs), dtype=np.float32)
+        spread = outputs.std(axis=0)
+        spread = np.where(spread > _SMALLEST_STD, spread, 1.0)
+        return cls(
+            mean.float(),
+            std.float(),
+            torch.from_numpy(outputs.mean(axis=0).astype(np.float32)),
+            torch.from_numpy(spread.astype(np.float32)),
+        )
+
+    @torch.no_grad()
+    def fold(self, head: nn.Module, kind: Kind) -> nn.Module:
+        """The same head for features, and with outputs, that are not standardised."""
+        folded = deepcopy(head)
+        first = folded if isinstance(folded, nn.Linear) else folded[0]
+        first.weight.div_(self.std)
+        first.bias.sub_(first.weight @ self.mean)
+        if kind == "regression":
+            last = _last_linear(folded)
+            last.weight.mul_(self.target_std.unsqueeze(1))
+            last.bias.mul_(self.target_std).add_(self.target_mean)
+        return folded
+
+
+class _State:
+    """Where the training is: to go on from, and the best head so far."""
+
+    def __init__(self, metric: str, head: nn.Module, optimizer: torch.optim.Optimizer, schedule):
+        self._metric = metric
+        self._parts = {"head": head, "optimizer": optimizer, "schedule": schedule}
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, torch.Tensor] = {}
+        self.best_epoch = 0
+
+    def add(self, head: nn.Module, row: dict[str, float]):
+        """Notes an epoch, and its head if it is the best."""
+        epoch = len(self.history) + 1
+        if not self.history or row[self._metric] > self.history[self.best_epoch - 1][self._metric]:
+            self.best_epoch = epoch
+            self.best = {name: value.detach().clone() for name, value in head.state_dict().items()}
+        self.history.append({"epoch": epoch} | row)
+
+    def is_stuck(self, patience: int) -> bool:
+        return len(self.history) - self.best_epoch >= patience
+
+    def save(self, path: Path):
+        content = {name: part.state_dict() for name, part in self._parts.items()}
+        own = {"history": self.history, "best": self.best, "best_epoch": self.best_epoch}
+        temporary = path.with_name(f"{path.name}.tmp")
+        torch.save(content | own | {"rng": torch.get_rng_state()}, temporary)
+        temporary.replace(path)
+
+    def load(self, path: Path):
+        content = torch.load(path, weights_only=True)
+        for name, part in self._parts.items():
+            part.load_state_dict(content[name])
+        self.history, self.best = content["history"], content["best"]
+        self.best_epoch = content["best_epoch"]
+        torch.set_rng_state(content["rng"])

@@ -1,0 +1,41 @@
+"""The transferred model as a folder for the Hub: backbone and head together, and the files that say how it was made."""
+
+import copy
+from pathlib import Path
+
+from ..configuration_mulap import MulapConfig
+from ..data.schema import Task
+from ..feature_extraction_mulap import MulapFeatureExtractor
+from ..modeling_mulap import MulapForAudioClassification
+from ..modeling_mulap_audio import MulapAudioModel
+from .arguments import ProbeArguments
+from .probe import PROBLEM_TYPES, Probe
+
+
+def save_classifier(folder: Path, backbone: MulapAudioModel, probe: Probe, args: ProbeArguments, task: Task):
+    """Saves `MulapForAudioClassification` and its feature extractor.
+
+    Args:
+        folder: where to.
+        backbone: what the features came from; stays as it is.
+        probe: the head.
+        args: what the head was made with.
+        task: names of the outputs, and how much of a track is heard.
+    """
+    names = dict(enumerate(task.classes or task.columns))
+    config = MulapConfig(
+        audio_config=copy.deepcopy(backbone.config),
+        problem_type=PROBLEM_TYPES[task.kind],
+        id2label=names,
+        label2id={name: index for index, name in names.items()},
+        classifier_head=args.head,
+        classifier_hidden_size=args.hidden_size,
+        classifier_dropout=args.dropout,
+        freeze_audio=True,
+    )
+    model = MulapForAudioClassification(config)
+    model.audio_model.load_state_dict(backbone.state_dict())
+    model.classifier.load_state_dict(probe.head.state_dict())
+    model.to(next(backbone.parameters()).dtype).save_pretrained(folder)
+    heard = {"max_seconds": task.seconds, "crop": "first"} if task.seconds else {}
+    MulapFeatureExtractor(sampling_rate=backbone.config.sampling_rate, **heard).save_pretrained(folder)

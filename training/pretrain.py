@@ -37,6 +37,7 @@ from mulap_hf.model_card import write_pretraining_card
 from mulap_hf.tokenization import train_tokenizer
 from mulap_hf.training.arguments import (
     FREE_OPTIONS,
+    PRETRAINING,
     DataArguments,
     ModelArguments,
     TrainingArguments,
@@ -64,8 +65,8 @@ USER_ERRORS = (
 
 
 def main(arguments: list[str] | None = None):
-    kinds = (ModelArguments, DataArguments, TrainingArguments)
-    model_args, data_args, args = parse_arguments(kinds, arguments, ROOT / "training" / "recipes", __doc__, "tiny")
+    recipes = ROOT / "training" / "recipes"
+    model_args, data_args, args = parse_arguments(PRETRAINING, arguments, recipes, __doc__, "tiny")
     accelerator = make_accelerator(args)
     settings = {"model": asdict(model_args), "data": asdict(data_args), "training": asdict(args)}
     folder = open_folder(args, settings, accelerator)
@@ -156,8 +157,10 @@ def load_pairs(
     columns = (data_args.caption_column, data_args.label_column if kind.needs_labels else None, kind.needs_captions)
     pairs = open_pairs(train_data, "train", *columns)
     if validation_data is None:
-        return pairs.hold_out(data_args.validation_share)
-    return pairs, open_pairs(validation_data, "validation", *columns)
+        pairs, validation_pairs = pairs.hold_out(data_args.validation_share)
+    else:
+        validation_pairs = open_pairs(validation_data, "validation", *columns)
+    return pairs.take_share(data_args.train_share), validation_pairs
 
 
 def count_steps(args: TrainingArguments, pairs: PairStream, accelerator: Accelerator) -> int:

@@ -4,8 +4,8 @@ accelerate launch training/transfer.py --model outputs/pretrained --task tagging
 accelerate launch training/transfer.py --model DIR --data prepared/magnatagatune        # with the published settings
 accelerate launch training/transfer.py --model DIR --data prepared/fma --fine_tune      # the backbone learns as well
 
-The output is a `MulapForAudioClassification` folder for pipeline("audio-classification"), with a report. An interrupted
-run goes on when its command is repeated.
+The output is a `MulapForAudioClassification` folder for pipeline("audio-classification"), with a report. An
+interrupted run goes on when its command is repeated.
 """
 
 import os

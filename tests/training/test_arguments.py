@@ -7,13 +7,13 @@ from helpers import ROOT
 
 from mulap_hf import MulapConfig
 from mulap_hf.data import DataError
-from mulap_hf.training.arguments import parse_arguments, read_recipe
+from mulap_hf.training.arguments import PRETRAINING, parse_arguments, read_recipe
 
 RECIPES = ROOT / "training" / "recipes"
 
 
 def parse(*arguments, recipes=RECIPES):
-    return parse_arguments([str(argument) for argument in arguments], recipes, "a script")
+    return parse_arguments(PRETRAINING, [str(argument) for argument in arguments], recipes, "a script", "tiny")
 
 
 def write(folder, **options):
@@ -55,9 +55,9 @@ def test_the_published_recipe_is_the_paper():
     assert (data.mlm_probability, data.mam_probability, data.mismatch_probability) == (0.15, 0.15, 0.5)
     assert (training.num_epochs, training.batch_size, training.learning_rate) == (100, 64, 1e-4)
     assert (training.warmup_share, training.schedule, training.weight_decay) == (0.1, "linear", 0.01)
-    released = {**read_recipe(RECIPES / "published-as-released.json")}
+    released = {**read_recipe(RECIPES / "published-as-released.json", PRETRAINING)}
     assert released.pop("config") == {"mam_target": "zeros", "global_token": "all"}
-    assert released == read_recipe(RECIPES / "published.json")
+    assert released == read_recipe(RECIPES / "published.json", PRETRAINING)
 
 
 @pytest.mark.parametrize(

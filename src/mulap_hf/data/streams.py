@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import compress, islice
@@ -84,24 +84,41 @@ class PairStream:
         Raises:
             DataError: one of the two would be empty.
         """
-        parts = []
-        for held_out in (False, True):
-            belongs = partial(_is_held_out, share=share, expected=held_out)
-            kept = [belongs(name) for name in self.ids or ()]
-            ids, labels = (None if known is None else list(compress(known, kept)) for known in (self.ids, self.labels))
-            if ids == []:
+        draw = partial(_is_drawn, salt="", share=share)
+        parts = self._select(partial(draw, expected=False)), replace(self._select(draw), skipped=[])
+        for part, use in zip(parts, ("train", "validate"), strict=True):
+            if part.ids == []:
                 raise DataError(
-                    f"a validation share of {share} of {self.num_pairs} pairs leaves none to "
-                    f"{'validate' if held_out else 'train'} on: pass validation data, or another share"
+                    f"a validation share of {share} of {self.num_pairs} pairs leaves none to {use} on: pass "
+                    "validation data, or another share"
                 )
-            dataset = self.dataset.filter(belongs, input_columns=["id"])
-            skipped = [] if held_out else self.skipped
-            parts.append(replace(self, dataset=dataset, skipped=skipped, ids=ids, labels=labels))
-        return parts[0], parts[1]
+        return parts
+
+    def take_share(self, share: float) -> "PairStream":
+        """A part of it, chosen by the pairs' ids; a smaller one is part of a larger one.
+
+        Args:
+            share: of the pairs, over 0 and at most 1.
+
+        Raises:
+            DataError: nothing would be left.
+        """
+        if share == 1:
+            return self
+        part = self._select(partial(_is_drawn, salt="share ", share=share))
+        if not 0 < share <= 1 or part.ids == []:
+            raise DataError(f"--train_share {share} of {self.num_pairs} pairs leaves none to train on; the most is 1")
+        return part
+
+    def _select(self, belongs: Callable[[str], bool]) -> "PairStream":
+        kept = [belongs(name) for name in self.ids or ()]
+        ids, labels = (None if known is None else list(compress(known, kept)) for known in (self.ids, self.labels))
+        return replace(self, dataset=self.dataset.filter(belongs, input_columns=["id"]), ids=ids, labels=labels)
 
 
-def _is_held_out(name: str, share: float, expected: bool) -> bool:
-    return (crc32(name.encode()) % 10_000 < share * 10_000) == expected
+def _is_drawn(name: str, salt: str, share: float, expected: bool = True) -> bool:
+    """The same for a name each time; with another salt, independent of that."""
+    return (crc32((salt + name).encode()) % 10_000 < share * 10_000) == expected
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,9 @@ class DataArguments:
         None, "The same to validate on; none: the validation split of --train_data, or else a share of it."
     )
     validation_share: float = option(0.05, "Share of --train_data to hold out without --validation_data.")
+    train_share: float = option(
+        1.0, "Share of the training pairs to learn from, chosen by their ids; a smaller share is part of a larger one."
+    )
     max_validation: int = option(2000, "Most pairs to validate on; the first ones.")
     caption_column: str | None = option(None, "Column of the captions, if not caption, text or description.")
     label_column: str = option("tags", "Column of the labels, for objectives that need them: a list or a name.")
@@ -135,6 +138,9 @@ class TrainingArguments:
     keep_checkpoints: int = option(2, "How many of them to keep; that of the lowest validation loss is kept besides.")
     trackers: str = option("tensorboard", "Where metrics go besides metrics.jsonl: accelerate's trackers, or none.")
     seed: int = option(0, "Of everything random.")
+
+
+PRETRAINING = (ModelArguments, DataArguments, TrainingArguments)
 
 
 def parse_arguments(

@@ -28,8 +28,8 @@ class TransferArguments:
     clip_seconds: float = option(9.0, "Their length in seconds.")
     labels_per_class: int | None = option(
         None,
-        "Learn from so few tracks per class (with each tag at least so many, if there are; for regression ten times as "
-        "many tracks); all are validated on.",
+        "Learn from so few tracks per class (with each tag at least so many, if there are; for regression ten times "
+        "as many tracks); all are validated on.",
     )
     fine_tune: bool = option(False, "Train the backbone as well, instead of a head on its frozen features.")
     resamples: int = option(1000, "Bootstrap resamples of the test tracks, for 95 % intervals.")

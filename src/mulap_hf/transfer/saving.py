@@ -1,4 +1,4 @@
-"""The transferred model as a folder for the Hub: backbone and head together, and the files that say how it was made."""
+"""The transferred model as a folder for the Hub: backbone and head in one."""
 
 import copy
 from pathlib import Path

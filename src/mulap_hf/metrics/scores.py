@@ -1,0 +1,318 @@
+"""Scores of tagging, classification and regression, and bootstrap intervals over tracks.
+
+A resample of n tracks is a row of n weights, how often each track was drawn. Every measure takes many such rows at
+once, and what does not depend on them, sorting above all, is done once.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+# What a checkpoint is chosen by.
+MAIN_METRIC = {"multi_label": "roc_auc", "single_label": "accuracy", "regression": "r2"}
+COVERAGE = (2.5, 97.5)  # percentiles of an interval
+# Numbers that a block of resamples may gather: some 150 MB with what is made of them.
+_BLOCK = 2**22
+
+Scores = np.ndarray | Sequence[np.ndarray]
+# Weights `(resamples, tracks)` -> scores over all outputs, `(resamples,)`, and of each, `(resamples, outputs)`.
+_Measure = Callable[[np.ndarray], tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]
+
+
+def score(kind: str, truth: np.ndarray, scores: Scores) -> dict[str, float]:
+    """How well scores agree with the truth.
+
+    Args:
+        kind: of the task, "multi_label", "single_label" or "regression".
+        truth: `(tracks, tags)` of zeros and ones; `(tracks,)`, indices of classes; or `(tracks, dimensions)`.
+        scores: `(tracks, tags)`, of any scale; `(tracks, classes)`, the highest of a track being its prediction; or
+            `(tracks, dimensions)`. A list of such arrays is one per training seed: their scores are averaged.
+
+    Returns:
+        Of multi_label: `roc_auc` and `pr_auc` (average precision: the sum over thresholds of the precision times the
+        recall gained, without interpolation), means over the tags, and `roc_auc_micro` and `pr_auc_micro` of all pairs
+        of track and tag taken together. The means leave out tags that no track has or that all have: these have no ROC
+        curve. Of single_label: `accuracy` and `macro_f1`, the mean over the classes that occur in truth or in
+        predictions. Of regression: `r2`, the mean over the dimensions whose truth is not constant. All as scikit-learn
+        has them; NaN where nothing is left to take the mean of.
+
+    Raises:
+        ValueError: shapes do not match, scores are not numbers, or the truth is none.
+    """
+    return {name: float(values[0]) for name, values in _on_all_tracks(kind, truth, scores, 0).items()}
+
+
+def score_outputs(kind: str, truth: np.ndarray, scores: Scores, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Scores of each tag (`roc_auc`, `pr_auc`), class (`f1`) or dimension (`r2`).
+
+    Args:
+        kind, truth, scores: see `score`.
+        names: of the outputs.
+
+    Returns:
+        By name; NaN where there is no such score: a tag that no track has or all have, a class that occurs neither in
+        truth nor in predictions, a constant dimension.
+
+    Raises:
+        ValueError: as `score`, or the names are not as many as the outputs.
+    """
+    measures = _on_all_tracks(kind, truth, scores, 1)
+    count = next(iter(measures.values())).shape[1]
+    if len(names) != count:
+        raise ValueError(f"names: {len(names)} of them for {count} outputs; pass one for each")
+    return {
+        name: {measure: float(values[0, index]) for measure, values in measures.items()}
+        for index, name in enumerate(names)
+    }
+
+
+def intervals(
+    kind: str, truth: np.ndarray, scores: Scores, resamples: int = 1000, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """95 % percentile bootstrap intervals (Efron & Tibshirani 1993, chapter 13) of what `score` gives.
+
+    Of one array, tracks are drawn with replacement: an interval covers what other test tracks would change, the
+    trained model being the same. Of a list, one array per training seed, seeds are drawn with replacement too, the
+    tracks being common to all of them: an interval also covers what other seeds would change. Of S seeds, resampling
+    shows (S - 1) / S of the variance between them, so that with two or three an interval is too narrow.
+
+    In a resample a tag that none or all of its tracks have is left out of its mean, and so is a class without tracks
+    or predictions.
+
+    Args:
+        kind, truth, scores: see `score`.
+        resamples: how many; the ends of an interval are percentiles of their scores.
+        seed: of the draws; the same one draws the same tracks.
+
+    Raises:
+        ValueError: as `score`, or there is no resample.
+    """
+    (values,) = _resample(kind, truth, [scores], resamples, seed)
+    return {name: _percentiles(value) for name, value in values.items()}
+
+
+def paired_difference(
+    kind: str, truth: np.ndarray, scores_a: Scores, scores_b: Scores, resamples: int = 1000, seed: int = 0
+) -> dict[str, tuple[float, float, float]]:
+    """Difference between two systems on the same tracks, score of a minus score of b, and its 95 % interval.
+
+    Both are scored on each resample of tracks. Of two lists, seeds belong together by position and are drawn together;
+    a single array stands against all the seeds of the other.
+
+    Args:
+        kind, truth, scores_a, scores_b: see `score`.
+        resamples, seed: see `intervals`.
+
+    Returns:
+        `(difference, low, high)` by name of the score.
+
+    Raises:
+        ValueError: as `intervals`, or the lists differ in length.
+    """
+    seeds = [len(_per_seed(scores)) for scores in (scores_a, scores_b)]
+    if len(set(seeds) - {1}) > 1:
+        raise ValueError(f"scores_a has {seeds[0]} seeds and scores_b {seeds[1]}: pass the same seeds of both")
+    score_a, score_b = score(kind, truth, scores_a), score(kind, truth, scores_b)
+    values_a, values_b = _resample(kind, truth, [scores_a, scores_b], resamples, seed)
+    return {name: (score_a[name] - score_b[name], *_percentiles(values_a[name] - values_b[name])) for name in score_a}
+
+
+def undefined_tags(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the tags that none of the tracks have, and of those that all have; truth is `(tracks, tags)`."""
+    counts = np.count_nonzero(truth, axis=0)
+    return np.flatnonzero(counts == 0), np.flatnonzero(counts == len(truth))
+
+
+def _per_seed(scores: Scores) -> Sequence[np.ndarray]:
+    return scores if isinstance(scores, list | tuple) else [scores]
+
+
+def _on_all_tracks(kind: str, truth: np.ndarray, scores: Scores, part: int) -> dict[str, np.ndarray]:
+    """Scores over all outputs (part 0) or of each (part 1), each track counting once and the seeds alike."""
+    measures = _measures(kind, truth, scores)
+    return _mean(measures, np.ones((1, len(truth))), np.full((1, len(measures)), 1 / len(measures)), part)
+
+
+def _resample(
+    kind: str, truth: np.ndarray, systems: list[Scores], resamples: int, seed: int
+) -> list[dict[str, np.ndarray]]:
+    """`score` of each system on the same resamples, `(resamples,)` by name."""
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}: an interval needs at least one, better a thousand")
+    measures = [_measures(kind, truth, scores) for scores in systems]
+    of_tracks = np.random.default_rng([seed, 0])
+    seeds = max(map(len, measures))
+    shares = _counts(np.random.default_rng([seed, 1]), resamples, seeds) / seeds
+    size = max(1, _BLOCK // np.size(_per_seed(systems[0])[0]))
+    blocks: list[list[dict[str, np.ndarray]]] = [[] for _ in systems]
+    for start in range(0, resamples, size):
+        block = shares[start : start + size]  # (block, seeds)
+        weights = _counts(of_tracks, len(block), len(truth)).astype(float)
+        for system, done in zip(measures, blocks, strict=True):
+            done.append(_mean(system, weights, block if len(system) > 1 else np.ones((len(block), 1)), 0))
+    return [{name: np.concatenate([block[name] for block in done]) for name in done[0]} for done in blocks]
+
+
+def _counts(rng: np.random.Generator, resamples: int, items: int) -> np.ndarray:
+    """How often each item is drawn, `(resamples, items)`."""
+    drawn = rng.integers(items, size=(resamples, items)) + items * np.arange(resamples)[:, None]
+    return np.bincount(drawn.ravel(), minlength=resamples * items).reshape(resamples, items)
+
+
+def _mean(measures: list[_Measure], weights: np.ndarray, shares: np.ndarray, part: int) -> dict[str, np.ndarray]:
+    """Mean over seeds, each of which has its share, `(resamples, seeds)`."""
+    values = [measure(weights)[part] for measure in measures]
+    return {
+        name: sum(share * value[name] for share, value in zip(shares.T, values, strict=True)) for name in values[0]
+    }
+
+
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
+    """NaN where no resample has a value."""
+    values = values[~np.isnan(values)]
+    low, high = np.percentile(values, COVERAGE) if len(values) else (np.nan, np.nan)
+    return float(low), float(high)
+
+
+def _measures(kind: str, truth: np.ndarray, scores: Scores) -> list[_Measure]:
+    """One per seed.
+
+    Raises:
+        ValueError: see `score`.
+    """
+    if kind not in MAIN_METRIC:
+        raise ValueError(f"kind is {kind!r}; there are {', '.join(MAIN_METRIC)}")
+    truth, per_seed = np.asarray(truth), [np.asarray(one, dtype=float) for one in _per_seed(scores)]
+    if not per_seed:
+        raise ValueError("scores is an empty list; pass an array, or one for each training seed")
+    for one in per_seed:
+        _check(kind, truth, one)
+    make = {"multi_label": _tagging, "single_label": _classification, "regression": _regression}[kind]
+    return [make(truth, one) for one in per_seed]
+
+
+def _check(kind: str, truth: np.ndarray, scores: np.ndarray):
+    """Raises ValueError: see `score`."""
+    as_wide = truth.shape == (len(scores),) if kind == "single_label" else truth.shape == scores.shape
+    if scores.ndim != 2 or not scores.size or not as_wide:
+        expected = "(tracks,)" if kind == "single_label" else "(tracks, outputs)"
+        raise ValueError(
+            f"{kind}: truth must be {expected} and scores (tracks, outputs), of the same tracks and at least one; "
+            f"they are {truth.shape} and {scores.shape}"
+        )
+    broken = ~np.isfinite(scores) if kind == "regression" else np.isnan(scores)  # an infinite one still has a rank
+    if broken.any():
+        raise ValueError(
+            f"{broken.sum()} of the {scores.size} scores, of {broken.any(axis=1).sum()} tracks, are not numbers: the "
+            "model has diverged or its input is broken; mend that, or leave these tracks out of truth and scores"
+        )
+    if kind == "multi_label" and not np.isin(truth, (0, 1)).all():
+        raise ValueError(f"truth must be 0 or 1 for each tag, not {_some(truth[~np.isin(truth, (0, 1))])}")
+    if kind == "single_label":
+        outside = ~np.isin(truth, np.arange(scores.shape[1]))
+        if outside.any():
+            raise ValueError(
+                f"truth must be indices of the {scores.shape[1]} classes, 0 to {scores.shape[1] - 1}, not "
+                f"{_some(truth[outside])}"
+            )
+    if kind == "regression" and not np.isfinite(truth).all():
+        raise ValueError(f"{int((~np.isfinite(truth)).sum())} values of truth are not finite; leave these tracks out")
+
+
+def _some(values: np.ndarray) -> str:
+    distinct = np.unique(values)
+    return ", ".join(map(str, distinct[:5].tolist())) + (", ..." if len(distinct) > 5 else "")
+
+
+def _tagging(truth: np.ndarray, scores: np.ndarray) -> _Measure:
+    positive, tracks = truth == 1, np.arange(len(truth))
+    tags = [_Ranking(has, of_tag, tracks) for has, of_tag in zip(positive.T, scores.T, strict=True)]
+    pairs = _Ranking(positive.ravel(), scores.ravel(), np.repeat(tracks, truth.shape[1]))
+
+    def measure(weights):
+        roc, pr = np.stack([tag(weights) for tag in tags], axis=-1)  # (resamples, tags) each
+        roc_micro, pr_micro = pairs(weights)
+        totals = {"roc_auc": _mean_of_defined(roc), "pr_auc": _mean_of_defined(pr)}
+        return totals | {"roc_auc_micro": roc_micro, "pr_auc_micro": pr_micro}, {"roc_auc": roc, "pr_auc": pr}
+
+    return measure
+
+
+class _Ranking:
+    """Items in the order of their scores, for the areas under their curves on any resample of tracks.
+
+    Args:
+        positive, scores: `(items,)`.
+        tracks: `(items,)`, the track whose weight an item has.
+    """
+
+    def __init__(self, positive: np.ndarray, scores: np.ndarray, tracks: np.ndarray):
+        order = np.argsort(-scores, kind="stable")
+        positive, scores = positive[order], scores[order]
+        self._tracks = tracks[order]
+        self._positive_tracks = self._tracks[positive]
+        # A threshold takes all items of equal score or none; those without positives move no curve.
+        ends = np.append(np.flatnonzero(scores[1:] != scores[:-1]) + 1, len(scores))
+        starts = np.append(0, ends[:-1])
+        found = np.append(0, np.cumsum(positive))
+        moves = found[ends] > found[starts]
+        self._starts, self._ends = starts[moves], ends[moves]
+        self._found_before, self._found = found[self._starts], found[self._ends]
+
+    def __call__(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Area under the ROC curve and average precision, `(resamples,)`; NaN without positives or negatives."""
+        taken = _cumulate(weights[:, self._tracks])  # (resamples, 1 + items)
+        found = _cumulate(weights[:, self._positive_tracks])  # (resamples, 1 + positives)
+        positives, negatives = found[:, -1], taken[:, -1] - found[:, -1]
+        before, after = found[:, self._found_before], found[:, self._found]  # (resamples, thresholds)
+        gained, taken_after = after - before, taken[:, self._ends]
+        # Of the negatives, those ranked below count whole, those at the same score half.
+        below = negatives[:, None] - (taken[:, self._starts] - before + taken_after - after) / 2
+        defined = np.where(positives * negatives > 0, 1, np.nan)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            roc = (gained * below).sum(axis=1) / (positives * negatives)
+            pr = (gained * after / np.maximum(taken_after, 1)).sum(axis=1) / positives
+        return roc * defined, pr * defined
+
+
+def _cumulate(weights: np.ndarray) -> np.ndarray:
+    sums = np.zeros((weights.shape[0], weights.shape[1] + 1))
+    np.cumsum(weights, axis=1, out=sums[:, 1:])
+    return sums
+
+
+def _classification(truth: np.ndarray, scores: np.ndarray) -> _Measure:
+    classes = np.arange(scores.shape[1])
+    predicted = scores.argmax(axis=1)
+    is_true, is_predicted = truth[:, None] == classes, predicted[:, None] == classes  # (tracks, classes)
+    right = (is_true & is_predicted).astype(float)
+    either = is_true.astype(float) + is_predicted
+
+    def measure(weights):
+        with np.errstate(invalid="ignore"):
+            f1 = 2 * (weights @ right) / (weights @ either)  # NaN of a class that does not occur
+        accuracy = weights @ right.sum(axis=1) / weights.sum(axis=1)
+        return {"accuracy": accuracy, "macro_f1": _mean_of_defined(f1)}, {"f1": f1}
+
+    return measure
+
+
+def _regression(truth: np.ndarray, scores: np.ndarray) -> _Measure:
+    deviations = truth - truth.mean(axis=0, dtype=float)
+    squares, errors = np.square(deviations), np.square(truth - scores)
+
+    def measure(weights):
+        total = weights @ squares  # (resamples, dimensions)
+        spread = total - np.square(weights @ deviations) / weights.sum(axis=1, keepdims=True)
+        # What rounding leaves of a constant truth is no spread.
+        r2 = 1 - weights @ errors / np.where(spread > 1e-12 * total, spread, np.nan)
+        return {"r2": _mean_of_defined(r2)}, {"r2": r2}
+
+    return measure
+
+
+def _mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """Mean of the numbers in each row, NaN where there is none."""
+    defined = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(defined, values, 0).sum(axis=-1) / defined.sum(axis=-1)

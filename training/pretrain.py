@@ -29,7 +29,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from mulap_hf import MulapConfig, MulapFeatureExtractor, MulapProcessor
 from mulap_hf.conversion import ConversionError
-from mulap_hf.corpus import CorpusConfig, write_corpus
+from mulap_hf.corpus import write_pretraining_corpus
 from mulap_hf.data import DataError, PairStream, has_split, open_pairs
 from mulap_hf.data.loading import training_loader
 from mulap_hf.initialization import load_backbone, load_bert, text_config_from_bert
@@ -143,12 +143,10 @@ def load_pairs(
     """Training and validation pairs: the user's, or those of the embedded corpus."""
     train_data, validation_data = data_args.train_data, data_args.validation_data
     if train_data is None:
-        splits = {"train": data_args.corpus_clips, "validation": max(64, data_args.corpus_clips // 10)}
-        config = CorpusConfig(clip_seconds=data_args.clip_seconds)
+        clips, seconds = data_args.corpus_clips, data_args.clip_seconds
         try:
             with accelerator.main_process_first():
-                for split, clips in splits.items():
-                    write_corpus(config, split, clips, data_args.corpus_dir, progress=accelerator.is_main_process)
+                write_pretraining_corpus(data_args.corpus_dir, clips, seconds, progress=accelerator.is_main_process)
         except ValueError as error:
             raise DataError(f"--corpus_dir: {error}") from error
         train_data = data_args.corpus_dir

@@ -18,9 +18,9 @@ from mulap_hf.corpus.__main__ import main
 
 
 def contents(directory):
-    """All files of a folder and their bytes."""
-    directory = Path(directory)
-    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    """All files of a folder, but its lock, and their bytes."""
+    files = (path for path in Path(directory).rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
 def rows_of(folder):

@@ -12,7 +12,7 @@ from .notes import make_note
 from .stream import corpus_dataset
 from .styles import STYLE_NAMES
 from .tags import TAGS
-from .write import write_corpus, write_notes, write_parquet
+from .write import write_corpus, write_notes, write_parquet, write_pretraining_corpus
 
 __all__ = [
     "CORPUS_VERSION",
@@ -29,4 +29,5 @@ __all__ = [
     "write_corpus",
     "write_notes",
     "write_parquet",
+    "write_pretraining_corpus",
 ]

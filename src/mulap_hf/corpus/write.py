@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
+from filelock import FileLock
 
 from .effects import Effects
 from .generate import CorpusConfig, fingerprint, make_clip, renderer_for
@@ -25,7 +26,7 @@ from .parallel import run_in_processes
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["write_corpus", "write_notes", "write_parquet"]
+__all__ = ["write_corpus", "write_notes", "write_parquet", "write_pretraining_corpus"]
 
 _CONFIG_FILE = "corpus.json"
 _METADATA_FILE = "metadata.jsonl"
@@ -110,20 +111,22 @@ def _write_folder(
     progress: bool,
 ) -> Path:
     renderer_for(config, split)  # complains before anything is written
-    _claim_folder(config, directory)
-    (folder / "audio").mkdir(parents=True, exist_ok=True)
-    scratch = folder / _SCRATCH_FOLDER
-    scratch.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    with FileLock(directory / ".lock"):  # others that want the same wait until it is there
+        _claim_folder(config, directory)
+        (folder / "audio").mkdir(parents=True, exist_ok=True)
+        scratch = folder / _SCRATCH_FOLDER
+        scratch.mkdir(exist_ok=True)
 
-    finished = _finished_rows(folder)
-    missing = [index for index in range(number) if _file_name(make, split, index) not in finished]
-    if missing:
-        run_in_processes(partial(_write_item, make, config, split, folder), missing, num_workers, progress)
+        finished = _finished_rows(folder)
+        missing = [index for index in range(number) if _file_name(make, split, index) not in finished]
+        if missing:
+            run_in_processes(partial(_write_item, make, config, split, folder), missing, num_workers, progress)
 
-    rows = _finished_rows(folder)
-    metadata = "".join(rows[file_name] + "\n" for file_name in sorted(rows))
-    _write_atomically(folder / _METADATA_FILE, metadata.encode(), scratch)
-    shutil.rmtree(scratch)
+        rows = _finished_rows(folder)
+        metadata = "".join(rows[file_name] + "\n" for file_name in sorted(rows))
+        _write_atomically(folder / _METADATA_FILE, metadata.encode(), scratch)
+        shutil.rmtree(scratch)
     return folder
 
 
@@ -158,6 +161,23 @@ def write_corpus(
     """
     directory = Path(directory)
     return _write_folder(make_clip, config, split, num_clips, directory, directory / split, num_workers, progress)
+
+
+def write_pretraining_corpus(
+    directory: str | os.PathLike, num_clips: int, clip_seconds: float, progress: bool = True
+) -> Path:
+    """Writes what is pre-trained on without data of one's own: the splits train and, a tenth of it, validation.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: The folder holds a corpus with other settings.
+    """
+    config = CorpusConfig(clip_seconds=clip_seconds)
+    for split, number in {"train": num_clips, "validation": max(64, num_clips // 10)}.items():
+        write_corpus(config, split, number, directory, progress=progress)
+    return Path(directory)
 
 
 def write_notes(

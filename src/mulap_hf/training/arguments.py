@@ -20,7 +20,10 @@ FREE_OPTIONS = ("output_dir", "overwrite_output", "log_steps", "cpu_threads", "k
 
 def option(default, help: str, **metadata):
     """A field of a dataclass that is a command-line flag."""
-    return field(default=default, metadata={"help": help, **metadata})
+    metadata["help"] = help
+    if isinstance(default, list):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass
@@ -166,7 +169,7 @@ def parse_arguments(
     finder.add_argument("--recipe", default=recipe)
     path = find_recipe(finder.parse_known_args(arguments)[0].recipe, recipes)
     # Through the parser, so that a wrong value in a recipe gets the message that a wrong flag gets.
-    flags = [word for name, value in read_recipe(path, kinds).items() for word in (f"--{name}", _flag(value))]
+    flags = [word for name, value in read_recipe(path, kinds).items() for word in (f"--{name}", *_words(value))]
     name, parser.prog = parser.prog, f"{parser.prog}: {path}"
     parser.set_defaults(**vars(parser.parse_args(flags)))
     parser.prog = name
@@ -196,8 +199,11 @@ def _check_names(content: dict, known: Sequence[str], where: str | Path):
             raise DataError(f"{where}: there is no {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
 
 
-def _flag(value) -> str:
-    return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+def _words(value) -> list[str]:
+    """A value as on the command line."""
+    if isinstance(value, list):
+        return [str(item) for item in value]
+    return [json.dumps(value) if isinstance(value, dict) else str(value)]
 
 
 def _recipe_names(recipes: Path) -> list[str]:

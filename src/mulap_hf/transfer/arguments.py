@@ -1,8 +1,9 @@
-"""What `training/transfer.py` can be told: every field is a command-line flag, and a key of a recipe."""
+"""What the scripts of transfer can be told: every field is a command-line flag, and a key of a recipe."""
 
 from dataclasses import dataclass
 
 from ..training.arguments import option
+from .degradations import DEGRADATIONS
 from .tasks import EMBEDDED_NAMES
 
 
@@ -53,3 +54,41 @@ class ProbeArguments:
     max_epochs: int = option(200, "Most passes over the training tracks.")
     patience: int = option(50, "Stop after so many epochs without a better validation metric.")
     plateau_patience: int = option(10, "Halve the learning rate after so many.")
+
+
+@dataclass
+class CompareArguments:
+    """What is compared on what."""
+
+    output_dir: str = option("outputs/comparison", "Where everything goes; what is there is not made again.")
+    strategies: list[str] = option(
+        [],
+        "What is compared: names in training/recipes/compare/strategies.json, MuLaP folders or Hub names, or "
+        "handcrafted.",
+    )
+    reference: str = option("mulap", "The strategy that differences are to.")
+    seeds: list[int] = option([0], "Each repeats everything, pre-training included.")
+    tasks: list[str] = option(
+        list(EMBEDDED_NAMES),
+        "Tasks of the embedded corpus, and folders made by training/prepare_dataset.py: DIR, or DIR:TASK.",
+    )
+    labels_per_class: list[int] = option([10, 30, 100], "Also learn from so few; see transfer.py.")
+    shares: list[float] = option([0.0625, 0.25], "Also pre-train on such shares of the corpus, for as many steps.")
+    share_strategies: list[str] = option([], "Which strategies do that.")
+    conditions: list[str] = option(
+        list(DEGRADATIONS), "How the test audio is degraded, for robustness; none of it with: none."
+    )
+    train_data: str | None = option(None, "Described audio to pre-train on; none: the embedded corpus.")
+    corpus_dir: str = option("outputs/comparison_corpus", "Where the embedded corpus is written for pre-training.")
+    pretrain_clips: int = option(4800, "Its clips.")
+    task_clips: int = option(1200, "Clips (and notes) of the embedded corpus to learn the tasks from.")
+    task_dir: str = option("outputs/tasks", "Where those are written, once.")
+    clip_seconds: float = option(9.0, "Their length, and how much of each track is heard in pre-training.")
+    pretrain_steps: int = option(500, "Optimiser steps of every strategy.")
+    pretrain_batch_size: int = option(32, "Clips per step.")
+    pretrain_options: str | None = option(
+        None, """More options of pretrain.py for every strategy, as JSON: '{"preset": "small"}'."""
+    )
+    cache_dir: str = option("outputs/features", "Where frozen features are kept.")
+    resamples: int = option(1000, "Bootstrap resamples of the test tracks.")
+    jobs: int | None = option(None, "Models that are made at the same time; none: one per core, or one on a GPU.")

@@ -1,5 +1,6 @@
 """The transfer protocol: learn on train, choose on validation, predict the tests, and only then read their labels."""
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,8 +164,16 @@ def judge(data: TaskData, split: str, predictions: Predictions, resamples: int, 
         name: {"value": value, "low": ranges[name][0], "high": ranges[name][1]}
         for name, value in score(kind, truth, scores).items()
     }
-    names = data.task.classes or data.task.columns
-    return {"metrics": metrics, "outputs": score_outputs(kind, truth, scores, names), "tracks": len(truth)}
+    outputs = score_outputs(kind, truth, scores, data.task.classes or data.task.columns)
+    return {"metrics": _known(metrics), "outputs": _known(outputs), "tracks": len(truth)}
+
+
+def _known(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    """None, which JSON has, for NaN."""
+    return {
+        name: {key: None if math.isnan(value) else value for key, value in values.items()}
+        for name, values in scores.items()
+    }
 
 
 def align(targets: Targets, predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,352 @@
+"""The comparison: every strategy's backbone, pre-trained if need be, on every task; made by units that can be resumed.
+
+A unit is a strategy with a share of the corpus and a seed. Its results are cells, one file each, written when they are
+complete: whatever is interrupted goes on where it stopped, and whatever is added later is added to what is there.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from ..data.corpora import EMBEDDED_TASKS
+from ..data.schema import read_tasks
+from ..data.tables import DataError
+from ..files import write_json
+from .arguments import CompareArguments, ProbeArguments
+from .features import HANDCRAFTED, Extractor, FeatureCache, open_extractor
+from .protocol import Learnt, judge, learn, predict
+from .tasks import EMBEDDED_NAMES, TaskData, open_embedded_task, open_task
+from .zero_shot import has_text_side, zero_shot_report
+
+TEST = "test"
+_STOP_SECONDS = 120  # for pre-training to save a checkpoint
+# Options that say where and how fast, not what.
+_FREE = ("output_dir", "cache_dir", "jobs", "strategies", "seeds", "shares", "share_strategies", "labels_per_class")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A strategy, the share of the corpus that it is pre-trained on, and a seed."""
+
+    strategy: str
+    share: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{strategy_name(self.strategy)}-{self.share:g}-seed{self.seed}"
+
+
+def strategy_name(strategy: str) -> str:
+    """Of a folder, its last part."""
+    return Path(strategy).name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be made.
+
+    args, probe_args: what the user asked for.
+    strategies: options of `pretrain.py` by name, for those that are pre-trained.
+    pretrain: the script.
+    """
+
+    args: CompareArguments
+    probe_args: ProbeArguments
+    strategies: dict[str, dict[str, Any]]
+    pretrain: Path
+
+    @cached_property
+    def folder(self) -> Path:
+        return Path(self.args.output_dir)
+
+    def units(self) -> list[Unit]:
+        """Those on the whole corpus first."""
+        args = self.args
+        whole = [Unit(strategy, 1.0, seed) for seed in args.seeds for strategy in args.strategies]
+        parts = [
+            Unit(strategy, share, seed)
+            for seed in args.seeds
+            for share in sorted(set(args.shares) - {1.0}, reverse=True)
+            for strategy in args.share_strategies
+            if strategy in args.strategies
+        ]
+        return whole + parts
+
+    def tasks(self) -> list[tuple[str, TaskData]]:
+        """Every task, with the name that its results go by."""
+        found = []
+        for spec in self.args.tasks:
+            if spec in EMBEDDED_NAMES:
+                args = self.args
+                found.append((spec, open_embedded_task(spec, args.task_dir, args.task_clips, args.clip_seconds, True)))
+                continue
+            folder, _, name = spec.partition(":")
+            names = [name] if name else [task.name for task in read_tasks(Path(folder))]
+            found += [(f"{Path(folder).name}-{name}", open_task(folder, name)) for name in names]
+        return found
+
+    def cell(self, unit: Unit, name: str) -> Path:
+        return self.folder / "cells" / unit.name / f"{name}.json"
+
+    def model(self, unit: Unit) -> str:
+        """Where the unit's model is, or will be."""
+        if unit.strategy in self.strategies:
+            return str(self.folder / "pretrained" / unit.name)
+        return unit.strategy
+
+
+def check_plan(plan: Plan):
+    """Raises:
+    DataError: a strategy or share is none.
+    """
+    args = plan.args
+    for strategy in args.strategies:
+        known = strategy in plan.strategies or strategy == HANDCRAFTED or "/" in strategy or Path(strategy).is_dir()
+        if not known:
+            raise DataError(
+                f"--strategies {strategy}: neither {', '.join([*plan.strategies, HANDCRAFTED])} nor a folder"
+            )
+    names = [strategy_name(strategy) for strategy in args.strategies]
+    twice = {name for name in names if names.count(name) > 1}
+    if not names or twice:
+        raise DataError(f"--strategies: {'give some' if not names else f'{twice.pop()} is there twice'}")
+    if args.reference not in names:
+        raise DataError(f"--reference {args.reference} is none of the strategies: {', '.join(names)}")
+    if not all(0 < share <= 1 for share in args.shares):
+        raise DataError(f"--shares {args.shares}: each over 0 and at most 1")
+    for strategy in args.share_strategies:
+        if strategy not in plan.strategies:
+            raise DataError(f"--share_strategies {strategy}: only what is pre-trained here can learn from less")
+
+
+def run_comparison(plan: Plan, tasks: list[tuple[str, TaskData]]) -> dict[str, str]:
+    """Makes every cell that is not there yet, several units at a time.
+
+    Args:
+        plan: what is to be made.
+        tasks: those of the plan.
+
+    Returns:
+        What went wrong, by unit.
+
+    Raises:
+        KeyboardInterrupt: what is running has been stopped, and has saved where it was.
+    """
+    units = plan.units()
+    jobs = plan.args.jobs or (1 if torch.cuda.is_available() else max(1, os.cpu_count() or 1))
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    failed: dict[str, str] = {}
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(threads,))
+    try:
+        futures = {pool.submit(run_unit, plan, unit, tasks, threads): unit for unit in units}
+        with tqdm(total=len(units), unit="model", desc="comparison") as bar:
+            for future in as_completed(futures):
+                unit = futures[future]
+                try:
+                    future.result()
+                except Exception as error:
+                    failed[unit.name] = f"{type(error).__name__}: {error}"
+                bar.update()
+                bar.set_postfix(failed=len(failed), last=unit.name)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()  # pre-training under it saves a checkpoint
+            process.join(_STOP_SECONDS)
+        raise
+    pool.shutdown()
+    return failed
+
+
+def _start_worker(threads: int):
+    """Ends with the process that started it, however that ended; Ctrl-C is that one's to handle."""
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    parent = multiprocessing.parent_process()
+
+    def follow():
+        multiprocessing.connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def run_unit(plan: Plan, unit: Unit, tasks: list[tuple[str, TaskData]], threads: int):
+    """Pre-trains a unit's model and makes its cells; what it says goes to `logs/UNIT.log`.
+
+    Raises:
+        RuntimeError: pre-training failed.
+    """
+    with _logging_to(plan.folder / "logs" / f"{unit.name}.log"):
+        try:
+            if unit.strategy in plan.strategies:
+                pretrain(plan, unit, threads)
+            transfer(plan, unit, tasks)
+        except Exception:
+            traceback.print_exc()
+            raise
+
+
+def pretrain(plan: Plan, unit: Unit, threads: int):
+    """Runs `pretrain.py`, or goes on with it, in a process of its own.
+
+    Raises:
+        RuntimeError: it failed; the message is its last line.
+    """
+    args, output = plan.args, plan.model(unit)
+    options = {
+        "clip_seconds": args.clip_seconds,
+        "max_steps": args.pretrain_steps,
+        "batch_size": args.pretrain_batch_size,
+        "corpus_dir": args.corpus_dir,
+        "corpus_clips": args.pretrain_clips,
+        "train_share": unit.share,
+        "seed": unit.seed,
+        **({"train_data": args.train_data} if args.train_data else {}),
+        **json.loads(args.pretrain_options or "{}"),
+        **plan.strategies[unit.strategy],
+    }
+    options |= {"eval_steps": max(1, int(options["max_steps"]) // 4), "checkpoint_steps": 50}
+    done = Path(output).parent / f"{unit.name}.json"
+    if done.is_file():
+        if json.loads(done.read_text(encoding="utf-8")) != options:
+            raise DataError(f"{output} was pre-trained with other options ({done}): choose another --output_dir")
+        return
+    words = [word for name, value in options.items() for word in (f"--{name}", _word(value))]
+    command = [sys.executable, str(plan.pretrain), *words, "--output_dir", output, "--cpu_threads", str(threads)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    # In a session of its own, so that all its processes can be told to stop.
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        status = process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(_STOP_SECONDS)
+        raise
+    if status:
+        raise RuntimeError(f"pre-training ended with status {status}: see logs/{unit.name}.log")
+    write_json(done, options)
+
+
+def _word(value) -> str:
+    return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+def transfer(plan: Plan, unit: Unit, tasks: list[tuple[str, TaskData]]):
+    """Makes the cells of a unit that are not there, or were made with other settings."""
+    extractor = None
+    model = plan.model(unit)
+    cache = FeatureCache(plan.args.cache_dir)
+    for name, data in tasks:
+        few = plan.args.labels_per_class if unit.share == 1 else []
+        for labels in [None, *few]:
+            path = plan.cell(unit, name if labels is None else f"{name}-{labels}")
+            settings = _cell_settings(plan, model, data, labels)
+            if _is_made(path, settings):
+                continue
+            extractor = extractor or open_extractor(model)
+            print(f"{unit.name}: {name}, {labels or 'all'} labels per class", flush=True)
+            content = make_cell(plan, unit, extractor, data, cache, labels, path)
+            about = {"unit": asdict(unit), "task": name, "kind": data.task.kind, "labels": labels}
+            write_json(path, about | content | {"settings": settings})
+    path = plan.cell(unit, "zero_shot")
+    settings = _cell_settings(plan, model, None, None)
+    if unit.share == 1 and not _is_made(path, settings) and unit.strategy != HANDCRAFTED and has_text_side(model):
+        clips = [data for name, data in tasks if name in {task.name for task in EMBEDDED_TASKS}]
+        content = zero_shot_report(model, [data for _, data in tasks], retrieval=clips[0] if clips else None)
+        write_json(path, {"unit": asdict(unit), "zero_shot": content, "settings": settings})
+
+
+def make_cell(
+    plan: Plan,
+    unit: Unit,
+    extractor: Extractor,
+    data: TaskData,
+    cache: FeatureCache,
+    labels: int | None,
+    path: Path,
+) -> dict[str, Any]:
+    """Learns, predicts, and reads the tests' labels last. With all labels, degraded test audio is predicted, too."""
+    learnt = learn(extractor, data, plan.probe_args, cache, unit.seed, labels)
+    probe = learnt.probe
+    predictions = {split: predict(probe, extractor, data, cache, split) for split in data.test_splits}
+    degraded = {}
+    if labels is None and unit.share == 1:
+        wanted = [condition for condition in plan.args.conditions if condition != "none"]
+        degraded = {condition: predict(probe, extractor, data, cache, TEST, condition) for condition in wanted}
+    named = predictions | {f"{TEST}-{condition}": predicted for condition, predicted in degraded.items()}
+    for split, predicted in named.items():
+        predicted.save(path.with_suffix("") / f"{split}.npz")
+    resamples = plan.args.resamples
+    return {
+        "tests": {split: judge(data, split, predicted, resamples) for split, predicted in predictions.items()},
+        "conditions": {
+            condition: judge(data, TEST, predicted, resamples) for condition, predicted in degraded.items()
+        },
+        **_learnt_facts(learnt),
+    }
+
+
+def _learnt_facts(learnt: Learnt) -> dict[str, Any]:
+    return {
+        "validation": learnt.validation,
+        "tracks": {"train": learnt.num_train, "validation": learnt.num_validation},
+        "best_epoch": learnt.probe.best_epoch,
+        "epochs": len(learnt.probe.history),
+        "seconds": learnt.seconds,
+        "skipped": len(learnt.skipped),
+    }
+
+
+def _cell_settings(plan: Plan, model: str, data: TaskData | None, labels: int | None) -> dict[str, Any]:
+    """What a cell depends on besides its unit."""
+    settings = {"probe": asdict(plan.probe_args), "resamples": plan.args.resamples, "model": model}
+    if data is not None:
+        settings |= {"data": str(data.folder), "splits": {split: data.fingerprint(split) for split in data.splits()}}
+        settings |= {"conditions": plan.args.conditions if labels is None else []}
+    return settings
+
+
+def _is_made(path: Path, settings: dict[str, Any]) -> bool:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["settings"] == settings
+    except (FileNotFoundError, ValueError, KeyError):
+        return False
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """What this process and those it starts print goes to a file, after what is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with path.open("a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, copy in enumerate(kept, start=1):
+                os.dup2(copy, number)
+                os.close(copy)

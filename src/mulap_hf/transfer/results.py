@@ -1,0 +1,199 @@
+"""What a comparison's cells say together: means over seeds, intervals, and paired differences."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+
+from ..metrics.scores import MAIN_METRIC, intervals, paired_difference, score
+from .comparison import TEST, Plan, Unit, strategy_name
+from .protocol import Predictions
+from .tasks import Targets, TaskData
+
+_FEWER_RESAMPLES = 300  # of the drops, which are many
+
+Number = dict[str, float | None]
+"""A `value`, and its 95 % interval `low` to `high`."""
+
+
+def collect_results(plan: Plan, tasks: list[tuple[str, TaskData]]) -> dict[str, Any]:
+    """Everything that has been made, as JSON values.
+
+    Returns:
+        `settings`; `strategies`; `reference`; `tasks`: by name, its `kind`, `metric`, `chance` and test `splits`;
+        `scores`: by task, split and strategy, each metric as a Number, and under `difference` the main one minus the
+        reference's on the same tracks; `labels`, `shares`: the main metric on the split test, by task, strategy and
+        how many; `drops`: by task, strategy and condition, how much the main metric loses, on the same tracks;
+        `zero_shot`: by strategy, of the first seed; `compute`: by unit; `missing`: cells that are not there.
+    """
+    results: dict[str, Any] = {
+        "settings": {"comparison": asdict(plan.args), "probe": asdict(plan.probe_args)},
+        "strategies": [strategy_name(strategy) for strategy in plan.args.strategies],
+        "reference": plan.args.reference,
+        "tasks": {},
+        **{part: {} for part in ("scores", "labels", "shares", "drops")},
+        "zero_shot": _zero_shot(plan),
+        "compute": {unit.name: _compute(plan, unit) for unit in plan.units()},
+        "missing": [
+            f"{unit.name}, {name}" for unit in plan.units() for name, _ in tasks if not plan.cell(unit, name).is_file()
+        ],
+    }
+    for name, data in tasks:
+        collector = _Collector(plan, name, data)
+        results["tasks"][name] = {
+            "kind": data.task.kind,
+            "metric": MAIN_METRIC[data.task.kind],
+            "outputs": data.task.num_outputs,
+            "splits": data.test_splits,
+        }
+        results["scores"][name] = {split: collector.scores(split) for split in data.test_splits}
+        results["labels"][name] = collector.labels()
+        results["shares"][name] = collector.shares()
+        results["drops"][name] = collector.drops()
+    return results
+
+
+class _Collector:
+    """Reads the predictions of one task's cells."""
+
+    def __init__(self, plan: Plan, name: str, data: TaskData):
+        self.plan, self.name, self.kind = plan, name, data.task.kind
+        self.metric = MAIN_METRIC[self.kind]
+        self.targets = {split: data.targets(split) for split in data.test_splits}
+        self.strategies = {strategy_name(strategy): strategy for strategy in plan.args.strategies}
+
+    def scores(self, split: str) -> dict[str, dict[str, Any]]:
+        found = {
+            name: predictions
+            for name, strategy in self.strategies.items()
+            if (predictions := self._predictions(strategy, split))
+        }
+        ids = _common(self.targets[split], (one for many in found.values() for one in many))
+        if not ids:
+            return {}
+        truth = self.targets[split].of(ids)
+        aligned = {name: [_scores_of(one, ids) for one in many] for name, many in found.items()}
+        resamples = self.plan.args.resamples
+        rows = {}
+        for name, scores in aligned.items():
+            ranges = intervals(self.kind, truth, scores, resamples=resamples)
+            rows[name] = {
+                metric: _number(value, *ranges[metric]) for metric, value in score(self.kind, truth, scores).items()
+            }
+            rows[name] |= {"seeds": len(scores), "tracks": len(ids)}
+            reference = aligned.get(self.plan.args.reference)
+            if reference is not None and len(reference) == len(scores):
+                difference = paired_difference(self.kind, truth, scores, reference, resamples=resamples)
+                rows[name]["difference"] = _number(*difference[self.metric])
+        return rows
+
+    def labels(self) -> dict[str, dict[str, Number]]:
+        cells = {str(number): f"{self.name}-{number}" for number in self.plan.args.labels_per_class}
+        return self._curve({**cells, "all": self.name})
+
+    def shares(self) -> dict[str, dict[str, Number]]:
+        shares = sorted({*self.plan.args.shares, 1.0})
+        curves = {
+            name: {f"{share:g}": self._main(strategy, self.name, share) for share in shares}
+            for name, strategy in self.strategies.items()
+            if strategy in self.plan.args.share_strategies
+        }
+        return {name: {share: value for share, value in curve.items() if value} for name, curve in curves.items()}
+
+    def drops(self) -> dict[str, dict[str, Number]]:
+        conditions = [condition for condition in self.plan.args.conditions if condition != "none"]
+        if TEST not in self.targets:
+            return {}
+        return {
+            name: {
+                condition: drop for condition in conditions if (drop := self._drop(strategy, condition)) is not None
+            }
+            for name, strategy in self.strategies.items()
+        }
+
+    def _drop(self, strategy: str, condition: str) -> Number | None:
+        clean, degraded = (self._predictions(strategy, split) for split in (TEST, f"{TEST}-{condition}"))
+        if not clean or len(clean) != len(degraded):
+            return None
+        ids = _common(self.targets[TEST], [*clean, *degraded])
+        truth = self.targets[TEST].of(ids)
+        pair = ([_scores_of(one, ids) for one in many] for many in (clean, degraded))
+        return _number(*paired_difference(self.kind, truth, *pair, resamples=_FEWER_RESAMPLES)[self.metric])
+
+    def _curve(self, cells: dict[str, str]) -> dict[str, dict[str, Number]]:
+        return {
+            name: {
+                label: value for label, cell in cells.items() if (value := self._main(strategy, cell, 1.0)) is not None
+            }
+            for name, strategy in self.strategies.items()
+        }
+
+    def _main(self, strategy: str, cell: str, share: float) -> Number | None:
+        """The main metric on the split test."""
+        predictions = self._predictions(strategy, TEST, cell, share)
+        if not predictions:
+            return None
+        ids = _common(self.targets[TEST], predictions)
+        truth, scores = self.targets[TEST].of(ids), [_scores_of(one, ids) for one in predictions]
+        ranges = intervals(self.kind, truth, scores, resamples=self.plan.args.resamples)
+        return _number(score(self.kind, truth, scores)[self.metric], *ranges[self.metric])
+
+    def _predictions(
+        self, strategy: str, split: str, cell: str | None = None, share: float = 1.0
+    ) -> list[Predictions]:
+        """Of the seeds that have a complete cell."""
+        paths = [self.plan.cell(Unit(strategy, share, seed), cell or self.name) for seed in self.plan.args.seeds]
+        files = [path.with_suffix("") / f"{split}.npz" for path in paths if path.is_file()]
+        return [Predictions.load(file) for file in files if file.is_file()]
+
+
+def _common(targets: Targets, predictions: Iterable[Predictions]) -> list[str]:
+    """Tracks that have a label and that everybody could hear."""
+    heard = [set(one.ids) for one in predictions]
+    return [name for name in targets.by_id if all(name in ids for ids in heard)] if heard else []
+
+
+def _scores_of(predictions: Predictions, ids: list[str]) -> np.ndarray:
+    position = {name: row for row, name in enumerate(predictions.ids)}
+    return predictions.scores[[position[name] for name in ids]]
+
+
+def _number(value: float, low: float, high: float) -> Number:
+    return {
+        key: None if math.isnan(number) else number for key, number in (("value", value), ("low", low), ("high", high))
+    }
+
+
+def _zero_shot(plan: Plan) -> dict[str, Any]:
+    found = {}
+    for strategy in plan.args.strategies:
+        path = plan.cell(Unit(strategy, 1.0, plan.args.seeds[0]), "zero_shot")
+        if path.is_file():
+            found[strategy_name(strategy)] = json.loads(path.read_text(encoding="utf-8"))["zero_shot"]
+    return found
+
+
+def _compute(plan: Plan, unit: Unit) -> dict[str, Any]:
+    """What making a unit took: None is unknown (a folder that was made elsewhere)."""
+    cells = [json.loads(path.read_text(encoding="utf-8")) for path in plan.cell(unit, "x").parent.glob("*.json")]
+    took = {"probe_seconds": round(sum(cell.get("seconds", 0) for cell in cells), 1), "parameters": None}
+    took |= {"pretrain_seconds": None, "pretrain_steps": None, "heard_hours": None}
+    folder = Path(plan.model(unit))
+    weights = folder / "model.safetensors"
+    if weights.is_file():
+        with safe_open(weights, "pt") as file:
+            took["parameters"] = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118: no mapping
+    settings = folder / "training_settings.json"
+    if unit.strategy in plan.strategies and settings.is_file():
+        content = json.loads(settings.read_text(encoding="utf-8"))
+        steps = content["run"].get("max_steps")
+        took |= {"pretrain_seconds": content["run"].get("seconds"), "pretrain_steps": steps}
+        if steps is not None:
+            clips = steps * content["training"]["batch_size"] * content["training"]["gradient_accumulation_steps"]
+            took["heard_hours"] = clips * content["data"]["clip_seconds"] / 3600
+    return took

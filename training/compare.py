@@ -1,0 +1,57 @@
+"""Compares training strategies: pre-trains a backbone by each, transfers it to every task, and reports with intervals.
+
+python training/compare.py                                                     # the small comparison, on the CPU
+python training/compare.py --strategies mulap random DIR --seeds 0 1 2         # DIR: any MuLaP folder
+python training/compare.py --tasks prepared/magnatagatune prepared/fma --train_data my_catalogue
+
+Data, steps and probe are the same for all. It can be interrupted at any moment: the same command goes on, and with
+more strategies, seeds or tasks adds to what is there.
+"""
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+from mulap_hf.corpus import write_pretraining_corpus
+from mulap_hf.data import DataError
+from mulap_hf.training.arguments import parse_arguments
+from mulap_hf.transfer.arguments import CompareArguments, ProbeArguments
+from mulap_hf.transfer.comparison import Plan, check_plan, run_comparison
+from mulap_hf.transfer.comparison_report import write_comparison_report
+from mulap_hf.transfer.results import collect_results
+
+TRAINING = Path(__file__).parent
+RECIPES = TRAINING / "recipes" / "compare"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args, probe_args = parse_arguments((CompareArguments, ProbeArguments), arguments, RECIPES, __doc__, "small")
+    strategies = json.loads((RECIPES / "strategies.json").read_text(encoding="utf-8"))
+    plan = Plan(args, probe_args, strategies, TRAINING / "pretrain.py")
+    check_plan(plan)
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    if args.train_data is None and set(args.strategies) & set(strategies):
+        try:
+            write_pretraining_corpus(args.corpus_dir, args.pretrain_clips, args.clip_seconds)
+        except ValueError as error:
+            raise DataError(f"--corpus_dir: {error}") from error
+    tasks = plan.tasks()
+    failed = run_comparison(plan, tasks)
+    results = collect_results(plan, tasks)
+    report = write_comparison_report(plan.folder, results)
+    for unit, reason in failed.items():
+        print(f"failed: {unit}: {reason}; see {plan.folder / 'logs' / unit}.log", file=sys.stderr)
+    print(f"Read {report}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted; repeat the command to go on")
+        sys.exit(130)
+    except (DataError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -19,11 +19,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate import Accelerator, DataLoaderConfiguration, DistributedType
-from accelerate.utils import GradientAccumulationPlugin, gather_object, set_seed
+from accelerate import Accelerator
+from accelerate.utils import gather_object, set_seed
 from huggingface_hub.errors import StrictDataclassError
-from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
@@ -31,12 +29,10 @@ from mulap_hf import MulapConfig, MulapFeatureExtractor, MulapProcessor
 from mulap_hf.conversion import ConversionError
 from mulap_hf.corpus import write_pretraining_corpus
 from mulap_hf.data import DataError, PairStream, has_split, open_pairs
-from mulap_hf.data.loading import training_loader
 from mulap_hf.initialization import load_backbone, load_bert, text_config_from_bert
 from mulap_hf.model_card import write_pretraining_card
 from mulap_hf.tokenization import train_tokenizer
 from mulap_hf.training.arguments import (
-    FREE_OPTIONS,
     PRETRAINING,
     DataArguments,
     ModelArguments,
@@ -48,8 +44,9 @@ from mulap_hf.training.evaluation import collapse_warning
 from mulap_hf.training.loop import Interrupted, TrainingError, TrainingLoop
 from mulap_hf.training.objective import Objective, find_objective
 from mulap_hf.training.report import environment, write_report
-from mulap_hf.training.run_folder import RunFolder, RunFolderError
-from mulap_hf.training.tracking import TrackerError, read_metrics, start_trackers, tracker_names
+from mulap_hf.training.run_folder import RunFolderError
+from mulap_hf.training.runs import make_accelerator, make_loaders, open_folder, use_threads
+from mulap_hf.training.tracking import TrackerError, read_metrics, start_trackers
 
 ROOT = Path(__file__).parents[1]
 # What the user can mend: a message is enough.
@@ -105,36 +102,6 @@ def main(arguments: list[str] | None = None):
     accelerator.free_memory()
     del loop, model  # or torch 2.14 may abort at the exit of a process among several
     accelerator.end_training()
-
-
-def make_accelerator(args: TrainingArguments) -> Accelerator:
-    trackers = tracker_names(args.trackers)
-    return Accelerator(
-        mixed_precision=args.mixed_precision,
-        # The stream has no end: what is summed up must not depend on where an epoch ends.
-        gradient_accumulation_plugin=GradientAccumulationPlugin(
-            num_steps=args.gradient_accumulation_steps, sync_with_dataloader=False
-        ),
-        dataloader_config=DataLoaderConfiguration(dispatch_batches=False),
-        log_with=trackers or None,
-        project_dir=args.output_dir,
-    )
-
-
-def open_folder(args: TrainingArguments, settings: dict[str, Any], accelerator: Accelerator) -> RunFolder | None:
-    """The output folder, locked by the main process; others wait until it is safe."""
-    folder = None
-    if accelerator.is_main_process:
-        folder = RunFolder.open(args.output_dir, settings, args.overwrite_output, may_differ=FREE_OPTIONS)
-    accelerator.wait_for_everyone()
-    return folder
-
-
-def use_threads(threads: int | None, accelerator: Accelerator):
-    """On the CPU, as many threads as asked for, or this process' share of the cores."""
-    if accelerator.device.type == "cpu":
-        processes = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
-        torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // processes))
 
 
 def load_pairs(
@@ -211,36 +178,6 @@ def make_model(
     if model_args.compile:
         model.compile(dynamic=True)  # captions and clips have many lengths
     return model
-
-
-def make_loaders(
-    train_pairs: PairStream,
-    validation_pairs: PairStream,
-    objective: Objective,
-    model: PreTrainedModel,
-    data_args: DataArguments,
-    args: TrainingArguments,
-    accelerator: Accelerator,
-) -> tuple[DataLoader, DataLoader]:
-    train_loader = training_loader(
-        train_pairs,
-        objective.make_collator(model.config, training=True),
-        args.batch_size,
-        data_args.num_workers,
-        data_args.shuffle_buffer,
-    )
-    collator = objective.make_collator(model.config, training=False)
-    # All processes read all rows, and each decodes its share; a sharded model needs them to take equally many.
-    if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-        collator.share = (accelerator.process_index, accelerator.num_processes)
-    validation_loader = DataLoader(
-        validation_pairs.dataset.take(data_args.max_validation),
-        batch_size=args.batch_size,
-        collate_fn=collator,
-        num_workers=min(1, data_args.num_workers),  # with more, batches would hold other rows
-        generator=torch.Generator().manual_seed(args.seed),
-    )
-    return train_loader, validation_loader
 
 
 def complete(loop: TrainingLoop, settings: dict[str, Any], skipped: list, machine: dict[str, Any]):

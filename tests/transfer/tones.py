@@ -21,7 +21,7 @@ SIZES = {"train": 30, "validation": 12, "test": 18}
 
 
 def tone(rng: np.random.Generator, register: str) -> tuple[np.ndarray, dict]:
-    seconds = rng.uniform(0.3, 1.2)
+    seconds = rng.uniform(0.55, 1.2)
     frequency = PITCHES[register] * 2 ** rng.uniform(-0.4, 0.4)
     level, noisy = rng.choice([0.05, 0.4]), bool(rng.random() < 0.5)
     time = np.arange(round(seconds * RATE)) / RATE

@@ -85,7 +85,7 @@ class PairStream:
             DataError: one of the two would be empty.
         """
         draw = partial(_is_drawn, salt="", share=share)
-        parts = self._select(partial(draw, expected=False)), replace(self._select(draw), skipped=[])
+        parts = self.select(partial(draw, expected=False)), replace(self.select(draw), skipped=[])
         for part, use in zip(parts, ("train", "validate"), strict=True):
             if part.ids == []:
                 raise DataError(
@@ -105,12 +105,13 @@ class PairStream:
         """
         if share == 1:
             return self
-        part = self._select(partial(_is_drawn, salt="share ", share=share))
+        part = self.select(partial(_is_drawn, salt="share ", share=share))
         if not 0 < share <= 1 or part.ids == []:
             raise DataError(f"--train_share {share} of {self.num_pairs} pairs leaves none to train on; the most is 1")
         return part
 
-    def _select(self, belongs: Callable[[str], bool]) -> "PairStream":
+    def select(self, belongs: Callable[[str], bool]) -> "PairStream":
+        """The rows whose ids belong; the function can be pickled."""
         kept = [belongs(name) for name in self.ids or ()]
         ids, labels = (None if known is None else list(compress(known, kept)) for known in (self.ids, self.labels))
         return replace(self, dataset=self.dataset.filter(belongs, input_columns=["id"]), ids=ids, labels=labels)

@@ -137,6 +137,7 @@ class TrainingArguments:
     )
     log_steps: int = option(20, "Steps between two lines of metrics.jsonl.")
     eval_steps: int = option(100, "Steps between two evaluations.")
+    patience: int | None = option(None, "Stop after so many evaluations without a better one; none: never.")
     checkpoint_steps: int = option(100, "Steps between two checkpoints, from which an interrupted run goes on.")
     keep_checkpoints: int = option(2, "How many of them to keep; that of the lowest validation loss is kept besides.")
     trackers: str = option("tensorboard", "Where metrics go besides metrics.jsonl: accelerate's trackers, or none.")

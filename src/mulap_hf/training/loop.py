@@ -43,12 +43,14 @@ class Progress:
     data: int | None  # fingerprint of the training data
     step: int = 0
     best_step: int | None = None
-    best_loss: float | None = None
+    best_value: float | None = None
+    worse_evaluations: int = 0  # since the best one
     seconds: float = 0.0
 
 
 class TrainingLoop:
-    """`args.max_steps` optimiser steps on an objective, from the last checkpoint on if there is one.
+    """Optimiser steps on an objective, from the last checkpoint on if there is one: `args.max_steps` of them, or until
+    `args.patience` evaluations have not been better than the best.
 
     Args:
         objective: what is learnt.
@@ -125,7 +127,7 @@ class TrainingLoop:
         self._started, self._clips = time.perf_counter(), 0
         self.model.train()
         with bar, self._noticing_signals():
-            while self.progress.step < self.args.max_steps:
+            while not self._is_done():
                 losses = self._step(batches)
                 self.progress.step += 1
                 bar.update()
@@ -137,9 +139,14 @@ class TrainingLoop:
                     self._evaluate()
                 if self._due(self.args.checkpoint_steps) or self._stopping:
                     self._save()
-                if self._stopping and self.progress.step < self.args.max_steps:
+                if self._stopping and not self._is_done():
                     raise Interrupted(f"interrupted after step {self.progress.step}; repeat the command to go on")
         return self.progress
+
+    def _is_done(self) -> bool:
+        patience = self.args.patience
+        stuck = patience is not None and self.progress.worse_evaluations >= patience
+        return stuck or self.progress.step >= self.args.max_steps
 
     def _due(self, steps: int) -> bool:
         return self.progress.step % steps == 0 or self.progress.step == self.args.max_steps
@@ -208,10 +215,16 @@ class TrainingLoop:
         warning = collapse_warning(metrics)
         if warning:
             logger.warning(f"step {self.progress.step}: {warning}")
-        loss = metrics.get("loss")
-        if loss is not None and (self.progress.best_loss is None or loss < self.progress.best_loss):
-            self.progress.best_step, self.progress.best_loss = self.progress.step, loss
+        value = metrics.get(self.objective.chosen_by)
+        if value is None:
+            return
+        best = self.progress.best_value
+        if best is None or (value > best if self.objective.highest_is_best else value < best):
+            self.progress.best_step, self.progress.best_value = self.progress.step, value
+            self.progress.worse_evaluations = 0
             self.checkpoints.save_best(self.accelerator, self._exporter(), metrics)
+        else:
+            self.progress.worse_evaluations += 1
 
     def _validation_batches(self) -> Iterable[dict]:
         self.validation_loader.collate_fn.begin(0)

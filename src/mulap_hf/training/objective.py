@@ -34,6 +34,9 @@ class Objective(ABC):
     # What it learns from besides the audio: rows without a caption are left out where captions are needed.
     needs_captions: bool = True
     needs_labels: bool = False
+    # The validation metric that the best model is chosen by; `highest_is_best`, or the lowest.
+    chosen_by: str = "loss"
+    highest_is_best: bool = False
 
     def __init__(
         self,
@@ -75,7 +78,7 @@ class Objective(ABC):
 
     @abstractmethod
     def summarise(self, records: list[Record]) -> dict[str, float]:
-        """The metrics of all batches of validation data; `loss` is the sum that the best checkpoint is chosen by."""
+        """The metrics of all batches of validation data, among them the one that the best model is chosen by."""
 
     def export(self, model: PreTrainedModel) -> PreTrainedModel:
         """What is saved for users of the trained model."""

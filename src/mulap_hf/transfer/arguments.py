@@ -21,8 +21,6 @@ class TransferArguments:
         f"What to learn: a task of --data; without --data one of the embedded corpus ({', '.join(EMBEDDED_NAMES)}).",
     )
     data: str | None = option(None, "Folder made by training/prepare_dataset.py.")
-    output_dir: str = option("outputs/transferred", "Where the classifier goes; must not exist yet.")
-    overwrite_output: bool = option(False, "Replace what is in --output_dir.")
     cache_dir: str = option("outputs/features", "Where frozen features are kept, for every later run.")
     corpus_dir: str = option("outputs/tasks", "Where the embedded corpus is written, once.")
     corpus_clips: int = option(1200, "Clips (or notes) of the embedded corpus to learn from.")
@@ -35,6 +33,14 @@ class TransferArguments:
     fine_tune: bool = option(False, "Train the backbone as well, instead of a head on its frozen features.")
     resamples: int = option(1000, "Bootstrap resamples of the test tracks, for 95 % intervals.")
     device: str | None = option(None, "Where features are computed; none: the GPU if there is one.")
+
+
+@dataclass
+class RunArguments:
+    """Of a run on frozen features; fine-tuning has those of pretrain.py."""
+
+    output_dir: str = option("outputs/transferred", "Where the classifier goes; must not exist yet.")
+    overwrite_output: bool = option(False, "Replace what is in --output_dir.")
     seed: int = option(0, "Of everything random.")
 
 
@@ -54,6 +60,18 @@ class ProbeArguments:
     max_epochs: int = option(200, "Most passes over the training tracks.")
     patience: int = option(50, "Stop after so many epochs without a better validation metric.")
     plateau_patience: int = option(10, "Halve the learning rate after so many.")
+
+
+@dataclass
+class FineTuneArguments:
+    """How backbone and head learn together, besides what pretrain.py can be told."""
+
+    head: str = option("mlp", "mlp: one hidden layer; linear: none.", choices=["mlp", "linear"])
+    hidden_size: int = option(512, "Units of the hidden layer.")
+    dropout: float = option(0.0, "Of the hidden layer.")
+    train_seconds: float = option(9.0, "How much of a track, at random, is heard at a time.")
+    validation_seconds: float = option(30.0, "How much of its start is heard to choose the best step by.")
+    num_workers: int = option(1, "Processes that load audio.")
 
 
 @dataclass

@@ -14,14 +14,10 @@ from ..data.schema import Kind, Task
 from ..data.tables import DataError
 from ..metrics.scores import MAIN_METRIC, score
 from ..modeling_mulap import classification_loss, classifier_head
+from ..training.classification import PROBLEM_TYPES
 from .arguments import ProbeArguments
 from .features import Features
 
-PROBLEM_TYPES: dict[Kind, str] = {
-    "multi_label": "multi_label_classification",
-    "single_label": "single_label_classification",
-    "regression": "regression",
-}
 _SMALLEST_STD = 1e-6  # a feature that varies less is left as it is
 _TRACKS_PER_PREDICTION = 1024
 
@@ -160,8 +156,19 @@ def _predict(head: nn.Module, features: Features) -> np.ndarray:
     return torch.cat(parts).numpy()
 
 
-def _last_linear(head: nn.Module) -> nn.Linear:
-    return head if isinstance(head, nn.Linear) else head[-1]
+@torch.no_grad()
+def rescale_outputs(head: nn.Module, mean: torch.Tensor, std: torch.Tensor):
+    """Makes a head that gives standardised values, `(outputs,)` each, give them in their own units; in place."""
+    last = head if isinstance(head, nn.Linear) else head[-1]
+    last.weight.mul_(std.unsqueeze(1))
+    last.bias.mul_(std).add_(mean)
+
+
+def target_scaling(targets: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of `(tracks, outputs)`, each `(outputs,)`; 1 for what is constant."""
+    spread = targets.std(axis=0)
+    spread = np.where(spread > _SMALLEST_STD, spread, 1)
+    return torch.from_numpy(targets.mean(axis=0).astype(np.float32)), torch.from_numpy(spread.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -184,15 +191,8 @@ class _Scaling:
         mean = total / number
         std = (square / number - mean.square()).clamp(min=0).sqrt()
         std = torch.where(std > _SMALLEST_STD * mean.abs().clamp(min=1), std, 1.0)
-        outputs = targets if task.kind == "regression" else np.zeros((2, task.num_outputs), dtype=np.float32)
-        spread = outputs.std(axis=0)
-        spread = np.where(spread > _SMALLEST_STD, spread, 1.0)
-        return cls(
-            mean.float(),
-            std.float(),
-            torch.from_numpy(outputs.mean(axis=0).astype(np.float32)),
-            torch.from_numpy(spread.astype(np.float32)),
-        )
+        outputs = targets if task.kind == "regression" else np.zeros((1, task.num_outputs))
+        return cls(mean.float(), std.float(), *target_scaling(outputs))
 
     @torch.no_grad()
     def fold(self, head: nn.Module, kind: Kind) -> nn.Module:
@@ -202,9 +202,7 @@ class _Scaling:
         first.weight.div_(self.std)
         first.bias.sub_(first.weight @ self.mean)
         if kind == "regression":
-            last = _last_linear(folded)
-            last.weight.mul_(self.target_std.unsqueeze(1))
-            last.bias.mul_(self.target_std).add_(self.target_mean)
+            rescale_outputs(folded, self.target_mean, self.target_std)
         return folded
 
 

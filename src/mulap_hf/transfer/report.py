@@ -34,7 +34,7 @@ def write_transfer_report(
         facts: about the run, by what they are called.
         validation: metrics of the chosen epoch.
         tests: what `judge` gives, by split.
-        history: a row per epoch, with `epoch`, `loss` and the metric that it is chosen by.
+        history: a row per epoch (or step of fine-tuning), with `epoch`, `loss` and the metric that it is chosen by.
         best_epoch: the chosen one.
         skipped: tracks that were left out.
     """
@@ -108,7 +108,7 @@ def _draw_history(history: Sequence[Mapping[str, float]], metric: str, best_epoc
         axes.plot(epochs, [row[name] for row in history], marker="." if len(epochs) < 30 else None)
         axes.axvline(best_epoch, color="gray", linestyle=":")
         axes.set_title("training loss" if name == "loss" else f"validation {name}")
-        axes.set_xlabel("epoch (dotted: the chosen one)")
+        axes.set_xlabel("epoch or step (dotted: the chosen one)")
     figure.savefig(path, dpi=100)
 
 

@@ -8,8 +8,9 @@ from ..data.schema import Task
 from ..feature_extraction_mulap import MulapFeatureExtractor
 from ..modeling_mulap import MulapForAudioClassification
 from ..modeling_mulap_audio import MulapAudioModel
+from ..training.classification import set_outputs
 from .arguments import ProbeArguments
-from .probe import PROBLEM_TYPES, Probe
+from .probe import Probe
 
 
 def save_classifier(folder: Path, backbone: MulapAudioModel, probe: Probe, args: ProbeArguments, task: Task):
@@ -22,20 +23,22 @@ def save_classifier(folder: Path, backbone: MulapAudioModel, probe: Probe, args:
         args: what the head was made with.
         task: names of the outputs, and how much of a track is heard.
     """
-    names = dict(enumerate(task.classes or task.columns))
     config = MulapConfig(
         audio_config=copy.deepcopy(backbone.config),
-        problem_type=PROBLEM_TYPES[task.kind],
-        id2label=names,
-        label2id={name: index for index, name in names.items()},
         classifier_head=args.head,
         classifier_hidden_size=args.hidden_size,
         classifier_dropout=args.dropout,
         freeze_audio=True,
     )
+    set_outputs(config, task)
     model = MulapForAudioClassification(config)
     model.audio_model.load_state_dict(backbone.state_dict())
     model.classifier.load_state_dict(probe.head.state_dict())
     model.to(next(backbone.parameters()).dtype).save_pretrained(folder)
+    make_feature_extractor(backbone.config.sampling_rate, task).save_pretrained(folder)
+
+
+def make_feature_extractor(sampling_rate: int, task: Task) -> MulapFeatureExtractor:
+    """Hears as much of a track as the task says."""
     heard = {"max_seconds": task.seconds, "crop": "first"} if task.seconds else {}
-    MulapFeatureExtractor(sampling_rate=backbone.config.sampling_rate, **heard).save_pretrained(folder)
+    return MulapFeatureExtractor(sampling_rate=sampling_rate, **heard)

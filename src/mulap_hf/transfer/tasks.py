@@ -139,9 +139,12 @@ class TaskData:
         known = {"corpus": settings["corpus"], "options": settings["options"]}
         return known | ({"title": corpus.title, "url": corpus.url, "licence": corpus.licence} if corpus else {})
 
+    def read_split(self, split: str) -> str:
+        """The one whose shards hold it."""
+        return TRAIN if split == VALIDATION and VALIDATION not in self._shards else split
+
     def _find(self, split: str) -> list[Path]:
-        if split == VALIDATION and VALIDATION not in self._shards:
-            split = TRAIN
+        split = self.read_split(split)
         if split not in self._shards:
             raise DataError(f"{self.folder}: there is no split {split!r}; there are {', '.join(self._shards)}")
         return self._shards[split]

@@ -1,0 +1,83 @@
+"""What every script around a `TrainingLoop` does before it: the accelerator, the folder, threads, loaders."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DataLoaderConfiguration, DistributedType
+from accelerate.utils import GradientAccumulationPlugin
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel
+
+from ..data.loading import training_loader
+from ..data.streams import PairStream
+from .arguments import FREE_OPTIONS, DataArguments, TrainingArguments
+from .objective import Objective
+from .run_folder import RunFolder
+from .tracking import tracker_names
+
+
+def make_accelerator(args: TrainingArguments) -> Accelerator:
+    trackers = tracker_names(args.trackers)
+    return Accelerator(
+        mixed_precision=args.mixed_precision,
+        # The stream has no end: what is summed up must not depend on where an epoch ends.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(
+            num_steps=args.gradient_accumulation_steps, sync_with_dataloader=False
+        ),
+        dataloader_config=DataLoaderConfiguration(dispatch_batches=False),
+        log_with=trackers or None,
+        project_dir=args.output_dir,
+    )
+
+
+def open_folder(
+    args: TrainingArguments,
+    settings: dict[str, Any],
+    accelerator: Accelerator,
+    may_differ: Sequence[str] = FREE_OPTIONS,
+) -> RunFolder | None:
+    """The output folder, locked by the main process; others wait until it is safe."""
+    folder = None
+    if accelerator.is_main_process:
+        folder = RunFolder.open(args.output_dir, settings, args.overwrite_output, may_differ)
+    accelerator.wait_for_everyone()
+    return folder
+
+
+def use_threads(threads: int | None, accelerator: Accelerator):
+    """On the CPU, as many threads as asked for, or this process' share of the cores."""
+    if accelerator.device.type == "cpu":
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
+        torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // processes))
+
+
+def make_loaders(
+    train_pairs: PairStream,
+    validation_pairs: PairStream,
+    objective: Objective,
+    model: PreTrainedModel,
+    data_args: DataArguments,
+    args: TrainingArguments,
+    accelerator: Accelerator,
+) -> tuple[DataLoader, DataLoader]:
+    train_loader = training_loader(
+        train_pairs,
+        objective.make_collator(model.config, training=True),
+        args.batch_size,
+        data_args.num_workers,
+        data_args.shuffle_buffer,
+    )
+    collator = objective.make_collator(model.config, training=False)
+    # All processes read all rows, and each decodes its share; a sharded model needs them to take equally many.
+    if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        collator.share = (accelerator.process_index, accelerator.num_processes)
+    validation_loader = DataLoader(
+        validation_pairs.dataset.take(data_args.max_validation),
+        batch_size=args.batch_size,
+        collate_fn=collator,
+        num_workers=min(1, data_args.num_workers),  # with more, batches would hold other rows
+        generator=torch.Generator().manual_seed(args.seed),
+    )
+    return train_loader, validation_loader

@@ -2,24 +2,23 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.metrics import r2_score
 
 from mulap_hf.training.evaluation import (
-    area_under_curve,
     collapse_warning,
     effective_rank,
     feature_statistics,
+    known_scores,
     retrieval_scores,
     variance_explained,
 )
 
 
-def test_area_under_curve_is_scikit_learns():
-    rng = np.random.default_rng(0)
-    positive = rng.random(200) < 0.3
-    scores = np.round(rng.normal(size=200) + positive, 1)  # with ties
-    assert area_under_curve(positive, scores) == pytest.approx(roc_auc_score(positive, scores))
-    assert area_under_curve(np.ones(3, bool), np.arange(3.0)) is None
+def test_only_known_scores_are_told():
+    truth, scores = np.array([[1, 0], [0, 0]]), np.array([[2.0, 1.0], [1.0, 0.0]])
+    assert known_scores("multi_label", truth, scores).keys() == {"roc_auc", "pr_auc", "roc_auc_micro", "pr_auc_micro"}
+    assert known_scores("multi_label", truth[:, 1:], scores[:, 1:]) == {}
+    assert known_scores("multi_label", truth, np.where(truth, np.nan, scores)) == {}
 
 
 def test_variance_explained_is_scikit_learns():

@@ -14,7 +14,7 @@ from mulap_hf import MulapAudioModel
 from mulap_hf.data import DataError, open_pairs
 from mulap_hf.data.augmentation import Augmentation
 from mulap_hf.training.arguments import OBJECTIVES, DataArguments, ModelArguments, TrainingArguments
-from mulap_hf.training.evaluation import evaluate, macro_f1
+from mulap_hf.training.evaluation import evaluate
 from mulap_hf.training.objective import find_objective
 from mulap_hf.training.objectives.simclr import ViewCollator, ViewOutput
 
@@ -339,7 +339,3 @@ def test_scores_of_tags(catalogue, processor):
     nothing = objective.summarise([record | {"labels": np.zeros((4, 3), dtype=np.float32)}])
     assert nothing["num_scored_labels"] == 0
     assert "macro_auc" not in nothing
-
-
-def test_macro_f1():
-    assert macro_f1(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 1])) == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)

@@ -5,6 +5,7 @@ once, and what does not depend on them, sorting above all, is done once.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -58,8 +59,8 @@ def score_outputs(kind: str, truth: np.ndarray, scores: Scores, names: Sequence[
     """
     measures = _on_all_tracks(kind, truth, scores, 1)
     count = next(iter(measures.values())).shape[1]
-    if len(names) != count:
-        raise ValueError(f"names: {len(names)} of them for {count} outputs; pass one for each")
+    if len(names) != count or len(set(names)) != count:
+        raise ValueError(f"names: {len(set(names))} different ones for {count} outputs; pass one for each")
     return {
         name: {measure: float(values[0, index]) for measure, values in measures.items()}
         for index, name in enumerate(names)
@@ -115,6 +116,57 @@ def paired_difference(
     score_a, score_b = score(kind, truth, scores_a), score(kind, truth, scores_b)
     values_a, values_b = _resample(kind, truth, [scores_a, scores_b], resamples, seed)
     return {name: (score_a[name] - score_b[name], *_percentiles(values_a[name] - values_b[name])) for name in score_a}
+
+
+def report(
+    kind: str,
+    truth: np.ndarray,
+    scores: Scores,
+    names: Sequence[str] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """All that is said of a task: what `compute` of the `evaluate` modules returns, ready for JSON.
+
+    Args:
+        kind, truth, scores: see `score`.
+        names: of the outputs; their numbers, as text, where none are given.
+        resamples, seed: see `intervals`; without resamples there are no intervals.
+
+    Returns:
+        What `score` gives; `intervals`, `[low, high]` by name of the score; `per_output`, see `score_outputs`; and the
+        names of what the means leave out: of multi_label, the tags `without_positives` and `without_negatives`; of
+        regression, the dimensions whose truth is `constant`.
+
+    Raises:
+        ValueError: as `score_outputs` and `intervals`.
+    """
+    result: dict[str, Any] = score(kind, truth, scores)
+    if names is None:
+        names = [str(index) for index in range(np.shape(_per_seed(scores)[0])[1])]
+    if resamples:
+        found = intervals(kind, truth, scores, resamples, seed)
+        result["intervals"] = {name: list(interval) for name, interval in found.items()}
+    result["per_output"] = score_outputs(kind, truth, scores, names)
+    if kind == "multi_label":
+        without = ("without_positives", "without_negatives")
+        result |= {key: [names[tag] for tag in tags] for key, tags in zip(without, undefined_tags(truth), strict=True)}
+    if kind == "regression":
+        result["constant"] = [name for name, values in result["per_output"].items() if np.isnan(values["r2"])]
+    return result
+
+
+def report_lists(kind: str, references: list, predictions: list, *args) -> dict[str, Any]:
+    """`report` of lists of rows, as `evaluate` hands them over.
+
+    Raises:
+        ValueError: as `report`, or rows are not of equal length.
+    """
+    for name, rows in (("references", references), ("predictions", predictions)):
+        lengths = {np.size(row) for row in rows}
+        if len(lengths) > 1:
+            raise ValueError(f"{name} must be rows of equal length, not of {min(lengths)} to {max(lengths)} numbers")
+    return report(kind, np.array(references), np.array(predictions), *args)
 
 
 def undefined_tags(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -193,8 +245,8 @@ def _measures(kind: str, truth: np.ndarray, scores: Scores) -> list[_Measure]:
 
 def _check(kind: str, truth: np.ndarray, scores: np.ndarray):
     """Raises ValueError: see `score`."""
-    as_wide = truth.shape == (len(scores),) if kind == "single_label" else truth.shape == scores.shape
-    if scores.ndim != 2 or not scores.size or not as_wide:
+    fits = truth.shape == scores.shape[:1] if kind == "single_label" else truth.shape == scores.shape
+    if scores.ndim != 2 or not scores.size or not fits:
         expected = "(tracks,)" if kind == "single_label" else "(tracks, outputs)"
         raise ValueError(
             f"{kind}: truth must be {expected} and scores (tracks, outputs), of the same tracks and at least one; "

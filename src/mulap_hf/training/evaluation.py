@@ -1,13 +1,14 @@
 """How well a model does on held-out items: a pass over them by all processes, and the measures."""
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from scipy.stats import rankdata
 
+from ..metrics.scores import score
 from .distributed import each_process_alone
 from .objective import Objective, Record
 
@@ -63,34 +64,11 @@ def mean_over(records: list[Record], name: str) -> float | None:
     return total / sum(counts) if sum(counts) else None
 
 
-def area_under_curve(positive: np.ndarray, scores: np.ndarray) -> float | None:
-    """Area under the ROC curve: the chance that a positive item scores higher than a negative one, ties counting half.
-
-    Args:
-        positive: `(items,)`, bool.
-        scores: `(items,)`.
-
-    Returns:
-        None where one of the two kinds is missing.
-    """
-    pairs = int(positive.sum()) * int((~positive).sum())
-    if not pairs:
-        return None
-    ranks = rankdata(scores)[positive]
-    return float((ranks.sum() - len(ranks) * (len(ranks) + 1) / 2) / pairs)
-
-
-def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean F1 of the classes that occur in either.
-
-    Args:
-        truth, predicted: `(items,)`, indices of classes.
-    """
-    scores = [
-        2 * ((truth == label) & (predicted == label)).sum() / ((truth == label).sum() + (predicted == label).sum())
-        for label in np.union1d(truth, predicted)
-    ]
-    return float(np.mean(scores))
+def known_scores(kind: str, truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """`metrics.scores.score` without what is undefined; nothing of outputs that are NaN, which the loss tells."""
+    if np.isnan(scores).any():
+        return {}
+    return {name: value for name, value in score(kind, truth, scores).items() if not math.isnan(value)}
 
 
 def variance_explained(target: np.ndarray, prediction: np.ndarray) -> float | None:

@@ -9,7 +9,7 @@ from ...data.collator import PreTrainingCollator
 from ...modeling_mulap import IGNORED_LABEL, MATCHED, MISMATCHED, MulapForPreTraining
 from ...modeling_mulap_audio import masked_mean
 from ..contrastive import info_nce
-from ..evaluation import area_under_curve, feature_statistics, join, mean_over, variance_explained
+from ..evaluation import feature_statistics, join, known_scores, mean_over, variance_explained
 from ..objective import Objective, Record
 
 TASKS = ("mlm", "mam", "matching", "contrastive")
@@ -92,7 +92,7 @@ class MulapObjective(Objective):
         matched, scores = join(records, "matched"), join(records, "matching_score")
         metrics["matching_accuracy"] = float(((scores > 0) == matched).mean())
         scored = {
-            "matching_auc": area_under_curve(matched, scores),
+            "matching_auc": known_scores("multi_label", matched[:, None], scores[:, None]).get("roc_auc"),
             "mam_r2": variance_explained(join(records, "mam_target"), join(records, "mam_prediction")),
         }
         metrics |= {name: value for name, value in scored.items() if value is not None}

@@ -10,8 +10,9 @@ from ...audio import AudioError
 from ...configuration_mulap import MulapConfig
 from ...data.clips import ClipCollator
 from ...data.tables import DataError
+from ...metrics.scores import undefined_tags
 from ...modeling_mulap import MulapForAudioClassification
-from ..evaluation import area_under_curve, feature_statistics, join, macro_f1, mean_over
+from ..evaluation import feature_statistics, join, known_scores, mean_over
 from ..objective import Objective, Record
 
 
@@ -96,18 +97,13 @@ class SupervisedObjective(Objective):
     def summarise(self, records: list[Record]) -> dict[str, float]:
         loss = mean_over(records, "classification_loss")
         truth, logits = join(records, "labels"), join(records, "logits")
-        scores = _score_tags(truth, logits) if self.pairs.multi_label else _score_classes(truth, logits)
+        scores = _score_tags(truth, logits) if self.pairs.multi_label else known_scores("single_label", truth, logits)
         metrics = {"loss": loss, "classification_loss": loss} | scores
         return metrics | feature_statistics(join(records, "embedding"))
 
 
 def _score_tags(truth: np.ndarray, logits: np.ndarray) -> dict[str, float]:
     """Mean area under the ROC curve of the labels that some clips have and some do not, and how many these are."""
-    areas = [area_under_curve(has > 0, scores) for has, scores in zip(truth.T, logits.T, strict=True)]
-    areas = [area for area in areas if area is not None]
-    return ({"macro_auc": float(np.mean(areas))} if areas else {}) | {"num_scored_labels": len(areas)}
-
-
-def _score_classes(truth: np.ndarray, logits: np.ndarray) -> dict[str, float]:
-    predicted = logits.argmax(axis=1)
-    return {"accuracy": float((predicted == truth).mean()), "macro_f1": macro_f1(truth, predicted)}
+    scores = known_scores("multi_label", truth, logits)
+    counted = truth.shape[1] - sum(map(len, undefined_tags(truth)))
+    return ({"macro_auc": scores["roc_auc"]} if "roc_auc" in scores else {}) | {"num_scored_labels": counted}

@@ -83,7 +83,7 @@ def intervals(
     Args:
         kind, truth, scores: see `score`.
         resamples: how many; the ends of an interval are percentiles of their scores.
-        seed: of the draws; the same one draws the same tracks.
+        seed: of the draws; those of n tracks are `default_rng([seed, 0]).integers(n, size=(resamples, n))` of numpy.
 
     Raises:
         ValueError: as `score`, or there is no resample.

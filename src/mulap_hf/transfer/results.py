@@ -187,7 +187,7 @@ def _compute(plan: Plan, unit: Unit) -> dict[str, Any]:
     weights = folder / "model.safetensors"
     if weights.is_file():
         with safe_open(weights, "pt") as file:
-            took["parameters"] = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118: no mapping
+            took["parameters"] = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
     settings = folder / "training_settings.json"
     if unit.strategy in plan.strategies and settings.is_file():
         content = json.loads(settings.read_text(encoding="utf-8"))

@@ -56,9 +56,9 @@ def main(arguments: list[str] | None = None):
         return
     start = time.perf_counter()
     data = open_data(args)
-    settings = {"transfer": asdict(args), "probe": asdict(probe_args)}
-    folder = RunFolder.open(args.output_dir, settings, args.overwrite_output, may_differ=FREE_OPTIONS)
     extractor = open_extractor(args.model, args.device)
+    settings = {"transfer": asdict(args) | {"fingerprint": extractor.fingerprint}, "probe": asdict(probe_args)}
+    folder = RunFolder.open(args.output_dir, settings, args.overwrite_output, may_differ=FREE_OPTIONS)
     cache = FeatureCache(args.cache_dir)
     (folder.path / "checkpoints").mkdir(exist_ok=True)
     learnt = learn(
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None):
     facts = {
         "task": {"name": data.task.name, "kind": data.task.kind, "chosen_by": MAIN_METRIC[data.task.kind]},
         "data": data.provenance() | {"folder": str(data.folder)},
-        "model": {"name": str(args.model), "fingerprint": extractor.fingerprint},
+        "model": {"name": args.model},
         "tracks": {"train": learnt.num_train, "validation": learnt.num_validation},
         "method": f"A head ({probe_args.head}) on frozen features of the backbone's chunks.",
         "best_epoch": learnt.probe.best_epoch,

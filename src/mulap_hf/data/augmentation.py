@@ -92,7 +92,7 @@ class Augmentation:
             raise ValueError(f"clip of shape {clip.shape}: augmentation takes (samples,), mono, not empty, all finite")
         view = _crop(clip, rng, samples).astype(np.float32)  # a copy
         if rng.random() < self.pitch:
-            view = _shift_pitch(view, rng.uniform(*self.pitch_semitones))
+            view = shift_pitch(view, rng.uniform(*self.pitch_semitones))
         if rng.random() < self.filter:
             view = self._filter(view, rng)
         if rng.random() < self.noise:
@@ -112,19 +112,40 @@ class Augmentation:
         return filtered if np.abs(filtered).max() > _AUDIBLE * np.abs(view).max() else view
 
 
-def _shift_pitch(clip: np.ndarray, semitones: float) -> np.ndarray:
-    """`(samples,)` at another pitch, at the same tempo and level."""
+def shift_pitch(clip: np.ndarray, semitones: float) -> np.ndarray:
+    """`(samples,)`, float32, at another pitch (at most 9 cents off), at the same tempo and level.
+
+    Raises:
+        ImportError: torchaudio cannot be imported.
+    """
     ratio = Fraction(2 ** (semitones / 12)).limit_denominator(100)
-    samples = torch.from_numpy(clip)
+    longer = _vocode(clip, float(1 / ratio))
+    return _fit(_torchaudio().resample(longer, ratio.numerator, ratio.denominator), len(clip), clip)
+
+
+def change_tempo(clip: np.ndarray, factor: float) -> np.ndarray:
+    """`(samples,)`, float32, becomes `(samples / factor,)` of the same pitch and level; a factor over 1 is faster.
+
+    Raises:
+        ImportError: torchaudio cannot be imported.
+    """
+    return _fit(_vocode(clip, factor), max(1, round(len(clip) / factor)), clip)
+
+
+def _vocode(clip: np.ndarray, factor: float) -> torch.Tensor:
+    """At another tempo, at a lower level, and up to a window shorter than it should be."""
+    samples = torch.from_numpy(np.pad(clip, (0, max(0, _WINDOW - len(clip)))))
     window = torch.hann_window(_WINDOW)
     spectrum = torch.stft(samples, _WINDOW, _HOP, window=window, pad_mode="constant", return_complex=True)
     advance = torch.linspace(0, np.pi * _HOP, _WINDOW // 2 + 1)[:, None]
-    stretched = _torchaudio().phase_vocoder(spectrum, float(1 / ratio), advance)
-    longer = torch.istft(stretched, _WINDOW, _HOP, window=window)
-    shifted = _torchaudio().resample(longer, ratio.numerator, ratio.denominator)[: len(clip)].numpy()
-    shifted = np.pad(shifted, (0, len(clip) - len(shifted)))
-    # The vocoder's bins lose their common phase, and with it up to 4 dB.
-    return shifted * np.float32(_rms(clip) / max(_rms(shifted), 1e-12))
+    return torch.istft(_torchaudio().phase_vocoder(spectrum, factor, advance), _WINDOW, _HOP, window=window)
+
+
+def _fit(vocoded: torch.Tensor, samples: int, clip: np.ndarray) -> np.ndarray:
+    """`(samples,)` at the level of the clip: the vocoder's bins lose their common phase, and with it up to 4 dB."""
+    fitted = vocoded[:samples].numpy()
+    fitted = np.pad(fitted, (0, samples - len(fitted)))
+    return fitted * np.float32(_rms(clip) / max(_rms(fitted), 1e-12))
 
 
 def _crop(clip: np.ndarray, rng: np.random.Generator, samples: int) -> np.ndarray:

@@ -1,0 +1,147 @@
+"""Degraded test audio: what a listener forgives and a representation should."""
+
+import difflib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+import soundfile as sf
+from scipy import fft, signal
+
+from ..data.augmentation import change_tempo, shift_pitch
+
+__all__ = ["DEGRADATIONS", "Degradation", "degrade"]
+
+_SAMPLING_RATE = 16_000
+_FRAME = 320  # 20 ms
+_ACTIVE = 1e-4  # frames of less than this share of the loudest one's power, 40 dB, are rests between notes
+_AUDIBLE_HERTZ = 20
+# libsndfile's scale from the highest rate (0: 160 kbit/s at 16 kHz) to the lowest (1: 8 kbit/s): this is 16 kbit/s.
+_MP3_COMPRESSION = 0.95
+# Samples, of LAME and of the decoder (576 + 529). LAME writes it into a header, and decoders then take it out, but not
+# at 32 kbit/s and less: frames are too short for the header there.
+_MP3_DELAY = 1105
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """A condition.
+
+    description: in a few words, for tables.
+    function: makes a degraded waveform `(samples,)` of a waveform `(samples,)` at 16 kHz and a source of randomness.
+    """
+
+    description: str
+    function: Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def _add_noise(waveform: np.ndarray, rng: np.random.Generator, decibels: float) -> np.ndarray:
+    noise = _pink_noise(len(waveform), rng)
+    power = np.mean(np.square(noise, dtype=np.float64))
+    return waveform + noise * np.sqrt(_active_power(waveform) / power * 10 ** (-decibels / 10))
+
+
+def _pink_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise `(samples,)` of the same power in every octave from 20 Hz up."""
+    size = fft.next_fast_len(max(samples, _SAMPLING_RATE), real=True)
+    frequencies = fft.rfftfreq(size, 1 / _SAMPLING_RATE)
+    spectrum = rng.standard_normal(2 * len(frequencies), dtype=np.float32).view(np.complex64)
+    spectrum *= (frequencies >= _AUDIBLE_HERTZ) / np.sqrt(np.maximum(frequencies, _AUDIBLE_HERTZ))
+    return fft.irfft(spectrum, size)[:samples]
+
+
+def _active_power(waveform: np.ndarray) -> float:
+    """Mean square of the frames that are not silent, so that rests do not make the noise softer."""
+    starts = np.arange(0, len(waveform), _FRAME)
+    energies = np.add.reduceat(np.square(waveform, dtype=np.float64), starts)
+    sizes = np.diff(starts, append=len(waveform))
+    powers = energies / sizes
+    active = powers >= _ACTIVE * powers.max()
+    return energies[active].sum() / sizes[active].sum()
+
+
+def _mp3(waveform: np.ndarray) -> np.ndarray:
+    file = io.BytesIO()
+    sf.write(
+        file,
+        waveform,
+        _SAMPLING_RATE,
+        format="MP3",
+        subtype="MPEG_LAYER_III",
+        bitrate_mode="CONSTANT",
+        compression_level=_MP3_COMPRESSION,
+    )
+    file.seek(0)
+    decoded, _ = sf.read(file, dtype="float32")
+    return decoded[_MP3_DELAY:][: len(waveform)]
+
+
+def _gain(waveform: np.ndarray, decibels: float) -> np.ndarray:
+    return np.clip(waveform * 10 ** (decibels / 20), -1, 1)
+
+
+def _cut(waveform: np.ndarray, kind: str, hertz: float) -> np.ndarray:
+    """Butterworth filter of 24 dB per octave, -3 dB at the frequency."""
+    return signal.sosfilt(signal.butter(4, hertz, kind, fs=_SAMPLING_RATE, output="sos"), waveform)
+
+
+def _tilt(waveform: np.ndarray, decibels: float, hertz: float) -> np.ndarray:
+    """Raises what is far below the frequency and lowers what is far above, by 6 dB per octave at most."""
+    gain = 10 ** (decibels / 20)
+    pivot = 2 * _SAMPLING_RATE * np.tan(np.pi * hertz / _SAMPLING_RATE)  # as the bilinear transform bends it
+    return signal.lfilter(*signal.bilinear([1, pivot * gain], [gain, pivot], fs=_SAMPLING_RATE), waveform)
+
+
+# Pink, not white: half of white noise at 16 kHz lies above 4 kHz, where music has little to hide, while pink noise
+# masks every octave alike. And contrastive training adds white noise (`Augmentation`): that would favour one strategy.
+DEGRADATIONS: dict[str, Degradation] = {
+    "noise_20db": Degradation("pink noise, 20 dB below the music", lambda clip, rng: _add_noise(clip, rng, 20)),
+    "noise_10db": Degradation("pink noise, 10 dB below the music", lambda clip, rng: _add_noise(clip, rng, 10)),
+    "noise_0db": Degradation("pink noise, as loud as the music", lambda clip, rng: _add_noise(clip, rng, 0)),
+    "mp3_16kbps": Degradation("mp3 of 16 kbit/s, there and back", lambda clip, _: _mp3(clip)),
+    "gain_down_20db": Degradation("20 dB softer", lambda clip, _: _gain(clip, -20)),
+    "gain_up_6db": Degradation("6 dB louder, clipped at full scale", lambda clip, _: _gain(clip, 6)),
+    "low_pass_3khz": Degradation("nothing above 3 kHz", lambda clip, _: _cut(clip, "lowpass", 3000)),
+    "high_pass_200hz": Degradation("nothing below 200 Hz", lambda clip, _: _cut(clip, "highpass", 200)),
+    "tilt_6db": Degradation("bass up and treble down by 6 dB, about 1 kHz", lambda clip, _: _tilt(clip, 6, 1000)),
+    "pitch_down_2": Degradation("2 semitones lower, same tempo", lambda clip, _: shift_pitch(clip, -2)),
+    "pitch_down_1": Degradation("1 semitone lower, same tempo", lambda clip, _: shift_pitch(clip, -1)),
+    "pitch_up_1": Degradation("1 semitone higher, same tempo", lambda clip, _: shift_pitch(clip, 1)),
+    "pitch_up_2": Degradation("2 semitones higher, same tempo", lambda clip, _: shift_pitch(clip, 2)),
+    "tempo_down_10": Degradation("tempo times 0.9, same pitch", lambda clip, _: change_tempo(clip, 0.9)),
+    "tempo_up_10": Degradation("tempo times 1.1, same pitch", lambda clip, _: change_tempo(clip, 1.1)),
+}
+
+
+def degrade(waveform: np.ndarray, condition: str, seed_name: str) -> np.ndarray:
+    """A waveform as it is under a condition; the same waveform, condition and name give the same result.
+
+    All keep length and alignment (filters delay by up to 3 ms), but for the two of tempo. Silence stays silence,
+    under noise too: its level is relative to what sounds. Peaks may exceed 1. The phase vocoder behind pitch and tempo
+    also softens onsets, about as much as the noise of 20 dB does.
+
+    Args:
+        waveform: `(samples,)`, mono at 16 kHz.
+        condition: a name in `DEGRADATIONS`.
+        seed_name: the id of the clip. Its noise is the same at every level and for everyone who hears it.
+
+    Returns:
+        `(samples,)`, float32 at 16 kHz, a copy; divided by the factor for tempo.
+
+    Raises:
+        ValueError: there is no such condition; the waveform is not mono, empty, or not finite.
+        ImportError: torchaudio, which pitch and tempo need, cannot be imported.
+    """
+    if condition not in DEGRADATIONS:
+        close = difflib.get_close_matches(condition, DEGRADATIONS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(DEGRADATIONS)}"
+        raise ValueError(f"there is no condition {condition!r}; {hint}")
+    waveform = np.asarray(waveform, dtype=np.float32)
+    if waveform.ndim != 1 or waveform.size == 0 or not np.isfinite(waveform).all():
+        raise ValueError(
+            f"{seed_name}: waveform of shape {waveform.shape}: conditions take (samples,), mono, not empty, all finite"
+        )
+    rng = np.random.default_rng(crc32(seed_name.encode()))
+    return DEGRADATIONS[condition].function(waveform, rng).astype(np.float32)

@@ -1,0 +1,101 @@
+"""Tasks of prepared datasets: what is read, when, and what is said of what is missing."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tones import SIZES, TASKS, make_rows, write_dataset, write_split
+
+from mulap_hf.data import DataError
+from mulap_hf.data.schema import write_tasks
+from mulap_hf.transfer.tasks import open_embedded_task, open_task
+
+
+def test_rows_are_audio_and_labels_are_targets(dataset):
+    data = open_task(dataset, "register")
+    assert data.splits() == ["train", "validation", "test"]
+    rows = list(data.rows("test"))
+    assert [row["id"] for row in rows] == data.ids("test") == [row["id"] for row in make_rows("test", SIZES["test"])]
+    assert all(set(row) == {"id", "audio"} for row in rows)
+    targets = data.targets("test")
+    assert targets.of(data.ids("test")).tolist() == [0, 1, 2] * 6
+    assert targets.skipped == []
+    assert data.captions("test")["test-000"].startswith("a low tone")
+
+
+def test_rows_need_no_labels(dataset):
+    for shard in dataset.glob("test-*.parquet"):
+        pq.write_table(pq.read_table(shard, columns=["id", "audio"]), shard)
+    data = open_task(dataset, "register")
+    assert len(list(data.rows("test"))) == SIZES["test"]
+    with pytest.raises(DataError, match=r"test-00000-of-00002.parquet: its column 'register' cannot be read"):
+        data.targets("test")
+
+
+def test_labels_that_say_nothing_are_skipped_and_named(dataset):
+    rows = make_rows("train", 6)
+    rows[0]["register"] = None
+    rows[1]["register"] = "ultrasonic"
+    rows[2]["octave"] = float("nan")
+    write_split(dataset, "train", rows)
+    targets = open_task(dataset, "register").targets("train")
+    assert list(targets.by_id) == ["train-002", "train-003", "train-004", "train-005"]
+    assert [item.id for item in targets.skipped] == ["train-000", "train-001"]
+    assert "'ultrasonic' is none of its 3 classes" in str(targets.skipped[1])
+    assert [item.id for item in open_task(dataset, "pitch").targets("train").skipped] == ["train-002"]
+
+
+def test_without_a_validation_split_some_training_rows_are_one(tmp_path):
+    data = open_task(write_dataset(tmp_path / "two", {"train": 60, "test": 4}), "sound")
+    train, validation = data.ids("train"), data.ids("validation")
+    assert sorted(train + validation) == [f"train-{index:03d}" for index in range(60)]
+    assert 2 <= len(validation) <= 12
+    assert [row["id"] for row in data.rows("validation")] == validation
+    assert set(data.targets("validation").by_id) == set(validation)
+
+
+def test_fingerprint_follows_the_audio(dataset):
+    data = open_task(dataset, "register")
+    before = data.fingerprint("train"), data.fingerprint("test")
+    assert len(set(before)) == 2
+    write_split(dataset, "train", make_rows("train", SIZES["train"], seed=1))
+    assert data.fingerprint("train") != before[0]
+    assert data.fingerprint("test") == before[1]
+
+
+def test_what_cannot_be_opened(dataset, tmp_path):
+    with pytest.raises(DataError, match=r"--data .*nowhere does not exist"):
+        open_task(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="several tasks; pass --task with one of: register, sound, pitch"):
+        open_task(dataset)
+    with pytest.raises(DataError, match="no task 'genre'"):
+        open_task(dataset, "genre")
+    write_tasks(dataset, TASKS[:1])
+    assert open_task(dataset).task.name == "register"
+    for shard in dataset.glob("test-*"):
+        shard.unlink()
+    with pytest.raises(DataError, match="tested on test; there are train, validation"):
+        open_task(dataset)
+
+
+def test_embedded_tasks_are_made_once(tmp_path):
+    data = open_embedded_task("style", tmp_path, 12, 2.0, progress=False)
+    assert [len(data.ids(split)) for split in data.splits()] == [12, 3, 6, 6]
+    assert data.test_splits == ["test", "test_presets"]
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
+    again = open_embedded_task("tagging", tmp_path, 12, 2.0, progress=False)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")} == made
+    assert again.targets("test").of(again.ids("test")).shape == (6, again.task.num_outputs)
+    assert data.provenance()["corpus"] == "embedded"
+    notes = open_embedded_task("instrument", tmp_path, 12, 2.0, progress=False)
+    assert notes.task.columns == ("family",)
+    with pytest.raises(DataError, match="the embedded corpus has tagging, style, emotion, key, instrument"):
+        open_embedded_task("genre", tmp_path, 12, 2.0, progress=False)
+
+
+def test_songs_of_tasks_are_not_those_of_pretraining(tmp_path):
+    data = open_embedded_task("style", tmp_path, 4, 2.0, progress=False)
+    settings = json.loads((data.folder.parent / "corpus.json").read_text())
+    assert settings["seed"] == 1  # pretrain.py takes 0
+    assert np.isfinite(data.targets("train").of(data.ids("train"))).all()

@@ -50,6 +50,7 @@ def main(arguments: list[str] | None = None):
         args.scores,
         args.templates,
         args.top_k,
+        args.recordings,
         args.resamples,
         args.seed,
     )
@@ -75,8 +76,9 @@ def open_data(args: ZeroShotArguments) -> tuple[dict[str, TaskData], PreparedDat
     Raises:
         DataError: there is no such data or task, a task is a regression, or there is nothing to do.
     """
-    if args.top_k < 1:
-        raise DataError(f"--top_k {args.top_k}: at least 1")
+    for name in ("top_k", "recordings", "resamples"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise DataError(f"--{name} {getattr(args, name)}: at least 1")
     described = None if args.data is None else open_described(args.data)
     known = {
         task.name: task

@@ -81,6 +81,7 @@ class ZeroShotArguments:
         [], "Prompts with {label} in them, over which scores are averaged; none: four for tags, four for classes."
     )
     top_k: int = option(32, "How many of a query's contrastive results are re-ranked by their matching scores.")
+    recordings: int | None = option(None, "Retrieve among at most so many recordings of each test split; none: all.")
     cache_dir: str = option("outputs/features", "Where what the backbone hears is kept, for every later run.")
     corpus_dir: str = option("outputs/tasks", "Where the embedded corpus is written, once.")
     corpus_clips: int = option(1200, "Its training clips; half as many are in each test split.")

@@ -35,6 +35,7 @@ from .tasks import EMBEDDED_NAMES, TaskData, open_embedded_task, open_task
 from .zero_shot import zero_shot_report
 
 TEST = "test"
+_RETRIEVED = 300  # recordings in retrieval: all pairs of them are matched, a thousand or two in a second
 _STOP_SECONDS = 120  # for pre-training to save a checkpoint
 # Options that say where and how fast, not what.
 _FREE = ("output_dir", "cache_dir", "jobs", "strategies", "seeds", "shares", "share_strategies", "labels_per_class")
@@ -272,7 +273,8 @@ def transfer(plan: Plan, unit: Unit, tasks: list[tuple[str, TaskData]]):
     settings = _cell_settings(plan, model, None, None)
     if unit.share == 1 and not _is_made(path, settings) and unit.strategy != HANDCRAFTED and has_text_side(model):
         clips = [data for name, data in tasks if name in {task.name for task in EMBEDDED_TASKS}]
-        content = zero_shot_report(PairScorer(model), dict(tasks), cache, retrieval=clips[0] if clips else None)
+        retrieval = clips[0] if clips else None
+        content = zero_shot_report(PairScorer(model), dict(tasks), cache, retrieval, recordings=_RETRIEVED)
         write_json(path, {"unit": asdict(unit), "zero_shot": content, "settings": settings})
 
 

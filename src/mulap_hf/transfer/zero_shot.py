@@ -96,7 +96,7 @@ def zero_shot_scores(
         return {kind: scores.reshape(shape).mean(axis=2) for kind, scores in found.items()}  # (clips, labels)
 
     validation = cache.features(scorer.extractor, data, VALIDATION)
-    few = np.linspace(0, len(validation.ids) - 1, min(CALIBRATION_CLIPS, len(validation.ids))).astype(int)
+    few = _spread(len(validation.ids), CALIBRATION_CLIPS)
     usual = score_all(validation.select([validation.ids[row] for row in few]), VALIDATION)
     predictions: dict[str, dict[str, Predictions]] = {}
     for split in splits:
@@ -109,6 +109,11 @@ def zero_shot_scores(
             for method, scores in methods.items()
         }
     return predictions
+
+
+def _spread(number: int, most: int | None) -> np.ndarray:
+    """Indices of at most so many of a number of items, evenly spaced."""
+    return np.linspace(0, number - 1, min(most or number, number)).astype(int)
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,13 @@ def unique_pairs(pairs: Mapping[str, tuple[str, str]]) -> tuple[list[str], list[
 
 
 def retrieve(
-    scorer: PairScorer, data: PreparedData, split: str, cache: FeatureCache, kinds: Sequence[str], top_k: int = 32
+    scorer: PairScorer,
+    data: PreparedData,
+    split: str,
+    cache: FeatureCache,
+    kinds: Sequence[str],
+    top_k: int = 32,
+    recordings: int | None = None,
 ) -> Retrieval:
     """Scores of all pairs of a split's recordings and descriptions, each taken once however often it is stored.
 
@@ -170,17 +181,23 @@ def retrieve(
         cache: of what the backbone hears.
         kinds: of scores, of those that the model has. Of both, matching scores also re-rank the contrastive ones.
         top_k: items per query that are re-ranked.
+        recordings: most of them, with their descriptions; evenly spaced in the split. None: all. Ranks among another
+            number of items are not to be compared.
 
     Raises:
         DataError: there are no descriptions, no clip can be heard, or there are more than `MOST_PAIRS` pairs for a
             model that has only matching scores.
     """
-    captions, recordings = data.captions(split), data.recordings(split)
+    captions, audio = data.captions(split), data.recordings(split)
     features = cache.features(scorer.extractor, data, split)
     heard = [name for name in features.ids if name in captions]
     if not heard:
         raise DataError(f"{data.folder}: no clip of {split} has a description and can be heard")
-    names, wording, right = unique_pairs({name: (recordings[name], captions[name]) for name in heard})
+    names, wording, right = unique_pairs({name: (audio[name], captions[name]) for name in heard})
+    rows = _spread(len(names), recordings)
+    columns = np.flatnonzero(right[rows].any(axis=0))
+    names, wording = [names[row] for row in rows], [wording[column] for column in columns]
+    right = right[np.ix_(rows, columns)]
     clips, texts = scorer.hear(features.select(names)), scorer.read(wording)
     methods: dict[str, dict[str, np.ndarray]] = {TEXT_TO_AUDIO: {}, AUDIO_TO_TEXT: {}}
 
@@ -196,7 +213,7 @@ def retrieve(
             if similarity is None:
                 raise DataError(
                     f"{data.folder}: {len(names)} clips x {len(wording)} descriptions are more than {MOST_PAIRS:,} "
-                    "pairs; a model without contrastive scores has to match them all: prepare a smaller test split"
+                    "pairs; a model without contrastive scores has to match them all: pass --recordings with fewer"
                 )
             wanted = shortlist(similarity, top_k) | shortlist(similarity.T, top_k).T
         matching = scorer.matching(clips, texts, wanted, f"retrieval, {split}")
@@ -215,6 +232,7 @@ def zero_shot_report(
     kinds: Sequence[str] | None = None,
     templates: Sequence[str] | None = None,
     top_k: int = 32,
+    recordings: int | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -227,7 +245,7 @@ def zero_shot_report(
         retrieval: data whose descriptions are to be found, and to find.
         kinds: "contrastive", "matching"; None: all that the model has.
         templates: see `prompts`.
-        top_k: see `retrieve`.
+        top_k, recordings: see `retrieve`.
         resamples, seed: of the bootstrap over clips or queries.
 
     Returns:
@@ -247,7 +265,10 @@ def zero_shot_report(
     }
     found = {}
     if retrieval is not None:
-        found = {split: retrieve(scorer, retrieval, split, cache, kinds, top_k) for split in retrieval.test_splits}
+        found = {
+            split: retrieve(scorer, retrieval, split, cache, kinds, top_k, recordings)
+            for split in retrieval.test_splits
+        }
     report: dict[str, Any] = {"tasks": {}, "retrieval": {}, "sizes": {"tasks": {}, "retrieval": {}}}
     skipped = [item for one in found.values() for item in one.skipped]
     for name, data in tasks.items():

@@ -37,9 +37,9 @@ def _sections(report: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[s
     yield markdown_table(("what", "which"), facts.items())
     yield (
         "contrastive: cosine similarity in the shared space; matching: log-odds of the fused streams; calibrated: "
-        "less each label's mean over validation clips, whose labels are not read; reranked: the first of the contrastive "
-        "scores in the order of the matching scores. In brackets: 95 % bootstrap intervals over clips or queries; of "
-        "chance in tasks, where 95 % of random scores lie."
+        "less each label's mean over validation clips, whose labels are not read; reranked: the first of the "
+        "contrastive scores in the order of the matching scores. In brackets: 95 % bootstrap intervals over clips or "
+        "queries; of chance in tasks, where 95 % of random scores lie."
     )
     for name, splits in report["tasks"].items():
         for split, methods in splits.items():

@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None):
     path = write_zero_shot_report(folder, report, facts)
     print(path.read_text(encoding="utf-8"))
     if report["skipped"]:
-        print(f"{len(report['skipped'])} clips were left out:\n{shown_skipped(report['skipped'])}", file=sys.stderr)
+        print(f"left out, {len(report['skipped'])} in all:\n{shown_skipped(report['skipped'])}", file=sys.stderr)
     print(f"Written to {folder}: zero_shot.md, .json and .png")
 
 

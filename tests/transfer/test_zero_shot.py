@@ -22,14 +22,6 @@ TEXTS = ["piano", "a calm piano piece with a slow sad violin", "loud rock guitar
 
 
 @pytest.fixture(scope="module")
-def aligned_folder(tmp_path_factory, processor):
-    folder = tmp_path_factory.mktemp("aligned")
-    settle(MulapForPreTraining(micro_config(projection_size=16, matching_similarity=True))).save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def dual_folder(tmp_path_factory, processor):
     folder = tmp_path_factory.mktemp("dual")
     config = micro_config(projection_size=16, connection_text_layers=[], connection_audio_layers=[])

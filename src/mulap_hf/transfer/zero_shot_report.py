@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from ..files import format_interval, markdown_table, write_json
-from .zero_shot import AUDIO_TO_TEXT, CHANCE, TEXT_TO_AUDIO
+from .pair_scores import CONTRASTIVE, MATCHING
+from .zero_shot import AUDIO_TO_TEXT, CHANCE, RERANKED, TEXT_TO_AUDIO
 
 _SHOWN_SKIPPED = 20
 _ASKS = {TEXT_TO_AUDIO: "recordings by their description", AUDIO_TO_TEXT: "descriptions by their recording"}
 _PICTURED = "r10"
+_COLOURS = {CONTRASTIVE: "C0", MATCHING: "C1", RERANKED: "C2"}
 
 
 def write_zero_shot_report(folder: Path, report: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
@@ -102,8 +104,9 @@ def _draw(report: Mapping[str, Any], path: Path):
             for method, metrics in methods.items()
             if method != CHANCE and metrics[metric]["value"] is not None
         }
-        for position, number in enumerate(shown.values()):
-            axes.barh(position, number["value"], color=f"C{position}")
+        for position, (method, number) in enumerate(shown.items()):
+            kind, _, calibrated = method.partition("_")
+            axes.barh(position, number["value"], color=_COLOURS[kind], alpha=0.6 if calibrated else 1)
             if number["low"] is not None:
                 axes.plot([number["low"], number["high"]], [position, position], color="black", linewidth=1.5)
         axes.set_yticks(range(len(shown)), [method.replace("_", ",\n") for method in shown])

@@ -82,3 +82,10 @@ def test_what_cannot_be_done(tmp_path, dataset, model_folder, main, capsys):
     with pytest.raises(SystemExit):
         main(arguments(tmp_path, model_folder, "--scores", "best"))
     assert "invalid choice: 'best'" in capsys.readouterr().err
+
+
+def test_help_explains_every_option(main, capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "--recordings" in shown and "Bootstrap resamples of the test clips or queries" in shown

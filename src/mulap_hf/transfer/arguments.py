@@ -33,7 +33,7 @@ class TransferArguments:
         "as many tracks); all are validated on.",
     )
     fine_tune: bool = option(False, "Train the backbone as well, instead of a head on its frozen features.")
-    resamples: int = option(1000, "Bootstrap resamples of the test tracks, for 95 % intervals.")
+    resamples: int = option(1000, "Bootstrap resamples of the test tracks, for the intervals.")
     device: str | None = option(None, "Where features are computed; none: the GPU if there is one.")
     seed: int = option(0, "Of everything random.")
 
@@ -86,7 +86,7 @@ class ZeroShotArguments:
     corpus_dir: str = option("outputs/tasks", "Where the embedded corpus is written, once.")
     corpus_clips: int = option(1200, "Its training clips; half as many are in each test split.")
     clip_seconds: float = option(9.0, "Their length in seconds.")
-    resamples: int = option(1000, "Bootstrap resamples of the test clips or queries, for 95 % intervals.")
+    resamples: int = option(1000, "Bootstrap resamples of the test clips or queries, for the intervals.")
     device: str | None = option(None, "Where to compute; none: the GPU if there is one.")
     seed: int = option(0, "Of the bootstrap and of chance.")
 

@@ -49,7 +49,7 @@ def write_pretraining_card(template: Path, folder: Path, settings: dict[str, Any
     """
     config = AutoConfig.from_pretrained(folder)
     audio = config.audio_config if isinstance(config, MulapConfig) else config
-    kind = _kind(config)
+    kind = model_kind(config)
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="audio-classification" if kind == "classifier" else "feature-extraction",
@@ -114,7 +114,7 @@ def write_transfer_card(template: Path, folder: Path, facts: dict[str, Any], tes
     card.save(folder / "README.md")
 
 
-def _kind(config) -> str:
+def model_kind(config) -> str:
     """What the saved model is: "fused", "dual", "classifier" or "backbone"."""
     if not isinstance(config, MulapConfig):
         return "backbone"

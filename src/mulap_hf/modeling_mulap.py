@@ -129,7 +129,7 @@ class MulapModel(MulapJointModel):
                 "this model has no space shared by texts and clips (config.projection_size is 0): score pairs with "
                 "model(input_values, input_ids), or train with an aligning recipe"
             )
-        text = self._start_text(input_ids, attention_mask)
+        text = self.start_text(input_ids, attention_mask)
         return BaseModelOutputWithPooling(last_hidden_state=text.states, pooler_output=text.embeds)
 
     @can_return_tuple
@@ -160,8 +160,8 @@ class MulapModel(MulapJointModel):
             ValueError: a shape does not fit.
         """
         audio = self.audio_model(input_values, audio_attention_mask)
-        text_stream = self._start_text(input_ids, attention_mask)
-        audio_stream = self._start_audio(audio)
+        text_stream = self.start_text(input_ids, attention_mask)
+        audio_stream = self.start_audio(audio)
         if self.is_dual_encoder:
             scores = self.alignment.scale * audio_stream.embeds @ text_stream.embeds.T if return_logits else None
             return MulapOutput(
@@ -172,7 +172,11 @@ class MulapModel(MulapJointModel):
                 text_embeds=text_stream.embeds,
                 logit_scale=self.alignment.scale,
             )
-        scores = self._score_pairs(text_stream, audio_stream) if return_logits else None
+        scores = None
+        if return_logits:
+            pairs = torch.arange(len(input_values) * len(input_ids), device=input_ids.device)
+            scores = self.score_pairs(text_stream, audio_stream, pairs % len(input_ids), pairs // len(input_ids))
+            scores = scores.view(len(input_values), len(input_ids))
         states = {
             "chunk_mask": audio.chunk_mask,
             "audio_embeds": audio_stream.embeds,
@@ -182,17 +186,25 @@ class MulapModel(MulapJointModel):
             states = self._fuse(text_stream, audio_stream, output_hidden_states, output_attentions)
         return MulapOutput(logits_per_audio=scores, logits_per_text=None if scores is None else scores.T, **states)
 
-    def _score_pairs(self, text: Stream, audio: Stream) -> torch.Tensor:
-        """Log-odds of a match, `(clips, texts)`. Only the fused layers run once per pair."""
-        num_clips, num_texts = len(audio.states), len(text.states)
-        pairs = torch.arange(num_clips * num_texts, device=text.states.device)
+    def score_pairs(self, text: Stream, audio: Stream, texts: torch.Tensor, clips: torch.Tensor) -> torch.Tensor:
+        """Log-odds that a text describes a clip, of any pairs. Only the fused layers run once per pair.
+
+        Args:
+            text, audio: as `start_text` and `start_audio` give them; they stay as they are.
+            texts, clips: `(pairs,)`, which rows of the two make a pair.
+
+        Returns:
+            `(pairs,)`, `config.pair_batch_size` of them computed at a time.
+        """
         logits = torch.cat(
             [
-                self._fuse(text.select(rows % num_texts), audio.select(rows // num_texts)).matching_logits
-                for rows in pairs.split(self.config.pair_batch_size)
+                self._fuse(text.select(rows), audio.select(columns)).matching_logits
+                for rows, columns in zip(
+                    texts.split(self.config.pair_batch_size), clips.split(self.config.pair_batch_size), strict=True
+                )
             ]
-        )  # (clips * texts, 2)
-        return (logits[:, MATCHED] - logits[:, MISMATCHED]).view(num_clips, num_texts)
+        )  # (pairs, 2)
+        return logits[:, MATCHED] - logits[:, MISMATCHED]
 
 
 class MulapForPreTraining(MulapJointModel):
@@ -256,8 +268,8 @@ class MulapForPreTraining(MulapJointModel):
                     f"{tuple(chunk_mask.shape)}"
                 )
             masked_chunks = masked_chunks.bool() & chunk_mask
-        text_stream = self._start_text(input_ids, attention_mask)
-        audio_stream = self._start_audio(audio, masked_chunks)
+        text_stream = self.start_text(input_ids, attention_mask)
+        audio_stream = self.start_audio(audio, masked_chunks)
         negatives = None
         if matching_labels is None and caption_ids is not None and self.config.matching_negatives != "given":
             negatives = self._fuse_negatives(text_stream, audio_stream, caption_ids)

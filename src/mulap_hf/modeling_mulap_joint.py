@@ -71,6 +71,7 @@ class Stream:
         self.hidden_states.append(self.states)
 
     def select(self, rows: torch.Tensor) -> "Stream":
+        """Copies of some rows, for layers to go on from."""
         return Stream(self.states[rows], self.mask[rows], None if self.embeds is None else self.embeds[rows])
 
 
@@ -119,8 +120,12 @@ class MulapJointModel(MulapPreTrainedModel):
     def set_input_embeddings(self, value: nn.Embedding):
         self.text_embeddings.word_embeddings = value
 
-    def _start_text(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> Stream:
-        """The text stream up to where it meets the audio, or to its end."""
+    def start_text(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> Stream:
+        """The text stream up to where it meets the audio, or to its end.
+
+        Args:
+            input_ids, attention_mask: as `MulapModel.forward`.
+        """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         stream = Stream(self.text_embeddings(input_ids), attention_mask.bool())
@@ -129,11 +134,15 @@ class MulapJointModel(MulapPreTrainedModel):
             stream.embeds = self.alignment.project_text(masked_mean(stream.states, stream.mask))
         return stream
 
-    def _start_audio(self, audio: MulapAudioOutput, masked_chunks: torch.Tensor | None = None) -> Stream:
+    def start_audio(self, audio: MulapAudioOutput, masked_chunks: torch.Tensor | None = None) -> Stream:
         """The audio stream up to where it meets the text.
 
         The embedding hears the whole clip; the global token, by default, only the chunks left unmasked: so it does not
         tell what was masked.
+
+        Args:
+            audio: what the backbone hears.
+            masked_chunks: `(batch, chunks)`, bool.
         """
         features, chunk_mask = audio.last_hidden_state, audio.chunk_mask.bool()
         embeds = None if self.alignment is None else self.alignment.project_audio(audio.pooler_output)

@@ -59,3 +59,5 @@ def test_retrieval_by_text():
     assert scores["retrieval_r1"] == 0.75
     assert scores["retrieval_r5"] == scores["retrieval_r10"] == 1
     assert scores["retrieval_median_rank"] == 1
+    assert retrieval_scores(np.zeros((4, 4)), np.arange(4))["retrieval_r1"] == 0.25  # chance, whatever the order
+    assert retrieval_scores(np.full((4, 4), np.nan), np.arange(4)) == {}

@@ -21,3 +21,12 @@ def model_folder(tmp_path_factory, processor: MulapProcessor) -> Path:
     settle(MulapForPreTraining(micro_config())).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def aligned_folder(tmp_path_factory, processor: MulapProcessor) -> Path:
+    """One with a space shared by clips and texts."""
+    folder = tmp_path_factory.mktemp("aligned")
+    settle(MulapForPreTraining(micro_config(projection_size=16, matching_similarity=True))).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder

@@ -1,1 +1,1 @@
-"""Measures of tagging, classification and regression: a numpy core in `scores`, and `evaluate` modules of it."""
+"""Measures of tagging, classification, regression and retrieval in numpy; `evaluate` modules of the first three."""

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from ..metrics.retrieval import score_retrieval
 from ..metrics.scores import score
 from .distributed import each_process_alone
 from .objective import Objective, Record
@@ -123,9 +124,9 @@ def retrieval_scores(similarity: np.ndarray, captions: np.ndarray) -> dict[str, 
 
     Returns:
         `retrieval_r1`, `retrieval_r5`, `retrieval_r10`: share of the texts with a right clip among the first so many;
-        `retrieval_median_rank`.
+        `retrieval_median_rank`. Nothing of similarities that are NaN, which the loss tells.
     """
-    right = np.where(captions[:, None] == captions, similarity, -np.inf).max(axis=0)  # (texts,)
-    ranks = 1 + (similarity > right).sum(axis=0)
-    scores = {f"retrieval_r{most}": float((ranks <= most).mean()) for most in (1, 5, 10)}
-    return scores | {"retrieval_median_rank": float(np.median(ranks))}
+    if np.isnan(similarity).any():
+        return {}
+    scores = score_retrieval(similarity.T, captions[:, None] == captions)
+    return {f"retrieval_{name}": scores[name] for name in ("r1", "r5", "r10", "median_rank")}

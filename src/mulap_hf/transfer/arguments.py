@@ -31,7 +31,7 @@ class TransferArguments:
         "as many tracks); all are validated on.",
     )
     fine_tune: bool = option(False, "Train the backbone as well, instead of a head on its frozen features.")
-    resamples: int = option(1000, "Bootstrap resamples of the test tracks, for 95 % intervals.")
+    resamples: int = option(1000, "Bootstrap resamples of the test tracks, for the intervals.")
     device: str | None = option(None, "Where features are computed; none: the GPU if there is one.")
 
 
@@ -72,6 +72,41 @@ class FineTuneArguments:
     train_seconds: float = option(9.0, "How much of a track, at random, is heard at a time.")
     validation_seconds: float = option(30.0, "How much of its start is heard to choose the best step by.")
     num_workers: int = option(1, "Processes that load audio.")
+
+
+@dataclass
+class ZeroShotArguments:
+    """What is told by prompts, or retrieved, with which model."""
+
+    model: str = option("outputs/pretrained", "MuLaP folder or Hub name, with its text side.")
+    task: list[str] = option(
+        [],
+        "Tasks of --data, or of the embedded corpus (tagging, style, key, instrument); none: all that have classes, "
+        "or with --retrieval no task.",
+    )
+    retrieval: bool = option(
+        False, "Find recordings by their descriptions and descriptions by their recordings, in the test splits."
+    )
+    data: str | None = option(None, "Folder made by training/prepare_dataset.py; none: the embedded corpus.")
+    output_dir: str = option("outputs/zero_shot", "Where the results go.")
+    overwrite_output: bool = option(False, "Replace results that are there.")
+    scores: list[str] = option(
+        [],
+        "contrastive (needs a shared space), matching (needs co-attention); none: all that the model has.",
+        choices=["contrastive", "matching"],
+    )
+    templates: list[str] = option(
+        [], "Prompts with {label} in them, over which scores are averaged; none: four for tags, four for classes."
+    )
+    top_k: int = option(32, "How many of a query's contrastive results are re-ranked by their matching scores.")
+    recordings: int | None = option(None, "Retrieve among at most so many recordings of each test split; none: all.")
+    cache_dir: str = option("outputs/features", "Where what the backbone hears is kept, for every later run.")
+    corpus_dir: str = option("outputs/tasks", "Where the embedded corpus is written, once.")
+    corpus_clips: int = option(1200, "Its training clips; half as many are in each test split.")
+    clip_seconds: float = option(9.0, "Their length in seconds.")
+    resamples: int = option(1000, "Bootstrap resamples of the test clips or queries, for the intervals.")
+    device: str | None = option(None, "Where to compute; none: the GPU if there is one.")
+    seed: int = option(0, "Of the bootstrap and of chance.")
 
 
 @dataclass

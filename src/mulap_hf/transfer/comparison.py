@@ -29,11 +29,13 @@ from ..data.tables import DataError
 from ..files import write_json
 from .arguments import CompareArguments, ProbeArguments
 from .features import HANDCRAFTED, Extractor, FeatureCache, open_extractor
+from .pair_scores import PairScorer, has_text_side
 from .protocol import Learnt, judge, learn, predict
 from .tasks import EMBEDDED_NAMES, TaskData, open_embedded_task, open_task
-from .zero_shot import has_text_side, zero_shot_report
+from .zero_shot import zero_shot_report
 
 TEST = "test"
+_RETRIEVED = 300  # recordings in retrieval: all pairs of them are matched, a thousand or two in a second
 _STOP_SECONDS = 120  # for pre-training to save a checkpoint
 # Options that say where and how fast, not what.
 _FREE = ("output_dir", "cache_dir", "jobs", "strategies", "seeds", "shares", "share_strategies", "labels_per_class")
@@ -271,7 +273,8 @@ def transfer(plan: Plan, unit: Unit, tasks: list[tuple[str, TaskData]]):
     settings = _cell_settings(plan, model, None, None)
     if unit.share == 1 and not _is_made(path, settings) and unit.strategy != HANDCRAFTED and has_text_side(model):
         clips = [data for name, data in tasks if name in {task.name for task in EMBEDDED_TASKS}]
-        content = zero_shot_report(model, [data for _, data in tasks], retrieval=clips[0] if clips else None)
+        retrieval = clips[0] if clips else None
+        content = zero_shot_report(PairScorer(model), dict(tasks), cache, retrieval, recordings=_RETRIEVED)
         write_json(path, {"unit": asdict(unit), "zero_shot": content, "settings": settings})
 
 

@@ -18,7 +18,7 @@ from ..data.tables import DataError, Skipped
 from ..embedding import Embedder, prefetch
 from .degradations import degrade
 from .handcrafted import handcrafted_features
-from .tasks import TaskData
+from .tasks import PreparedData
 
 HANDCRAFTED = "handcrafted"
 _BATCH_SECONDS = 600  # of audio that go through the backbone together
@@ -117,7 +117,7 @@ class FeatureCache:
         self.directory = Path(directory)
         self.progress = progress
 
-    def features(self, extractor: Extractor, data: TaskData, split: str, condition: str | None = None) -> Features:
+    def features(self, extractor: Extractor, data: PreparedData, split: str, condition: str | None = None) -> Features:
         """The features of a split, from disk as far as they are there.
 
         Args:
@@ -132,7 +132,7 @@ class FeatureCache:
         about = {
             "extractor": extractor.fingerprint,
             "data": data.fingerprint(split),
-            "seconds": data.task.seconds,
+            "seconds": data.seconds,
             "condition": condition,
             "folder": str(data.folder),
             "split": split,
@@ -152,7 +152,7 @@ class FeatureCache:
     def _extract(
         self,
         extractor: Extractor,
-        data: TaskData,
+        data: PreparedData,
         split: str,
         condition: str | None,
         folder: Path,
@@ -162,7 +162,7 @@ class FeatureCache:
         """Appends the missing tracks to the two files and to `index`."""
         heard = sum(line.get("chunks", 0) for line in index.values())
         rows = (row for row in data.rows(split) if row["id"] not in index)
-        hear = partial(_hear, rate=extractor.sampling_rate, seconds=data.task.seconds, condition=condition)
+        hear = partial(_hear, rate=extractor.sampling_rate, seconds=data.seconds, condition=condition)
         bar = tqdm(total=len(data.ids(split)), initial=len(index), unit="track", desc=label, disable=not self.progress)
         # Lines are what counts: bytes beyond them, and a line that was not finished, are of an interrupted run.
         (folder / "index.jsonl").write_text(

@@ -165,10 +165,10 @@ def judge(data: TaskData, split: str, predictions: Predictions, resamples: int, 
         for name, value in score(kind, truth, scores).items()
     }
     outputs = score_outputs(kind, truth, scores, data.task.classes or data.task.columns)
-    return {"metrics": _known(metrics), "outputs": _known(outputs), "tracks": len(truth)}
+    return {"metrics": without_nan(metrics), "outputs": without_nan(outputs), "tracks": len(truth)}
 
 
-def _known(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+def without_nan(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
     """None, which JSON has, for NaN."""
     return {
         name: {key: None if math.isnan(value) else value for key, value in values.items()}

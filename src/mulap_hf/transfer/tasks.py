@@ -44,16 +44,18 @@ class Targets:
 
 
 @dataclass(frozen=True)
-class TaskData:
-    """A task on a prepared dataset; made by `open_task`. Nothing is read before it is asked for, and labels only by
-    `targets`.
+class PreparedData:
+    """A prepared dataset without its labels; made by `open_described`. Nothing is read before it is asked for.
 
     folder: of the dataset.
-    task: what is learnt.
     """
 
     folder: Path
-    task: Task
+
+    @property
+    def seconds(self) -> float | None:
+        """How much of each clip is heard, from its start; None for all of it."""
+        return None
 
     @cached_property
     def _shards(self) -> dict[str, list[Path]]:
@@ -92,37 +94,23 @@ class TaskData:
         """Descriptions by id, of the rows that have one.
 
         Raises:
-            DataError: the dataset has none.
+            DataError: there are none.
         """
-        texts = zip(self._column(split, "id"), self._column(split, "caption"), strict=True)
-        return {name: text for name, text in texts if text}
+        texts = {}
+        if "caption" in pq.read_schema(self._find(split)[0]).names:
+            wanted = set(self.ids(split))
+            cells = zip(self._column(split, "id"), self._column(split, "caption"), strict=True)
+            texts = {name: text for name, text in cells if text and name in wanted}
+        if not texts:
+            raise DataError(f"{self.folder}: its split {split} has no descriptions (column caption)")
+        return texts
 
-    def targets(self, split: str) -> Targets:
-        """The truth about the rows of a split: reads their labels.
-
-        Raises:
-            DataError: they cannot be read.
-        """
-        by_id, skipped = {}, []
-        columns = {column: self._column(split, column) for column in self.task.columns}
-        wanted = set(self.ids(split))
-        for index, name in enumerate(self._column(split, "id")):
-            if name not in wanted:
-                continue
-            row = {column: cells[index] for column, cells in columns.items()}
-            if any(cell is None for cell in row.values()):
-                skipped.append(Skipped(name, f"no label for the task {self.task.name}"))
-                continue
-            try:
-                target = self.task.target(row)
-            except ValueError as error:
-                skipped.append(Skipped(name, f"no label for the task {self.task.name}", str(error)))
-                continue
-            if np.isfinite(target).all():
-                by_id[name] = target
-            else:
-                skipped.append(Skipped(name, f"no label for the task {self.task.name}", "not a finite number"))
-        return Targets(by_id, skipped)
+    def recordings(self, split: str) -> dict[str, str]:
+        """Which audio a row has, by id: equal where the same file is stored with several descriptions."""
+        return {
+            row["id"]: sha256(row["audio"]["bytes"] or row["audio"]["path"].encode()).hexdigest()
+            for row in self.rows(split)
+        }
 
     def fingerprint(self, split: str) -> str:
         """Another one for other ids or other files; files of the same size and time are taken to be the same."""
@@ -159,6 +147,62 @@ class TaskData:
         return cells
 
 
+@dataclass(frozen=True)
+class TaskData(PreparedData):
+    """A task on a prepared dataset; made by `open_task`. Labels are read by `targets` only.
+
+    task: what is learnt.
+    """
+
+    task: Task
+
+    @property
+    def seconds(self) -> float | None:
+        return self.task.seconds
+
+    def targets(self, split: str) -> Targets:
+        """The truth about the rows of a split: reads their labels.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        by_id, skipped = {}, []
+        columns = {column: self._column(split, column) for column in self.task.columns}
+        wanted = set(self.ids(split))
+        for index, name in enumerate(self._column(split, "id")):
+            if name not in wanted:
+                continue
+            row = {column: cells[index] for column, cells in columns.items()}
+            if any(cell is None for cell in row.values()):
+                skipped.append(Skipped(name, f"no label for the task {self.task.name}"))
+                continue
+            try:
+                target = self.task.target(row)
+            except ValueError as error:
+                skipped.append(Skipped(name, f"no label for the task {self.task.name}", str(error)))
+                continue
+            if np.isfinite(target).all():
+                by_id[name] = target
+            else:
+                skipped.append(Skipped(name, f"no label for the task {self.task.name}", "not a finite number"))
+        return Targets(by_id, skipped)
+
+
+def open_described(folder: str | Path) -> PreparedData:
+    """A prepared dataset for what needs no labels; it may have descriptions only.
+
+    Args:
+        folder: as `training/prepare_dataset.py` writes it.
+
+    Raises:
+        DataError: there is no such dataset, or it has nothing to test on.
+    """
+    data = PreparedData(_find_folder(folder))
+    if not data.test_splits:
+        raise DataError(f"{folder}: there is no split test; there are {', '.join(data._shards) or 'no splits'}")
+    return data
+
+
 def open_task(folder: str | Path, name: str | None = None) -> TaskData:
     """A task of a prepared dataset.
 
@@ -169,9 +213,7 @@ def open_task(folder: str | Path, name: str | None = None) -> TaskData:
     Raises:
         DataError: there is no such dataset or task, or it has nothing to learn or to test on.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"--data {folder} does not exist; prepare one with training/prepare_dataset.py")
+    folder = _find_folder(folder)
     tasks = {task.name: task for task in read_tasks(folder)}
     if not tasks:
         raise DataError(f"{folder}: this corpus has no tasks, only descriptions to pre-train on")
@@ -218,6 +260,12 @@ def open_embedded_task(name: str, directory: str | Path, clips: int, clip_second
         corpus = CORPORA["embedded_notes" if notes else "embedded"]
         prepare(corpus, folder, prepared, embed=False, progress=progress)
     return open_task(prepared, name)
+
+
+def _find_folder(folder: str | Path) -> Path:
+    if not Path(folder).is_dir():
+        raise DataError(f"--data {folder} does not exist; prepare one with training/prepare_dataset.py")
+    return Path(folder)
 
 
 def _is_prepared(folder: Path) -> bool:

@@ -1,0 +1,113 @@
+"""Tags and classes by prompts, and retrieval between clips and descriptions, without any training.
+
+python training/zero_shot.py --model outputs/pretrained                                # tasks of the embedded corpus
+python training/zero_shot.py --model DIR --data prepared/magnatagatune --task tagging
+python training/zero_shot.py --model DIR --data prepared/song_describer --retrieval
+
+What the backbone hears is kept for every later run; an interrupted run scores its pairs anew, which takes minutes.
+"""
+
+import os
+
+# Threads that wait must not keep the cores from decoding; it is read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import sys
+import time
+from pathlib import Path
+
+from transformers import HfArgumentParser
+
+from mulap_hf.conversion import ConversionError
+from mulap_hf.data import DataError
+from mulap_hf.data.corpora import EMBEDDED_TASKS, NOTE_TASK
+from mulap_hf.data.schema import read_tasks
+from mulap_hf.transfer.arguments import ZeroShotArguments
+from mulap_hf.transfer.features import FeatureCache
+from mulap_hf.transfer.pair_scores import PairScorer
+from mulap_hf.transfer.tasks import PreparedData, TaskData, open_described, open_embedded_task, open_task
+from mulap_hf.transfer.zero_shot import TEMPLATES, prompts, zero_shot_report
+from mulap_hf.transfer.zero_shot_report import shown_skipped, write_zero_shot_report
+
+USER_ERRORS = (ConversionError, DataError, OSError)
+
+
+def main(arguments: list[str] | None = None):
+    parser = HfArgumentParser(ZeroShotArguments, description=__doc__)
+    (args,) = parser.parse_args_into_dataclasses(sys.argv[1:] if arguments is None else arguments)
+    folder = Path(args.output_dir)
+    if (folder / "zero_shot.json").exists() and not args.overwrite_output:
+        raise DataError(f"{folder} has results: choose another --output_dir, or pass --overwrite_output")
+    start = time.perf_counter()
+    scorer = PairScorer(args.model, args.device)
+    scorer.check_kinds(args.scores)
+    tasks, retrieval = open_data(args)
+    report = zero_shot_report(
+        scorer,
+        tasks,
+        FeatureCache(args.cache_dir),
+        retrieval,
+        args.scores,
+        args.templates,
+        args.top_k,
+        args.recordings,
+        args.resamples,
+        args.seed,
+    )
+    kinds = {data.task.kind for data in tasks.values()}
+    templates = args.templates or [template for kind in sorted(kinds) for template in TEMPLATES[kind]]
+    facts = {
+        "model": args.model,
+        "data": args.data or "the embedded corpus",
+        "templates": "; ".join(dict.fromkeys(templates)),
+        "re-ranked per query": args.top_k,
+        "seconds": round(time.perf_counter() - start),
+    }
+    path = write_zero_shot_report(folder, report, facts)
+    print(path.read_text(encoding="utf-8"))
+    if report["skipped"]:
+        print(f"left out, {len(report['skipped'])} in all:\n{shown_skipped(report['skipped'])}", file=sys.stderr)
+    print(f"Written to {folder}: zero_shot.md, .json and .png")
+
+
+def open_data(args: ZeroShotArguments) -> tuple[dict[str, TaskData], PreparedData | None]:
+    """The tasks asked for, or all that have classes; and what is retrieved.
+
+    Raises:
+        DataError: there is no such data or task, a task is a regression, or there is nothing to do.
+    """
+    for name in ("top_k", "recordings", "resamples"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise DataError(f"--{name} {getattr(args, name)}: at least 1")
+    described = None if args.data is None else open_described(args.data)
+    known = {
+        task.name: task
+        for task in ((*EMBEDDED_TASKS, NOTE_TASK) if described is None else read_tasks(described.folder))
+    }
+    names = args.task
+    if not names and not args.retrieval:
+        names = [name for name, task in known.items() if task.kind in TEMPLATES]
+        if not names:
+            raise DataError(f"{args.data}: no task has classes; if it has descriptions, pass --retrieval")
+    for name in known.keys() & set(names):
+        prompts(known[name], args.templates)  # fails before anything is made
+
+    def open_one(name: str) -> TaskData:
+        if described is not None:
+            return open_task(described.folder, name)
+        return open_embedded_task(name, args.corpus_dir, args.corpus_clips, args.clip_seconds, True)
+
+    tasks = {name: open_one(name) for name in names}
+    if args.retrieval and described is None:
+        described = open_one("tagging")
+    return tasks, described if args.retrieval else None
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("interrupted; repeat the command: what the backbone has heard is kept")
+        raise SystemExit(130) from None
+    except USER_ERRORS as error:
+        raise SystemExit(f"error: {error}") from None

@@ -9,6 +9,7 @@ from itertools import compress, islice
 from pathlib import Path
 from zlib import crc32
 
+import datasets
 import pyarrow.parquet as pq
 from datasets import Audio, Dataset, Features, IterableDataset, List, Value, load_dataset
 
@@ -18,6 +19,8 @@ from .corpora.webdataset import read_archives
 from .schema import Example
 from .tables import DataError, Skipped, clean_caption, clean_labels, find_column, read_rows
 
+# datasets 5 sleeps 5 s whenever it has read several parquet files to their end, which is every epoch.
+datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0.1
 TABLE_SHARDS = 64  # of a table of files: enough for all ranks and workers
 SHARD_NAME = re.compile(r"(\w+)-\d+(-of)?-\d+\.parquet")  # train-00000-of-00012.parquet
 _FEATURES = Features(

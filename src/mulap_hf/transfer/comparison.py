@@ -36,6 +36,7 @@ from .zero_shot import zero_shot_report
 
 TEST = "test"
 _RETRIEVED = 300  # recordings in retrieval: all pairs of them are matched, a thousand or two in a second
+_TERMINATED = 143
 _STOP_SECONDS = 120  # for pre-training to save a checkpoint
 # Options that say where and how fast, not what.
 _FREE = ("output_dir", "cache_dir", "jobs", "strategies", "seeds", "shares", "share_strategies", "labels_per_class")
@@ -169,9 +170,11 @@ def run_comparison(plan: Plan, tasks: list[tuple[str, TaskData]]) -> dict[str, s
                 bar.set_postfix(failed=len(failed), last=unit.name)
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.terminate()  # pre-training under it saves a checkpoint
-            process.join(_STOP_SECONDS)
+        workers = multiprocessing.active_children()
+        for worker in workers:
+            worker.terminate()  # pre-training under it saves a checkpoint
+        for worker in workers:
+            worker.join(_STOP_SECONDS)
         raise
     pool.shutdown()
     return failed
@@ -181,7 +184,7 @@ def _start_worker(threads: int):
     """Ends with the process that started it, however that ended; Ctrl-C is that one's to handle."""
     torch.set_num_threads(threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     parent = multiprocessing.parent_process()
 
     def follow():
@@ -202,6 +205,9 @@ def run_unit(plan: Plan, unit: Unit, tasks: list[tuple[str, TaskData]], threads:
             if unit.strategy in plan.strategies:
                 pretrain(plan, unit, threads)
             transfer(plan, unit, tasks)
+        except SystemExit:
+            # The pool would take it for a result, and this process for one that can make the next unit.
+            os._exit(_TERMINATED)
         except Exception:
             traceback.print_exc()
             raise

@@ -1,0 +1,150 @@
+"""training/compare.py as its users run it: killed, repeated, added to."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from helpers import RATE, ROOT, run
+from tones import make_rows, write_dataset
+
+SCRIPT = ROOT / "training" / "compare.py"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    place = tmp_path_factory.mktemp("comparison")
+    write_dataset(place / "tones")
+    catalogue = place / "catalogue"
+    for split, number in (("train", 40), ("validation", 8)):
+        (catalogue / split).mkdir(parents=True)
+        rows = make_rows(split, number, seed=9)
+        for row in rows:
+            (catalogue / split / row["audio"]["path"]).write_bytes(row["audio"]["bytes"])
+        lines = [json.dumps({"file_name": row["audio"]["path"], "caption": row["caption"]}) for row in rows]
+        (catalogue / split / "metadata.jsonl").write_text("\n".join(lines))
+    return place
+
+
+def command(place: Path, model_folder: Path, *more) -> list[str]:
+    options = {"vocab_size": 100, "num_workers": 0, "checkpoint_steps": 1}
+    return [
+        *(
+            SCRIPT,
+            "--output_dir",
+            place / "out",
+            "--cache_dir",
+            place / "features",
+            "--train_data",
+            place / "catalogue",
+        ),
+        *("--strategies", "mulap", "handcrafted", model_folder, "--tasks", f"{place / 'tones'}:register"),
+        *("--pretrain_steps", 3, "--pretrain_batch_size", 4, "--clip_seconds", 3.0, "--shares", 0.5),
+        *("--share_strategies", "mulap", "--labels_per_class", 3, "--conditions", "noise_0db", "--max_epochs", 5),
+        *("--resamples", 50, "--jobs", 2, "--pretrain_options", json.dumps(options), *more),
+    ]
+
+
+def alive(place: Path) -> list[str]:
+    """Processes that work on it."""
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _readable(path)]
+    return [text.decode() for text in commands if str(place).encode() in text]
+
+
+def _readable(path: Path) -> bool:
+    try:
+        path.read_bytes()
+        return True
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def done(place, model_folder) -> subprocess.CompletedProcess:
+    """Killed without warning while it pre-trains, then repeated."""
+    words = [sys.executable, *map(str, command(place, model_folder))]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = place / "out" / "logs" / "mulap-1-seed0.log"
+    for _ in range(600):
+        if log.is_file() and "step" in log.read_text():
+            break
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    for _ in range(600):
+        if not alive(place / "out"):
+            break
+        time.sleep(0.1)
+    assert not alive(place / "out"), "what it started outlives it"
+    return run(*command(place, model_folder))
+
+
+def test_every_cell_is_there(done, place, model_folder):
+    assert done.returncode == 0, done.stderr
+    results = json.loads((place / "out" / "comparison.json").read_text())
+    assert results["missing"] == []
+    name = model_folder.name
+    rows = results["scores"]["tones-register"]["test"]
+    assert list(rows) == results["strategies"] == ["mulap", "handcrafted", name]
+    for row in rows.values():
+        assert row["accuracy"]["low"] <= row["accuracy"]["value"] <= row["accuracy"]["high"]
+    assert rows["mulap"]["difference"]["value"] == 0
+    difference = rows["handcrafted"]["accuracy"]["value"] - rows["mulap"]["accuracy"]["value"]
+    assert rows["handcrafted"]["difference"]["value"] == pytest.approx(difference)
+    assert list(results["labels"]["tones-register"][name]) == ["3", "all"]
+    assert list(results["shares"]["tones-register"]["mulap"]) == ["0.5", "1"]
+    assert set(results["drops"]["tones-register"]["handcrafted"]) == {"noise_0db"}
+    compute = results["compute"]["mulap-1-seed0"]
+    assert compute["pretrain_steps"] == 3 and compute["heard_hours"] == 3 * 4 * 3.0 / 3600
+    assert results["zero_shot"].keys() >= {"mulap"}
+
+
+def test_the_report_has_tables_and_pictures(done, place):
+    report = (place / "out" / "comparison.md").read_text()
+    for picture in ("scores", "labels", "shares", "drops"):
+        assert f"(comparison/{picture}.png)" in report
+        assert (place / "out" / "comparison" / f"{picture}.png").stat().st_size > 5000
+    assert "### tones-register, test (18 tracks, 3 outputs)" in report
+
+
+def test_what_is_there_is_kept_and_what_is_new_is_added(done, place, model_folder):
+    cells = {path: path.stat().st_mtime_ns for path in (place / "out" / "cells").rglob("*.json")}
+    result = run(*command(place, model_folder, "--labels_per_class", 3, 5))
+    assert result.returncode == 0, result.stderr
+    after = {path: path.stat().st_mtime_ns for path in (place / "out" / "cells").rglob("*.json")}
+    assert {path: after[path] for path in cells} == cells
+    assert {path.name for path in after.keys() - cells.keys()} == {"tones-register-5.json"}
+
+
+def test_one_that_fails_does_not_stop_the_others(place, done, model_folder, tmp_path):
+    sf.write(tmp_path / "x.wav", np.zeros(RATE), RATE)
+    result = run(
+        *command(place, model_folder, "--strategies", "mulap", "handcrafted", tmp_path, "--reference", "mulap")
+    )
+    assert result.returncode == 1
+    assert f"failed: {tmp_path.name}-1-seed0: ConversionError" in result.stderr
+    assert "handcrafted" in (place / "out" / "comparison.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--strategies", "mulap", "mulpa"], "--strategies mulpa: neither mulap, mulap-mlm"),
+        (["--reference", "clap"], "--reference clap is none of the strategies"),
+        (["--shares", "1.5"], "each over 0 and at most 1"),
+    ],
+)
+def test_mistakes_are_named(place, model_folder, options, message, capsys, monkeypatch):
+    """Before anything is made."""
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    import compare
+
+    words = [str(word) for word in command(place, model_folder)[1:]]
+    with pytest.raises(ValueError, match=message):
+        compare.main([*words, *options])

@@ -30,7 +30,7 @@ class Classification(evaluate.Metric):
         seed: of the resamples.
 
     Returns:
-        `accuracy` and `macro_f1`; `intervals`, `[low, high]` by name of the score, 95 % of the percentile bootstrap
+        `accuracy` and `macro_f1`; `intervals`, `[low, high]` by name of the score, 95 % of the bootstrap
         over tracks (what other test tracks would change, the trained model being the same); `per_output`, by name of
         the class.
 

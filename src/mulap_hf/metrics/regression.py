@@ -31,7 +31,7 @@ class Regression(evaluate.Metric):
         seed: of the resamples.
 
     Returns:
-        `r2`, mean over the dimensions; `intervals`, `[low, high]` by name of the score, 95 % of the percentile
+        `r2`, mean over the dimensions; `intervals`, `[low, high]` by name of the score, 95 % of the
         bootstrap over tracks (what other test tracks would change, the trained model being the same); `per_output`, by
         name of the dimension; `constant`, the dimensions that the mean leaves out.
 

@@ -33,7 +33,7 @@ class Tagging(evaluate.Metric):
 
     Returns:
         `roc_auc` and `pr_auc`, means over the tags; `roc_auc_micro` and `pr_auc_micro`; `intervals`, `[low, high]` by
-        name of the score, 95 % of the percentile bootstrap over tracks (what other test tracks would change, the
+        name of the score, 95 % of the bootstrap over tracks (what other test tracks would change, the
         trained model being the same); `per_output`, by name of the tag; `without_positives` and `without_negatives`,
         the tags that the means leave out.
 

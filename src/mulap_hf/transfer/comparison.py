@@ -328,6 +328,9 @@ def _learnt_facts(learnt: Learnt) -> dict[str, Any]:
 def _cell_settings(plan: Plan, model: str, data: TaskData | None, labels: int | None) -> dict[str, Any]:
     """What a cell depends on besides its unit."""
     settings = {"probe": asdict(plan.probe_args), "resamples": plan.args.resamples, "model": model}
+    weights = Path(model) / "model.safetensors"
+    if plan.folder not in weights.parents and weights.is_file():  # of a folder that others may write again
+        settings["weights"] = [weights.stat().st_size, weights.stat().st_mtime_ns]
     if data is not None:
         settings |= {"data": str(data.folder), "splits": {split: data.fingerprint(split) for split in data.splits()}}
         settings |= {"conditions": plan.args.conditions if labels is None else []}

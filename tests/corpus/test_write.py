@@ -171,3 +171,14 @@ def test_command_line(tmp_path, name, format):
     main([*arguments, "--seed", "3", "--format", format, "--num_workers", "1"])
     assert (tmp_path / name).exists()
     assert json.loads((tmp_path / "corpus.json").read_text())["seed"] == 3
+
+
+def test_two_processes_may_want_the_same_at_once(tmp_path):
+    """As two trainings do that are started together."""
+    command = [sys.executable, "-m", "mulap_hf.corpus", "--output", str(tmp_path / "both"), "--split", "train"]
+    command += ["--num_clips", "6", "--clip_seconds", "2", "--num_workers", "1"]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    assert len(rows_of(tmp_path / "both" / "train")) == 6

@@ -356,3 +356,15 @@ def test_two_ranks_with_two_workers_each_read_everything_once(forty, tmp_path):
         assert sorted(ids[0] + ids[1]) == sorted(f"clip {index}" for index in range(37))
         orders.append(ids)
     assert orders[0] != orders[1]  # an epoch is shuffled anew
+
+
+def test_a_smaller_share_is_part_of_a_larger_one(forty):
+    pairs = open_pairs(forty)
+    quarter, half = pairs.take_share(0.25), pairs.take_share(0.5)
+    assert 4 <= len(quarter.ids) <= 16 and set(quarter.ids) < set(half.ids) < set(pairs.ids)
+    assert [row["id"] for row in quarter.dataset] == quarter.ids
+    assert pairs.take_share(1) is pairs
+    assert quarter.fingerprint != half.fingerprint  # a run does not go on with another share
+    for share in (0, 1.5):
+        with pytest.raises(DataError, match=f"--train_share {share} of 37 pairs"):
+            pairs.take_share(share)

@@ -1,6 +1,6 @@
 """The report of a comparison: `comparison.md`, `comparison.json` and pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,11 @@ def write_comparison_report(folder: Path, results: Mapping[str, Any]) -> Path:
             sections += [f"## {title}", _picture(_draw_curves(results, part, axis, pictures / f"{part}.png"))]
             sections += [_curves(results, task, curves, axis) for task, curves in results[part].items() if curves]
     if any(drops for by_strategy in results["drops"].values() for drops in by_strategy.values()):
-        sections += ["## Robustness", _drops_intro(), _picture(_draw_drops(results, pictures / "drops.png"))]
+        sections += [
+            "## Robustness",
+            _drops_intro(results["settings"]["comparison"]["conditions"]),
+            _picture(_draw_drops(results, pictures / "drops.png")),
+        ]
         sections += [_drops(results, task) for task in results["drops"]]
     if results["zero_shot"]:
         sections += ["## Zero-shot and retrieval", _zero_shot(results["zero_shot"])]
@@ -103,11 +107,13 @@ def _position(label: str) -> float:
     return float("inf") if label == "all" else float(label)
 
 
-def _drops_intro() -> str:
-    rows = ((name, degradation.description) for name, degradation in DEGRADATIONS.items())
+def _drops_intro(conditions: Sequence[str]) -> str:
+    rows = ((name, DEGRADATIONS[name].description) for name in conditions)
     return (
         "The probe has learnt from clean audio; the test audio is degraded. Shown is what the metric loses, on the "
-        "same tracks.\n\n" + markdown_table(("condition", "what is done"), rows)
+        "same tracks. Another pitch is another key: there, a loss is as it should be. Pitch and tempo are changed by a "
+        "phase vocoder, which softens onsets, too; simclr has met it, and noise, in pre-training.\n\n"
+        + markdown_table(("condition", "what is done"), rows)
     )
 
 
@@ -138,7 +144,8 @@ def _compute(compute: Mapping[str, Mapping[str, Any]]) -> str:
             ((name, *(cell(row[column]) for column in columns)) for name, row in compute.items()),
         )
         + "\n\nSeconds are of the clock, with everything that ran beside it. Heard hours: steps times clips times "
-        "their length."
+        "their length. "
+        "Parameters: all numbers in the saved file, heads included."
     )
 
 
@@ -171,7 +178,7 @@ def _draw_scores(results: Mapping[str, Any], path: Path) -> Path:
         axes.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(strategies)), strategies)
     panels[0].invert_yaxis()
-    panels[-1].legend(fontsize="small")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
     figure.savefig(path, dpi=100)
     return path
 
@@ -217,7 +224,8 @@ def _draw_drops(results: Mapping[str, Any], path: Path) -> Path:
         image = axes.imshow(values, cmap="Reds", vmin=0, aspect="auto")
         for row, line in enumerate(values):
             for column, value in enumerate(line):
-                axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7)
+                color = "white" if value > 0.6 * image.norm.vmax else "black"
+                axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=color)
         axes.set_yticks(range(len(names)), names)
         axes.set_xticks(range(len(conditions)), conditions, rotation=45, ha="right")
         axes.set_title(f"{task}: loss of {_METRIC_NAMES[results['tasks'][task]['metric']]}")

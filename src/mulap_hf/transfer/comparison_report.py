@@ -108,11 +108,11 @@ def _position(label: str) -> float:
 
 
 def _drops_intro(conditions: Sequence[str]) -> str:
-    rows = ((name, DEGRADATIONS[name].description) for name in conditions)
+    rows = ((name, DEGRADATIONS[name].description) for name in conditions if name != "none")
     return (
         "The probe has learnt from clean audio; the test audio is degraded. Shown is what the metric loses, on the "
-        "same tracks. Another pitch is another key: there, a loss is as it should be. Pitch and tempo are changed by a "
-        "phase vocoder, which softens onsets, too; simclr has met it, and noise, in pre-training.\n\n"
+        "same tracks. Another pitch is another key: there, a loss is as it should be. Pitch and tempo are changed by "
+        "a phase vocoder, which softens onsets, too; simclr has met it, and noise, in pre-training.\n\n"
         + markdown_table(("condition", "what is done"), rows)
     )
 

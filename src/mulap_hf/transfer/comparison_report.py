@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import format_interval, markdown_table, write_json
+from .comparison import TEST
 from .degradations import DEGRADATIONS
 
 REPORT_FILE = "comparison.md"
@@ -41,7 +42,7 @@ def write_comparison_report(folder: Path, results: Mapping[str, Any]) -> Path:
         ]
         sections += [_drops(results, task) for task in results["drops"]]
     if results["zero_shot"]:
-        sections += ["## Zero-shot and retrieval", _zero_shot(results["zero_shot"])]
+        sections += ["## Zero-shot and retrieval", _zero_shot(results)]
     sections += ["## Compute", _compute(results["compute"])]
     if results["missing"]:
         sections += ["## Missing", "\n".join(f"* {name}" for name in results["missing"])]
@@ -234,22 +235,34 @@ def _draw_drops(results: Mapping[str, Any], path: Path) -> Path:
     return path
 
 
-def _zero_shot(zero_shot: Mapping[str, Any]) -> str:
-    """Every number of it, one per line."""
-    rows = []
-    for strategy, report in zero_shot.items():
-        for path, number in _numbers(report):
-            rows.append((strategy, *path, format_interval(number)))
-    width = max(map(len, rows), default=0)
-    rows = [(*row[:-1], *[""] * (width - len(row)), row[-1]) for row in rows]
-    return markdown_table(("strategy", *[""] * (width - 2), "value"), rows)
-
-
-def _numbers(report: Mapping[str, Any], path: tuple[str, ...] = ()):
-    """Numbers in nested dictionaries, and where they are."""
-    if "value" in report:
-        yield path, report
-        return
-    for name, inner in report.items():
-        if isinstance(inner, Mapping):
-            yield from _numbers(inner, (*path, name))
+def _zero_shot(results: Mapping[str, Any]) -> str:
+    """On the split test: the main metric of every task, and retrieval in both directions."""
+    reports = results["zero_shot"]
+    tasks = list(dict.fromkeys(task for report in reports.values() for task in report["tasks"]))
+    metrics = {task: results["tasks"][task]["metric"] for task in tasks}
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for strategy, report in reports.items():
+        for task in report["tasks"]:
+            for method, numbers in report["tasks"][task].get(TEST, {}).items():
+                rows.setdefault((strategy, method), {})[task] = format_interval(numbers[metrics[task]])
+    parts = [
+        "Tags and classes by prompts, recordings and descriptions by each other; of the first seed. What the methods "
+        "are: README, zero-shot.",
+        markdown_table(
+            ("strategy", "method", *(f"{task}, {_METRIC_NAMES[metrics[task]]}" for task in tasks)),
+            ((*row, *(cells.get(task, "") for task in tasks)) for row, cells in rows.items()),
+        ),
+    ]
+    found = [(name, report["retrieval"][TEST]) for name, report in reports.items() if report["retrieval"].get(TEST)]
+    for direction in found[0][1] if found else ():
+        lines = [
+            (strategy, method, *map(format_interval, numbers.values()))
+            for strategy, directions in found
+            for method, numbers in directions[direction].items()
+        ]
+        columns = next(iter(found[0][1][direction].values()))
+        parts += [
+            f"### Retrieval, {direction.replace('_', ' ')}",
+            markdown_table(("strategy", "method", *columns), lines),
+        ]
+    return "\n\n".join(parts)

@@ -135,7 +135,7 @@ def test_one_that_fails_does_not_stop_the_others(place, done, model_folder, tmp_
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--strategies", "mulap", "mulpa"], "--strategies mulpa: neither mulap, mulap-mlm"),
+        (["--strategies", "mulap", "mulpa"], "--strategies mulpa: neither mulap, mulap-unaligned"),
         (["--reference", "clap"], "--reference clap is none of the strategies"),
         (["--shares", "1.5"], "each over 0 and at most 1"),
     ],

@@ -45,9 +45,9 @@ def done(place, dataset, model_folder):
 def test_the_folder_is_a_classifier_for_the_pipeline(done, dataset, model_folder):
     classify = pipeline("audio-classification", model=str(done))
     rng = np.random.default_rng(7)
-    clips = [tone(rng, register) for register in list(PITCHES) * 4]
+    clips = [tone(rng, register) for register in list(PITCHES) * 20]
     right = [classify(samples)[0]["label"] == truth["register"] for samples, truth in clips]
-    assert np.mean(right) > 0.6  # a random backbone, thirty tracks
+    assert np.mean(right) > 0.55  # a random backbone, thirty tracks; chance is 0.33, the error of this mean 0.06
     # The frozen backbone is the one that was given, to the bit.
     before = load_file(model_folder / "model.safetensors")
     after = load_file(done / "model.safetensors")

@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # in the background SIGINT itself may be ignored
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -277,6 +277,19 @@ def test_models_that_read_no_prompts(tmp_path, model_folder, aligned_folder):
         PairScorer(model_folder, "cpu").check_kinds([CONTRASTIVE])
 
 
+def test_scores_that_nothing_was_trained_for(tmp_path, processor, cache):
+    for name, matching in (("without_contrastive", 1.0), ("with_neither", 0.0)):
+        weights = {"contrastive_loss_weight": 0.0, "matching_loss_weight": matching}
+        MulapModel(micro_config(projection_size=8, **weights)).save_pretrained(tmp_path / name)
+        processor.save_pretrained(tmp_path / name)
+    scorer = PairScorer(tmp_path / "without_contrastive", "cpu")
+    assert scorer.kinds == [MATCHING]
+    with pytest.raises(DataError, match=r"no contrastive scores: pre-trained without .*weight is 0\); it has matching"):
+        scorer.check_kinds([CONTRASTIVE])
+    with pytest.raises(DataError, match="with_neither has no scores: pre-trained without"):
+        zero_shot_report(PairScorer(tmp_path / "with_neither", "cpu"), {}, cache)
+
+
 def save_classifier(folder):
     settle(MulapForAudioClassification(micro_config())).save_pretrained(folder)
     return folder

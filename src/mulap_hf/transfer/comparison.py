@@ -277,10 +277,12 @@ def transfer(plan: Plan, unit: Unit, tasks: list[tuple[str, TaskData]]):
             write_json(path, about | content | {"settings": settings})
     path = plan.cell(unit, "zero_shot")
     settings = _cell_settings(plan, model, None, None)
-    if unit.share == 1 and not _is_made(path, settings) and unit.strategy != HANDCRAFTED and has_text_side(model):
+    if unit.share < 1 or unit.strategy == HANDCRAFTED or _is_made(path, settings) or not has_text_side(model):
+        return
+    scorer = PairScorer(model)
+    if scorer.kinds:
         clips = [data for name, data in tasks if name in {task.name for task in EMBEDDED_TASKS}]
-        retrieval = clips[0] if clips else None
-        content = zero_shot_report(PairScorer(model), dict(tasks), cache, retrieval, recordings=_RETRIEVED)
+        content = zero_shot_report(scorer, dict(tasks), cache, clips[0] if clips else None, recordings=_RETRIEVED)
         write_json(path, {"unit": asdict(unit), "zero_shot": content, "settings": settings})
 
 

@@ -83,22 +83,35 @@ class PairScorer:
     @property
     def kinds(self) -> list[str]:
         """The kinds of scores that it has."""
-        has = {CONTRASTIVE: self.model.alignment is not None, MATCHING: not self.model.is_dual_encoder}
-        return [kind for kind, there in has.items() if there]
+        return [kind for kind, reason in self._lacking().items() if reason is None]
 
-    def check_kinds(self, kinds: Sequence[str]):
-        """Raises:
-        DataError: it does not have scores of these kinds.
+    def _lacking(self) -> dict[str, str | None]:
+        """Why it has no scores, by kind; None where it has them."""
+        config = self.model.config
+        contrastive = matching = None
+        if self.model.alignment is None:
+            contrastive = "no space shared by clips and texts (config.projection_size is 0)"
+        elif not config.contrastive_loss_weight:
+            contrastive = "pre-trained without them (config.contrastive_loss_weight is 0)"
+        if self.model.is_dual_encoder:
+            matching = "no co-attention (it is a dual encoder)"
+        elif not config.matching_loss_weight:
+            matching = "pre-trained without them (config.matching_loss_weight is 0)"
+        return {CONTRASTIVE: contrastive, MATCHING: matching}
+
+    def check_kinds(self, kinds: Sequence[str] | None = None) -> list[str]:
+        """The kinds that are asked for; None: all that it has.
+
+        Raises:
+            DataError: it does not have scores of these kinds, or of any.
         """
-        reasons = {
-            CONTRASTIVE: "no space shared by clips and texts (config.projection_size is 0)",
-            MATCHING: "no co-attention (it is a dual encoder)",
-        }
-        for kind in kinds:
-            if kind not in self.kinds:
-                raise DataError(
-                    f"{self.name} has no {kind} scores: {reasons[kind]}; it has {' and '.join(self.kinds)} scores"
-                )
+        lacking = self._lacking()
+        if not self.kinds:
+            raise DataError(f"{self.name} has no scores: {'; '.join(map(str, lacking.values()))}")
+        for kind in kinds or []:
+            if lacking[kind]:
+                raise DataError(f"{self.name} has no {kind} scores: {lacking[kind]}; it has {self.kinds[0]} scores")
+        return list(kinds or self.kinds)
 
     @torch.inference_mode()
     def read(self, texts: Sequence[str]) -> Side:

@@ -243,7 +243,7 @@ def zero_shot_report(
         tasks: by the names that they go by; regressions are left out.
         cache: of what the backbone hears.
         retrieval: data whose descriptions are to be found, and to find.
-        kinds: "contrastive", "matching"; None: all that the model has.
+        kinds: "contrastive", "matching"; None: all that the model has been trained for.
         templates: see `prompts`.
         top_k, recordings: see `retrieve`.
         resamples, seed: of the bootstrap over clips or queries.
@@ -257,8 +257,7 @@ def zero_shot_report(
     Raises:
         DataError: the model does not have scores of these kinds, a template has no `{label}`, or see `retrieve`.
     """
-    scorer.check_kinds(kinds or [])
-    kinds = kinds or scorer.kinds
+    kinds = scorer.check_kinds(kinds)
     tasks = {name: data for name, data in tasks.items() if data.task.kind in TEMPLATES}
     scored = {
         name: zero_shot_scores(scorer, data, data.test_splits, cache, kinds, templates) for name, data in tasks.items()

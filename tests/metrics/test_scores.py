@@ -1,5 +1,7 @@
 """Scores against scikit-learn, intervals against resamples done one by one and against closed forms."""
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, r2_score, roc_auc_score
@@ -115,7 +117,8 @@ def test_tags_that_none_or_all_have_are_left_out_and_named():
         assert found["intervals"][name] == expected["intervals"][name]
     assert found["without_positives"] == ["b"]
     assert found["without_negatives"] == ["d"]
-    assert np.isnan(list(found["per_output"]["b"].values())).all()
+    assert list(found["per_output"]["b"].values()) == [None, None]
+    json.dumps(found, allow_nan=False)
     assert [tags.tolist() for tags in undefined_tags(truth)] == [[1], [3]]
     nothing = score("multi_label", truth[:, 1:2], scores[:, 1:2])
     assert np.isnan(list(nothing.values())).all()

@@ -4,6 +4,7 @@ A resample of n tracks is a row of n weights, how often each track was drawn. Ev
 once, and what does not depend on them, sorting above all, is done once.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -79,7 +80,10 @@ def intervals(
     Of one array, tracks are drawn with replacement: an interval covers what other test tracks would change, the
     trained model being the same. Of a list, one array per training seed, seeds are drawn with replacement too, the
     tracks being common to all of them: an interval also covers what other seeds would change. Of S seeds, resampling
-    shows (S - 1) / S of the variance between them, so that with two or three an interval is too narrow.
+    shows (S - 1) / S of the variance between them, so that with two or three an interval is too narrow. So are those
+    of `pr_auc` where tags are rare, as average precision rises when positives are few: in simulations (ten tags of
+    ROC-AUC 0.80, 250 tracks) they covered the value of endless tracks in 59 % of cases with 5 positives per tag, 75 %
+    with 15 and 89 % with 50, those of the other scores in 91 % to 94 %.
 
     In a resample a tag that none or all of its tracks have is left out of its mean, and so is a class without tracks
     or predictions.
@@ -94,7 +98,8 @@ def intervals(
     """
     (values,) = _resample(kind, truth, [scores], resamples, seed)
     ends = {name: _interval(value, values[name]) for name, value in score(kind, truth, scores).items()}
-    return {name: (low, min(high, 1.0)) for name, (low, high) in ends.items()}  # 1 is the best of every score
+    lowest = -np.inf if kind == "regression" else 0.0
+    return {name: (np.maximum(low, lowest), np.minimum(high, 1.0)) for name, (low, high) in ends.items()}
 
 
 def paired_difference(
@@ -132,7 +137,7 @@ def report(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """All that is said of a task: what `compute` of the `evaluate` modules returns, ready for JSON.
+    """All that is said of a task: what `compute` of the `evaluate` modules returns, ready for JSON (None for NaN).
 
     Args:
         kind, truth, scores: see `score`.
@@ -159,7 +164,7 @@ def report(
         result |= {key: [names[tag] for tag in tags] for key, tags in zip(without, undefined_tags(truth), strict=True)}
     if kind == "regression":
         result["constant"] = [name for name, values in result["per_output"].items() if np.isnan(values["r2"])]
-    return result
+    return without_nan(result)
 
 
 def report_lists(kind: str, references: list, predictions: list, *args) -> dict[str, Any]:
@@ -173,6 +178,15 @@ def report_lists(kind: str, references: list, predictions: list, *args) -> dict[
         if len(lengths) > 1:
             raise ValueError(f"{name} must be rows of equal length, not of {min(lengths)} to {max(lengths)} numbers")
     return report(kind, np.array(references), np.array(predictions), *args)
+
+
+def without_nan(content: Any) -> Any:
+    """A copy with None, which JSON has, for every NaN in its dicts and lists."""
+    if isinstance(content, dict):
+        return {key: without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_nan(value) for value in content]
+    return None if isinstance(content, float) and math.isnan(content) else content
 
 
 def undefined_tags(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

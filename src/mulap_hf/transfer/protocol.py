@@ -1,6 +1,5 @@
 """The transfer protocol: learn on train, choose on validation, predict the tests, and only then read their labels."""
 
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from ..data.schema import Task
 from ..data.tables import DataError, Skipped
-from ..metrics.scores import intervals, score, score_outputs
+from ..metrics.scores import intervals, score, score_outputs, without_nan
 from .arguments import ProbeArguments
 from .features import Extractor, FeatureCache, Features
 from .probe import LabelledFeatures, Probe, train_probe
@@ -165,15 +164,7 @@ def judge(data: TaskData, split: str, predictions: Predictions, resamples: int, 
         for name, value in score(kind, truth, scores).items()
     }
     outputs = score_outputs(kind, truth, scores, data.task.classes or data.task.columns)
-    return {"metrics": without_nan(metrics), "outputs": without_nan(outputs), "tracks": len(truth)}
-
-
-def without_nan(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
-    """None, which JSON has, for NaN."""
-    return {
-        name: {key: None if math.isnan(value) else value for key, value in values.items()}
-        for name, values in scores.items()
-    }
+    return without_nan({"metrics": metrics, "outputs": outputs, "tracks": len(truth)})
 
 
 def align(targets: Targets, predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
-from ..metrics.scores import MAIN_METRIC, intervals, paired_difference, score
+from ..metrics.scores import MAIN_METRIC, intervals, paired_difference, score, without_nan
 from .comparison import TEST, Plan, Unit, strategy_name
 from .protocol import Predictions
 from .tasks import Targets, TaskData
@@ -164,9 +164,7 @@ def _scores_of(predictions: Predictions, ids: list[str]) -> np.ndarray:
 
 
 def _number(value: float, low: float, high: float) -> Number:
-    return {
-        key: None if math.isnan(number) else number for key, number in (("value", value), ("low", low), ("high", high))
-    }
+    return without_nan({"value": value, "low": low, "high": high})
 
 
 def _zero_shot(plan: Plan) -> dict[str, Any]:

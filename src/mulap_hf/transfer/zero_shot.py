@@ -9,10 +9,10 @@ import numpy as np
 from ..data.schema import Task
 from ..data.tables import DataError, Skipped
 from ..metrics.retrieval import report_retrieval
-from ..metrics.scores import COVERAGE, score
+from ..metrics.scores import COVERAGE, score, without_nan
 from .features import FeatureCache, Features
 from .pair_scores import CONTRASTIVE, MATCHING, PairScorer, rerank, shortlist
-from .protocol import Predictions, align, judge, without_nan
+from .protocol import Predictions, align, judge
 from .tasks import VALIDATION, PreparedData, TaskData
 
 TEMPLATES = {

@@ -284,9 +284,7 @@ def test_scores_that_nothing_was_trained_for(tmp_path, processor, cache):
         processor.save_pretrained(tmp_path / name)
     scorer = PairScorer(tmp_path / "without_contrastive", "cpu")
     assert scorer.kinds == [MATCHING]
-    with pytest.raises(
-        DataError, match=r"no contrastive scores: pre-trained without .* is 0\); it has matching"
-    ):
+    with pytest.raises(DataError, match=r"no contrastive scores: pre-trained without .* is 0\); it has matching"):
         scorer.check_kinds([CONTRASTIVE])
     with pytest.raises(DataError, match="with_neither has no scores: pre-trained without"):
         zero_shot_report(PairScorer(tmp_path / "with_neither", "cpu"), {}, cache)

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 from safetensors import safe_open
+from tqdm import tqdm
 
 from ..metrics.scores import MAIN_METRIC, intervals, paired_difference, score, without_nan
 from .comparison import TEST, Plan, Unit, strategy_name
 from .protocol import Predictions
 from .tasks import Targets, TaskData
 
-_FEWER_RESAMPLES = 300  # of the drops, which are many
+_FEWER_RESAMPLES = 300  # of curves and drops, which are many
 
 Number = dict[str, float | None]
 """A `value`, and its 95 % interval `low` to `high`."""
@@ -43,7 +44,8 @@ def collect_results(plan: Plan, tasks: list[tuple[str, TaskData]]) -> dict[str, 
             f"{unit.name}, {name}" for unit in plan.units() for name, _ in tasks if not plan.cell(unit, name).is_file()
         ],
     }
-    for name, data in tasks:
+    for name, data in (bar := tqdm(tasks, unit="task", desc="intervals")):
+        bar.set_postfix(task=name)
         collector = _Collector(plan, name, data)
         results["tasks"][name] = {
             "kind": data.task.kind,
@@ -140,7 +142,7 @@ class _Collector:
             return None
         ids = _common(self.targets[TEST], predictions)
         truth, scores = self.targets[TEST].of(ids), [_scores_of(one, ids) for one in predictions]
-        ranges = intervals(self.kind, truth, scores, resamples=self.plan.args.resamples)
+        ranges = intervals(self.kind, truth, scores, resamples=_FEWER_RESAMPLES)
         return _number(score(self.kind, truth, scores)[self.metric], *ranges[self.metric])
 
     def _predictions(

@@ -115,11 +115,20 @@ def test_the_report_has_tables_and_pictures(done, place):
 
 def test_what_is_there_is_kept_and_what_is_new_is_added(done, place, model_folder):
     cells = {path: path.stat().st_mtime_ns for path in (place / "out" / "cells").rglob("*.json")}
-    result = run(*command(place, model_folder, "--labels_per_class", 3, 5))
+    more = ("--labels_per_class", 3, 5, "--seeds", 0, 1, "--strategies", "handcrafted", model_folder)
+    result = run(*command(place, model_folder, *more, "--reference", "handcrafted"))
     assert result.returncode == 0, result.stderr
     after = {path: path.stat().st_mtime_ns for path in (place / "out" / "cells").rglob("*.json")}
     assert {path: after[path] for path in cells} == cells
-    assert {path.name for path in after.keys() - cells.keys()} == {"tones-register-5.json"}
+    assert {str(path.relative_to(place / "out" / "cells")) for path in after.keys() - cells.keys()} == {
+        f"{strategy}-1-seed{seed}/tones-register{labels}.json"
+        for strategy in ("handcrafted", model_folder.name)
+        for seed, labels in ((0, "-5"), (1, ""), (1, "-3"), (1, "-5"))
+    }
+    rows = json.loads((place / "out" / "comparison.json").read_text())["scores"]["tones-register"]["test"]
+    assert {name: row["seeds"] for name, row in rows.items()} == {"handcrafted": 2, model_folder.name: 2}
+    assert rows[model_folder.name]["difference"]["low"] < rows[model_folder.name]["difference"]["high"]
+    assert "Seeds: 0, 1." in (place / "out" / "comparison.md").read_text()
 
 
 def test_one_that_fails_does_not_stop_the_others(place, done, model_folder, tmp_path):

@@ -277,7 +277,8 @@ def transfer(plan: Plan, unit: Unit, tasks: list[tuple[str, TaskData]]):
             write_json(path, about | content | {"settings": settings})
     path = plan.cell(unit, "zero_shot")
     settings = _cell_settings(plan, model, None, None)
-    if unit.share < 1 or unit.strategy == HANDCRAFTED or _is_made(path, settings) or not has_text_side(model):
+    is_reported = unit.share == 1 and unit.seed == plan.args.seeds[0] and unit.strategy != HANDCRAFTED
+    if not is_reported or _is_made(path, settings) or not has_text_side(model):
         return
     scorer = PairScorer(model)
     if scorer.kinds:

@@ -13,6 +13,7 @@ from mulap_hf import MulapConfig
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
+WITHOUT_PACKAGE = {"PYTHONPATH": str(Path(__file__).parent / "without_package")}  # variables of a process
 RATE = 16000
 CHUNK = 4800  # samples of a chunk of the micro model
 
@@ -91,9 +92,14 @@ def write_tone(path: Path, seconds: float = 1.0, rate: int = RATE, channels: int
     return samples
 
 
-def run(*command: str, **options) -> subprocess.CompletedProcess:
-    """A real process, offline, one thread."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TQDM_MININTERVAL": "5"}
+def run(*command: str, env: dict[str, str] | None = None, **options) -> subprocess.CompletedProcess:
+    """A real process, one thread; offline unless `env`, which goes on top of this process's variables, differs."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TQDM_MININTERVAL": "5", **(env or {})}
     return subprocess.run(
         [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=300, env=environment, **options
     )
+
+
+def run_without_package(code: str, *arguments, env: dict[str, str] | None = None, **options):
+    """`run("-c", code, *arguments)` as where mulap_hf is not installed: it and its children cannot import it."""
+    return run("-c", code, *arguments, env={**(env or {}), **WITHOUT_PACKAGE}, **options)

@@ -5,22 +5,12 @@ import json
 
 import pytest
 import torch
-from helpers import CAPTIONS, ROOT, inputs, micro_config, run, settle
+from helpers import CAPTIONS, ROOT, inputs, micro_config, run, run_without_package, settle
 
 from mulap_hf import MulapAudioModel, MulapForAudioClassification, MulapForPreTraining, MulapModel
 
-# As if the package were not installed; checks itself.
-WITHOUT_PACKAGE = """
-import sys
-sys.modules["mulap_hf"] = None
-try:
-    import mulap_hf
-    raise SystemExit("the package can still be imported")
-except ImportError:
-    pass
-"""
 USE = """
-import json, torch
+import json, sys, torch
 from transformers import (
     AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, AutoModelForPreTraining,
     AutoProcessor,
@@ -62,11 +52,11 @@ def saved(cls, processor, folder):
 @pytest.mark.parametrize("trust", [False, True], ids=["imported", "not installed"])
 def test_every_auto_class_from_every_folder(cls, trust, processor, batch_file, tmp_path):
     model = saved(cls, processor, tmp_path / "model")
+    arguments = (tmp_path / "model", batch_file, tmp_path / "again")
     if trust:
-        code = WITHOUT_PACKAGE + "TRUST = {'trust_remote_code': True}\n" + USE
+        result = run_without_package("TRUST = {'trust_remote_code': True}\n" + USE, *arguments, cwd=tmp_path)
     else:
-        code = "import sys\nimport mulap_hf\nTRUST = {}\n" + USE
-    result = run("-c", code, tmp_path / "model", batch_file, tmp_path / "again", cwd=tmp_path)
+        result = run("-c", "import mulap_hf\nTRUST = {}\n" + USE, *arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout.split("FOUND")[1])
     batch = inputs(batch=2)
@@ -88,12 +78,12 @@ def test_every_auto_class_from_every_folder(cls, trust, processor, batch_file, t
 def test_backbone_folder_where_the_package_is_not_installed(tmp_path):
     model = settle(MulapAudioModel(micro_config().audio_config))
     model.save_pretrained(tmp_path / "model")
-    code = WITHOUT_PACKAGE + (
-        "import torch\nfrom transformers import AutoModel\n"
+    code = (
+        "import sys\nfrom transformers import AutoModel\n"
         "model = AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True)\n"
         "print(type(model).__name__, model.log_mel.window.sum().item())"
     )
-    result = run("-c", code, tmp_path / "model", cwd=tmp_path)
+    result = run_without_package(code, tmp_path / "model", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == ["MulapAudioModel", str(model.log_mel.window.sum().item())]
 

@@ -29,8 +29,10 @@ from mulap_hf import MulapConfig, MulapFeatureExtractor, MulapProcessor
 from mulap_hf.conversion import ConversionError
 from mulap_hf.corpus import write_pretraining_corpus
 from mulap_hf.data import DataError, PairStream, has_split, open_pairs
+from mulap_hf.data.provenance import describe_corpus, provenance
 from mulap_hf.initialization import load_backbone, load_bert, text_config_from_bert
-from mulap_hf.model_card import write_pretraining_card
+from mulap_hf.publishing.arguments import HubArguments, publish_finished
+from mulap_hf.publishing.assemble import PublishError, complete_folder
 from mulap_hf.tokenization import train_tokenizer
 from mulap_hf.training.arguments import (
     PRETRAINING,
@@ -54,6 +56,7 @@ USER_ERRORS = (
     ConversionError,
     DataError,
     OSError,
+    PublishError,
     RunFolderError,
     StrictDataclassError,
     TrackerError,
@@ -63,8 +66,10 @@ USER_ERRORS = (
 
 def main(arguments: list[str] | None = None):
     recipes = ROOT / "training" / "recipes"
-    model_args, data_args, args = parse_arguments(PRETRAINING, arguments, recipes, __doc__, "tiny")
+    kinds = (*PRETRAINING, HubArguments)
+    model_args, data_args, args, hub_args = parse_arguments(kinds, arguments, recipes, __doc__, "tiny")
     accelerator = make_accelerator(args)
+    destination = hub_args.destination()
     settings = {"model": asdict(model_args), "data": asdict(data_args), "training": asdict(args)}
     folder = open_folder(args, settings, accelerator)
     set_seed(args.seed)
@@ -96,12 +101,20 @@ def main(arguments: list[str] | None = None):
     if accelerator.is_main_process:
         known = {item.id: item for item in [*train_pairs.skipped, *validation_pairs.skipped, *skipped]}
         pairs = {"train": train_pairs.num_pairs, "validation": validation_pairs.num_pairs}
-        facts = {"pairs": pairs, "max_steps": args.max_steps, "seconds": round(loop.progress.seconds)}
-        complete(loop, settings | facts, list(known.values()), environment(accelerator))
+        facts = {
+            "pairs": pairs,
+            "max_steps": args.max_steps,
+            "seconds": round(loop.progress.seconds),
+            "data": provenance(data_args.train_data) if data_args.train_data else describe_corpus("embedded"),
+            "environment": environment(accelerator),
+        }
+        complete(loop, settings, facts, list(known.values()))
         folder.finish(**facts)
     accelerator.free_memory()
     del loop, model  # or torch 2.14 may abort at the exit of a process among several
     accelerator.end_training()
+    if accelerator.is_main_process:
+        publish_finished(ROOT / "model_cards", Path(args.output_dir), destination)
 
 
 def load_pairs(
@@ -180,15 +193,15 @@ def make_model(
     return model
 
 
-def complete(loop: TrainingLoop, settings: dict[str, Any], skipped: list, machine: dict[str, Any]):
+def complete(loop: TrainingLoop, settings: dict[str, Any], facts: dict[str, Any], skipped: list):
     """Makes the output folder what goes to the Hub: the best model and its metrics, its card, the report."""
     folder = Path(loop.args.output_dir)
     shutil.copytree(loop.checkpoints.best_folder(), folder, dirs_exist_ok=True)
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     evaluations = [row for row in read_metrics(folder / "metrics.jsonl") if row["split"] == "validation"]
     warnings = [f"step {row['step']}: {text}" for row in evaluations if (text := collapse_warning(row))]
-    write_report(folder, settings, machine, skipped, loop.progress.best_step, warnings)
-    write_pretraining_card(ROOT / "model_cards" / "pretrained.md", folder, settings, metrics)
+    write_report(folder, settings | facts, facts["environment"], skipped, loop.progress.best_step, warnings)
+    complete_folder(ROOT / "model_cards" / "templates", folder, settings | {"run": facts}, metrics)
     print("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     if skipped:
         print(f"{len(skipped)} items were skipped; why: {folder / 'skipped.jsonl'}")

@@ -32,16 +32,18 @@ from transformers.utils.logging import disable_progress_bar
 from mulap_hf.conversion import ConversionError
 from mulap_hf.data import DataError
 from mulap_hf.data.prepare import SETTINGS_FILE
+from mulap_hf.data.provenance import provenance
 from mulap_hf.data.tables import Skipped
 from mulap_hf.embedding import Embedder
 from mulap_hf.files import format_interval, write_json
 from mulap_hf.metrics.scores import MAIN_METRIC
-from mulap_hf.model_card import write_transfer_card
+from mulap_hf.publishing.arguments import HubArguments, publish_finished
+from mulap_hf.publishing.assemble import PublishError, complete_folder
 from mulap_hf.training.arguments import FREE_OPTIONS as FREE_TRAINING_OPTIONS
 from mulap_hf.training.arguments import TrainingArguments, parse_arguments
 from mulap_hf.training.loop import Interrupted, TrainingError
 from mulap_hf.training.report import environment
-from mulap_hf.training.run_folder import RunFolder, RunFolderError
+from mulap_hf.training.run_folder import SETTINGS, RunFolder, RunFolderError
 from mulap_hf.training.runs import make_accelerator, open_folder, use_threads
 from mulap_hf.training.tracking import ROW_KEYS, TrackerError, read_metrics, start_trackers
 from mulap_hf.transfer.arguments import FineTuneArguments, ProbeArguments, RunArguments, TransferArguments
@@ -55,7 +57,7 @@ from mulap_hf.transfer.tasks import TaskData, open_embedded_task, open_task
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "training" / "recipes" / "transfer"
-USER_ERRORS = (ConversionError, DataError, OSError, RunFolderError, TrackerError, TrainingError)
+USER_ERRORS = (ConversionError, DataError, OSError, PublishError, RunFolderError, TrackerError, TrainingError)
 # Options that change nothing of what is learnt: a run may go on with others.
 FREE_OPTIONS = (*FREE_TRAINING_OPTIONS, "cache_dir", "corpus_dir", "resamples", "device")
 
@@ -63,11 +65,15 @@ FREE_OPTIONS = (*FREE_TRAINING_OPTIONS, "cache_dir", "corpus_dir", "resamples", 
 def main(arguments: list[str] | None = None):
     arguments = sys.argv[1:] if arguments is None else arguments
     if wants_fine_tuning(arguments):
-        kinds, recipe = (TransferArguments, FineTuneArguments, TrainingArguments), "fine_tune"
-        run_fine_tuning(*parse_arguments(kinds, arguments, RECIPES, __doc__, recipe))
+        kinds, recipe, run = (FineTuneArguments, TrainingArguments), "fine_tune", run_fine_tuning
     else:
-        kinds, recipe = (TransferArguments, ProbeArguments, RunArguments), default_recipe(arguments)
-        run_probe(*parse_arguments(kinds, arguments, RECIPES, __doc__, recipe))
+        kinds, recipe, run = (ProbeArguments, RunArguments), default_recipe(arguments), run_probe
+    kinds = (TransferArguments, *kinds, HubArguments)
+    *parts, hub_args = parse_arguments(kinds, arguments, RECIPES, __doc__, recipe)
+    destination = hub_args.destination()
+    run(*parts)
+    if PartialState().is_main_process:
+        publish_finished(ROOT / "model_cards", Path(parts[-1].output_dir), destination)
 
 
 def wants_fine_tuning(arguments: list[str]) -> bool:
@@ -175,13 +181,14 @@ def test_and_report(
     metric = MAIN_METRIC[data.task.kind]
     facts |= {
         "task": {"name": data.task.name, "kind": data.task.kind, "chosen_by": metric},
-        "data": data.provenance() | {"folder": str(data.folder)},
-        "model": {"name": args.model},
+        "data": provenance(data.folder),
+        "model": {"name": args.model, "on_hub": not Path(args.model).exists()},
         "seconds": round(time.perf_counter() - start),
         "environment": environment(),
     }
     skipped = skipped + [item for predicted in predictions.values() for item in predicted.skipped]
-    write_json(folder.path / "metrics.json", {"validation": facts["validation"], **tests})
+    metrics = {"validation": facts["validation"], **tests}
+    write_json(folder.path / "metrics.json", metrics)
     described = {
         "task": f"{data.task.name} ({data.task.kind}, {data.task.num_outputs} outputs)",
         "data": f"{facts['data'].get('title', '')} {data.folder}".strip(),
@@ -196,7 +203,8 @@ def test_and_report(
         folder.path, data.task, described, facts["validation"], tests, probe.history, probe.best_epoch, skipped
     )
     if isinstance(extractor, Embedder):
-        write_transfer_card(ROOT / "model_cards" / "transferred.md", folder.path, facts, tests)
+        settings = json.loads((folder.path / SETTINGS).read_text(encoding="utf-8")) | {"run": facts}
+        complete_folder(ROOT / "model_cards" / "templates", folder.path, settings, metrics)
     for split, judged in tests.items():
         results = ", ".join(f"{name} {format_interval(number)}" for name, number in judged["metrics"].items())
         print(f"{split}, {judged['tracks']} tracks: {results}")

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
-from .configuration_mulap import MulapAudioConfig, MulapTextConfig
+from .configuration_mulap import MulapAudioConfig, MulapConfig, MulapTextConfig
 from .conversion import BERT_NAMES, ConversionError, rename
 from .modeling_mulap import MulapJointModel
 from .modeling_mulap_audio import MulapAudioModel, MulapPreTrainedModel
@@ -87,6 +87,15 @@ def load_bert(model: MulapJointModel, bert: str | Path):
                 "text_config_from_bert"
             )
         parameter.copy_(value)
+
+
+def model_kind(config: PreTrainedConfig) -> str:
+    """What the saved model is: "fused", "dual", "classifier" or "backbone"."""
+    if config.model_type != MulapConfig.model_type:
+        return "backbone"
+    if config.architectures == ["MulapForAudioClassification"]:
+        return "classifier"
+    return "fused" if config.connection_text_layers else "dual"
 
 
 def open_backbone(model: str | Path) -> MulapAudioModel:

@@ -8,6 +8,7 @@ import pytest
 from tones import SIZES, TASKS, make_rows, write_dataset, write_split
 
 from mulap_hf.data import DataError
+from mulap_hf.data.provenance import provenance
 from mulap_hf.data.schema import write_tasks
 from mulap_hf.transfer.tasks import open_embedded_task, open_task
 
@@ -87,7 +88,7 @@ def test_embedded_tasks_are_made_once(tmp_path):
     again = open_embedded_task("tagging", tmp_path, 12, 2.0, progress=False)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")} == made
     assert again.targets("test").of(again.ids("test")).shape == (6, again.task.num_outputs)
-    assert data.provenance()["corpus"] == "embedded"
+    assert provenance(data.folder)["corpus"] == "embedded"
     notes = open_embedded_task("instrument", tmp_path, 12, 2.0, progress=False)
     assert notes.task.columns == ("family",)
     with pytest.raises(DataError, match="the embedded corpus has tagging, style, emotion, key, instrument"):

@@ -21,7 +21,7 @@ CHECKPOINTS = ("checkpoints/step-*", "checkpoints/probe.pt")
 RUN_FILES = (
     f"{LOCK} {SETTINGS} {SETTINGS}.tmp metrics.json metrics.jsonl .metrics.jsonl.tmp trackers checkpoints README.md "
     "training_report training_report.md skipped.jsonl config.json *_config.json tokenizer.json vocab.txt "
-    "special_tokens_map.json *_mulap.py *_mulap_*.py model.safetensors model-*.safetensors "
+    "special_tokens_map.json *_mulap.py *_mulap_*.py audio.py model.safetensors model-*.safetensors "
     "model.safetensors.index.json transfer_report.md transfer_report predictions"
 ).split()
 

@@ -18,7 +18,7 @@ from transformers import AutoConfig
 from ..conversion import ConversionError
 from ..data.tables import DataError
 from ..embedding import Embedder
-from ..model_card import model_kind
+from ..initialization import model_kind
 from ..modeling_mulap import MulapModel
 from ..modeling_mulap_audio import MulapAudioOutput, masked_mean, unpack
 from ..modeling_mulap_joint import Stream

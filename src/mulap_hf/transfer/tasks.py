@@ -117,16 +117,6 @@ class PreparedData:
         files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self._find(split)]
         return sha256(json.dumps([files, self.ids(split)]).encode()).hexdigest()
 
-    def provenance(self) -> dict[str, Any]:
-        """Which corpus it is, as `prepare_dataset.py` noted; empty where it did not."""
-        try:
-            settings = json.loads((self.folder / SETTINGS_FILE).read_text(encoding="utf-8"))["settings"]
-        except (OSError, ValueError, KeyError):
-            return {}
-        corpus = CORPORA.get(settings["corpus"])
-        known = {"corpus": settings["corpus"], "options": settings["options"]}
-        return known | ({"title": corpus.title, "url": corpus.url, "licence": corpus.licence} if corpus else {})
-
     def read_split(self, split: str) -> str:
         """The one whose shards hold it."""
         return TRAIN if split == VALIDATION and VALIDATION not in self._shards else split

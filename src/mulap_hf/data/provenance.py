@@ -1,0 +1,32 @@
+"""Which corpus some data are, as far as they say."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .corpora import CORPORA
+from .prepare import SETTINGS_FILE
+
+
+def provenance(data: str | Path) -> dict[str, Any]:
+    """What is known of a folder, file or Hub dataset.
+
+    Returns:
+        JSON values: `folder`, or of a dataset on the Hub `hub`; of what `prepare_dataset.py` made also `corpus`,
+        `options`, `title`, `url` and `licence`.
+    """
+    folder = Path(data)
+    if not folder.exists():
+        return {"hub": str(data)}
+    try:
+        settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))["settings"]
+    except (OSError, ValueError, KeyError):
+        return {"folder": str(data)}
+    known = {"corpus": settings["corpus"], "options": settings["options"], "folder": str(data)}
+    return known | (describe_corpus(settings["corpus"]) if settings["corpus"] in CORPORA else {})
+
+
+def describe_corpus(name: str) -> dict[str, Any]:
+    """`corpus`, `title`, `url` and `licence` of one in `CORPORA`."""
+    corpus = CORPORA[name]
+    return {"corpus": name, "title": corpus.title, "url": corpus.url, "licence": corpus.licence}

@@ -1,0 +1,175 @@
+"""A folder for the Hub, made from a trained model's: what users load, and nothing of the user's own files."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import soundfile as sf
+from transformers import AutoConfig, pipeline
+from transformers.dynamic_module_utils import get_relative_import_files
+
+from ..audio import AudioError, load_audio
+from ..files import write_json
+from ..initialization import model_kind
+from ..pipelines import custom_pipelines
+from ..training.run_folder import SETTINGS
+from .card import PICTURES, UNKNOWN_LICENCE, ZERO_SHOT_FILE, Sample, make_card
+
+PACKAGE = Path(__file__).parents[1]
+ENDPOINT_FILES = ("handler.py", "requirements.txt")
+SAMPLES_FOLDER = "samples"
+# Lists of skipped items, reports and predictions name the user's files: they stay where they are.
+_PUBLISHED = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab.txt", "metrics.json")
+_PUBLISHED += ("special_tokens_map.json", "processor_config.json", "preprocessor_config.json", "metrics.jsonl")
+_PUBLISHED += (SETTINGS, ZERO_SHOT_FILE, *PICTURES)
+_SAMPLE_CLIPS, _SAMPLE_SECONDS = 3, 12.0
+_TOP_LABELS = 5
+
+
+class PublishError(ValueError):
+    """A folder that cannot be published; the message names the file or setting and the mend."""
+
+
+def complete_folder(templates: Path, folder: Path, settings: dict[str, Any], metrics: dict[str, Any]):
+    """Gives a finished run's folder its pipelines and its card, in place.
+
+    Args:
+        templates: of cards.
+        folder: the model's; its snippets load it by this path.
+        settings: as in `training_settings.json`, facts of the finished run included.
+        metrics: as in `metrics.json`.
+    """
+    _add_code(folder)
+    make_card(templates, folder, settings, metrics, str(folder)).save(folder / "README.md")
+
+
+def assemble(
+    model_cards: Path,
+    source: Path,
+    target: Path,
+    repo_id: str,
+    license: str = UNKNOWN_LICENCE,
+    samples: Sequence[Path] = (),
+):
+    """Copies what is to be published of a model's folder, and adds code, samples, endpoint files and card.
+
+    Args:
+        model_cards: folder with `templates/` and `endpoint/`.
+        source: a run's folder, or any saved model and its processor; stays as it is.
+        target: is made.
+        repo_id: what it will be called on the Hub.
+        license: of the model, by the Hub's name for it.
+        samples: audio files to publish as examples; none: generated ones.
+
+    Raises:
+        PublishError: something is missing in the source, or a sample cannot be read.
+    """
+    check_source(source)
+    target.mkdir(parents=True)
+    for pattern in _PUBLISHED:
+        for file in source.glob(pattern):
+            copy = target / file.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+    _write_both_forms(target)
+    _add_code(target)
+    for name in ENDPOINT_FILES:
+        shutil.copyfile(model_cards / "endpoint" / name, target / name)
+    files = copy_samples(target, samples) if samples else generate_samples(target)
+    examples = [Sample(name, title, _hear(target, name)) for name, title in files]
+    settings, metrics = (_read_json(target / name) for name in (SETTINGS, "metrics.json"))
+    card = make_card(model_cards / "templates", target, settings, metrics, repo_id, license, examples)
+    card.save(target / "README.md")
+
+
+def check_source(source: Path):
+    """Raises:
+    PublishError: it is no folder of a finished MuLaP model with its processor.
+    """
+    if not source.is_dir():
+        raise PublishError(f"{source} is no folder: give the output folder of a training script, or a saved model")
+    if not (source / "config.json").is_file() or not list(source.glob("*.safetensors")):
+        raise PublishError(f"{source} has no config.json and model.safetensors: give a saved model's folder")
+    status = _read_json(source / SETTINGS).get("run", {}).get("status", "finished")
+    if status != "finished":
+        raise PublishError(f"{source} holds an unfinished run: repeat its command until it is done")
+    config = AutoConfig.from_pretrained(source)
+    if not config.model_type.startswith("mulap"):
+        raise PublishError(f"{source} is a model of type {config.model_type}: this publishes MuLaP models")
+    if not any((source / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")):
+        raise PublishError(
+            f"{source} has no processor: save it there, MulapProcessor(...).save_pretrained, or of a model without "
+            "text side MulapFeatureExtractor().save_pretrained"
+        )
+    if model_kind(config) in ("fused", "dual") and not (source / "tokenizer_config.json").is_file():
+        raise PublishError(f"{source} has a text side and no tokenizer: save its MulapProcessor there")
+
+
+def _write_both_forms(folder: Path):
+    """The feature extractor within the processor, where transformers 5 looks, and in a file of its own, for 4."""
+    whole, alone = folder / "processor_config.json", folder / "preprocessor_config.json"
+    if whole.is_file() and not alone.is_file():
+        write_json(alone, _read_json(whole)["feature_extractor"])
+
+
+def _add_code(folder: Path):
+    """The package's own code, flat, and the entries of config.json by which transformers finds it."""
+    config = AutoConfig.from_pretrained(folder)
+    pipelines = custom_pipelines(config)
+    entries = {**config.auto_map, **{task: pipeline["impl"] for task, pipeline in pipelines.items()}}
+    modules = {PACKAGE / f"{entry.partition('.')[0]}.py" for entry in entries.values()}
+    for file in modules | {Path(name) for module in modules for name in get_relative_import_files(module)}:
+        shutil.copyfile(file, folder / file.name)
+    content = _read_json(folder / "config.json")
+    write_json(folder / "config.json", content | {"auto_map": config.auto_map, "custom_pipelines": pipelines})
+
+
+def generate_samples(folder: Path) -> list[tuple[str, str]]:
+    """Clips of the embedded corpus that no model has been trained on: `(path in the folder, title)`."""
+    from ..corpus import CorpusConfig, make_clip
+
+    config = CorpusConfig(clip_seconds=_SAMPLE_SECONDS)
+    found = []
+    (folder / SAMPLES_FOLDER).mkdir()
+    for index in range(_SAMPLE_CLIPS):
+        clip = make_clip(config, "test", index)
+        name = f"{SAMPLES_FOLDER}/{clip['style']}.flac"
+        sf.write(folder / name, clip["audio"], config.sampling_rate)
+        found.append((name, f"generated {clip['style']}"))
+    return found
+
+
+def copy_samples(folder: Path, files: Sequence[Path]) -> list[tuple[str, str]]:
+    """The user's own: `(path in the folder, title)`.
+
+    Raises:
+        PublishError: one cannot be read, or two have the same name.
+    """
+    (folder / SAMPLES_FOLDER).mkdir()
+    found = []
+    for file in files:
+        try:
+            load_audio(file, duration=1.0)
+        except AudioError as error:
+            raise PublishError(f"--samples: {error}") from error
+        name = f"{SAMPLES_FOLDER}/{file.name}"
+        if (folder / name).exists():
+            raise PublishError(f"--samples: two files are called {file.name}: rename one")
+        shutil.copyfile(file, folder / name)
+        found.append((name, file.stem))
+    return found
+
+
+def _hear(folder: Path, name: str) -> list[dict[str, Any]]:
+    """What the model says of a sample, if it has labels; computed by what is published."""
+    config = AutoConfig.from_pretrained(folder)
+    if model_kind(config) != "classifier":
+        return []
+    classify = pipeline("audio-classification", model=str(folder), trust_remote_code=True, device="cpu")
+    return classify(str(folder / name), top_k=_TOP_LABELS)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

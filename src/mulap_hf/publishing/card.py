@@ -1,0 +1,259 @@
+"""README.md of a model: rendered from what the run's own files say; what they do not say is unknown."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from safetensors import safe_open
+from transformers import AutoConfig
+
+from ..files import format_interval, known
+from ..initialization import model_kind
+
+UNKNOWN_LICENCE = "unknown"
+PIPELINE_TAGS = {"classifier": "audio-classification"}  # the others: feature-extraction
+PICTURES = ("training_report/losses.png", "training_report/scores.png", "transfer_report/outputs.png")
+PICTURES += ("transfer_report/history.png",)
+ZERO_SHOT_FILE = "zero_shot/zero_shot.json"
+MEANINGS = {
+    "loss": "weighted sum of the losses below; the best step has the lowest",
+    "mlm_loss": "masked words: cross entropy",
+    "mlm_accuracy": "masked words found",
+    "mlm_perplexity": "masked words: exponential of the cross entropy",
+    "mam_loss": "masked audio: distance to the features of the masked chunks",
+    "mam_r2": "masked audio: share of the features' variance that is predicted (0 = their mean)",
+    "matching_loss": "audio-text matching: cross entropy (0.693 = chance)",
+    "matching_accuracy": "does the text describe the clip, right answers (0.5 = chance)",
+    "matching_auc": "does the text describe the clip, area under the ROC curve (0.5 = chance)",
+    "contrastive_loss": "cross entropy of finding the partner in the batch",
+    "retrieval_r1": "clips found by their text among all: first",
+    "retrieval_r5": "clips found by their text among all: in the first five",
+    "retrieval_r10": "clips found by their text among all: in the first ten",
+    "retrieval_median_rank": "median rank of the clip among all, by its text",
+    "view_accuracy": "the other view of a clip found in the batch",
+    "classification_loss": "cross entropy of the labels",
+    "roc_auc": "area under the ROC curve, mean over the labels that some clips have and some do not",
+    "pr_auc": "average precision, mean over the same labels",
+    "roc_auc_micro": "area under the ROC curve of all pairs of clip and label",
+    "pr_auc_micro": "average precision of all pairs of clip and label",
+    "accuracy": "right labels",
+    "macro_f1": "F1, mean over the labels",
+    "r2": "share of the variance that is predicted, mean over the values",
+    "feature_std": "standard deviation of the embeddings between clips, mean over the features",
+    "effective_rank": "effective dimensions of the embeddings (1 = collapsed)",
+}
+# Names that the Hub knows; other metrics keep theirs.
+_NO_SCORES = ("feature_std", "effective_rank", "mlm_perplexity")  # nor is a loss: it is compared with nothing
+_HUB_METRICS = {"pr_auc": "average_precision", "macro_f1": "f1", "r2": "r_squared"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An audio file of the model's repository.
+
+    path: in the repository.
+    title: what it is.
+    output: what the model says of it, `{"label", "score"}`, best first; empty: nothing.
+    """
+
+    path: str
+    title: str
+    output: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Results on some data.
+
+    title: the data.
+    rows: measure, value, and what it is.
+    """
+
+    title: str
+    rows: list[tuple[str, str, str]]
+
+
+def make_card(
+    templates: Path,
+    folder: Path,
+    settings: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    model_id: str,
+    license: str = UNKNOWN_LICENCE,
+    samples: Sequence[Sample] = (),
+) -> ModelCard:
+    """The card of a saved model.
+
+    Args:
+        templates: folder of the Jinja templates `pretrained.md`, `classifier.md` and `regression.md`.
+        folder: the model's.
+        settings: as in the run's `training_settings.json`; empty where there was no run of this package.
+        metrics: as in the run's `metrics.json`.
+        model_id: what the snippets load: a Hub name, or a folder.
+        license: of the model, by the Hub's name for it.
+        samples: in the folder; shown as examples.
+    """
+    config = AutoConfig.from_pretrained(folder)
+    kind = model_kind(config)
+    tables = [*_tables(settings, metrics), *_zero_shot_tables(folder)]
+    facts = {
+        "title": model_id.rstrip("/").rpartition("/")[2],
+        "model_id": model_id,
+        "kind": kind,
+        "license": license,
+        "tables": tables,
+        "samples": samples,
+        "pictures": [name for name in PICTURES if (folder / name).is_file()],
+        **_model_facts(config, folder),
+        **_training_facts(settings),
+    }
+    template = "pretrained.md"
+    if kind == "classifier":
+        template = "regression.md" if config.problem_type == "regression" else "classifier.md"
+    environment = Environment(
+        loader=FileSystemLoader(templates), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["known"] = known
+    text = environment.get_template(template).render(facts)
+    data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag=PIPELINE_TAGS.get(kind, "feature-extraction"),
+        license=license,
+        tags=["mulap", "music", "audio", "custom_code", *(["multimodal"] if kind in ("fused", "dual") else [])],
+        datasets=[facts["data"]["hub"]] if facts["data"].get("hub") else None,
+        base_model=facts["base_model"] if facts["base_on_hub"] else None,
+        metrics=sorted({_HUB_METRICS.get(name, name) for name, _, _ in _scores(metrics)}) or None,
+        widget=[_widget(sample) for sample in samples if sample.output] or None,
+        model_name=facts["title"],
+        eval_results=_eval_results(facts, kind, metrics) or None,
+    )
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text.strip()}\n")
+
+
+def _widget(sample: Sample) -> dict[str, Any]:
+    output = [{"label": one["label"], "score": round(one["score"], 4)} for one in sample.output]
+    return {"src": sample.path, "example_title": sample.title, "output": output}
+
+
+def _model_facts(config, folder: Path) -> dict[str, Any]:
+    audio = getattr(config, "audio_config", config)
+    text = getattr(config, "text_config", None)
+    return {
+        "sampling_rate": audio.sampling_rate,
+        "chunk_seconds": f"{audio.chunk_seconds:g}",
+        "highest_frequency": f"{audio.f_max:g}",
+        "longest_minutes": f"{(audio.max_position_embeddings - 1) * audio.chunk_seconds / 60:.0f}",
+        "feature_size": audio.feature_size,
+        "projection_size": getattr(config, "projection_size", 0),
+        "longest_text": getattr(text, "max_position_embeddings", None),
+        "labels": list(config.id2label.values()),
+        "problem_type": config.problem_type,
+        "parameters": f"{_count_parameters(folder):,}",
+    }
+
+
+def _count_parameters(folder: Path) -> int:
+    total = 0
+    for file in folder.glob("model*.safetensors"):
+        with safe_open(file, "pt") as weights:
+            total += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return total
+
+
+def _training_facts(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a run of `pretrain.py` or `transfer.py`; None is unknown."""
+    run, training, data = settings.get("run", {}), settings.get("training", {}), settings.get("data", {})
+    machine = run.get("environment", {})
+    tracks = run.get("pairs") or run.get("tracks") or {}
+    heard_hours = None
+    if run.get("max_steps") and data.get("clip_seconds") and machine.get("processes"):
+        clips = run["max_steps"] * training["batch_size"] * training["gradient_accumulation_steps"]
+        heard_hours = f"{clips * machine['processes'] * data['clip_seconds'] / 3600:.1f}"
+    base = run.get("model", {})
+    return {
+        "objective": settings.get("model", {}).get("objective"),
+        "task": run.get("task", {}).get("name"),
+        "chosen": run.get("chosen"),
+        "method": run.get("method"),
+        "base_model": base.get("name"),
+        "base_on_hub": base.get("on_hub", False),
+        "data": run.get("data", {}),
+        "num_train": tracks.get("train"),
+        "num_validation": tracks.get("validation"),
+        "max_steps": run.get("max_steps"),
+        "batch_size": training.get("batch_size"),
+        "seed": training.get("seed"),
+        "seconds": run.get("seconds"),
+        "heard_hours": heard_hours,
+        "machine": machine,
+    }
+
+
+def _judged(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, float | None]]]:
+    """Every number that there is: its name, split, and value with interval."""
+    for name, content in metrics.items():
+        if not isinstance(content, Mapping):
+            yield name, "validation", {"value": content, "low": None, "high": None}
+        elif "metrics" in content:
+            yield from ((metric, name, number) for metric, number in content["metrics"].items())
+
+
+def _scores(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, float | None]]]:
+    """Those that models can be compared by."""
+    for name, split, number in _judged(metrics):
+        if number["value"] is not None and not name.endswith("loss") and name not in _NO_SCORES:
+            yield name, split, number
+
+
+def _tables(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[Table]:
+    """A table per split that was tested, or one of the validation of pre-training."""
+    tables: dict[str, Table] = {}
+    for name, split, number in _judged(metrics):
+        if split == "validation":
+            title = f"Held-out items ({known(_training_facts(settings)['num_validation'])}), at the best step"
+        else:
+            title = f"Split `{split}`, {metrics[split]['tracks']} tracks"
+        table = tables.setdefault(split, Table(title, []))
+        table.rows.append((name, format_interval(number), MEANINGS.get(name, "")))
+    return list(tables.values())
+
+
+def _zero_shot_tables(folder: Path) -> list[Table]:
+    """Of `training/zero_shot.py --output_dir FOLDER/zero_shot`, if it was run: the main metric of every method."""
+    file = folder / ZERO_SHOT_FILE
+    if not file.is_file():
+        return []
+    report = json.loads(file.read_text(encoding="utf-8"))
+    tables = []
+    for task, splits in report["tasks"].items():
+        for split, methods in splits.items():
+            rows = []
+            for method, numbers in methods.items():
+                metric, number = next(iter(numbers.items()))
+                rows.append((f"{metric}, {method.replace('_', ', ')}", format_interval(number), MEANINGS[metric]))
+            tables.append(Table(f"Zero-shot: {task}, {split}", rows))
+    return tables
+
+
+def _eval_results(facts: Mapping[str, Any], kind: str, metrics: Mapping[str, Any]) -> list[EvalResult]:
+    data = facts["data"]
+    task = PIPELINE_TAGS.get(kind, "feature-extraction")
+    name = f"{data.get('title') or 'unnamed data'}{', ' + facts['task'] if facts['task'] else ''}"
+    return [
+        EvalResult(
+            task_type=task,
+            dataset_type=data.get("hub") or data.get("corpus") or "unnamed",
+            dataset_name=name,
+            dataset_split=split,
+            metric_type=_HUB_METRICS.get(metric, metric),
+            metric_name=metric,
+            metric_value=number["value"],
+            metric_args=None if number["low"] is None else {"interval_95": [number["low"], number["high"]]},
+        )
+        for metric, split, number in _scores(metrics)
+    ]

@@ -1,0 +1,123 @@
+"""What a user meets who has never seen this package: a fresh process loads the folder and runs the card's snippets."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import soundfile as sf
+from huggingface_hub import ModelCard
+from safetensors import safe_open
+from transformers import AutoConfig
+
+from ..initialization import model_kind
+from .assemble import ENDPOINT_FILES, SAMPLES_FOLDER, PublishError
+
+_SNIPPET = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_SONGS = ("song.mp3", "other.mp3")  # what the snippets call the user's files
+_SECONDS = 600
+# The package is out of reach, as on the user's machine.
+_RUN = "import runpy, sys; sys.modules['mulap_hf'] = None; [runpy.run_path(name) for name in sys.argv[1:]]"
+_LOAD = """
+import json
+from pathlib import Path
+import torch
+import transformers
+from transformers import AutoConfig, AutoFeatureExtractor, AutoProcessor
+
+name = {name!r}
+config = AutoConfig.from_pretrained(name, trust_remote_code=True)
+assert type(AutoFeatureExtractor.from_pretrained(name, trust_remote_code=True)).__name__ == "MulapFeatureExtractor"
+if {has_text}:
+    assert type(AutoProcessor.from_pretrained(name, trust_remote_code=True)).__name__ == "MulapProcessor"
+autos = {autos!r}
+for auto in autos:
+    loaded, info = getattr(transformers, auto).from_pretrained(name, trust_remote_code=True, output_loading_info=True)
+    assert not info["missing_keys"], f"{{auto}} finds no {{sorted(info['missing_keys'])[0]}}"
+    assert all(torch.isfinite(value).all() for value in loaded.state_dict().values() if value.is_floating_point())
+"""
+
+
+def check_folder(folder: Path, repo_id: str):
+    """Looks at an assembled folder, and uses it as its users will.
+
+    Args:
+        folder: as from `assemble`.
+        repo_id: what its card calls it.
+
+    Raises:
+        PublishError: something is missing, does not load, or a snippet fails; the message has its last lines.
+    """
+    config = AutoConfig.from_pretrained(folder)
+    kind = model_kind(config)
+    _check_files(folder, config)
+    # The auto class that fits the weights; another one would have parts to train.
+    autos = {"classifier": ["AutoModelForAudioClassification"], "backbone": ["AutoModel"]}.get(kind, ["AutoModel"])
+    if config.architectures == ["MulapForPreTraining"]:
+        autos.append("AutoModelForPreTraining")
+    load = _LOAD.format(name=repo_id, has_text=kind in ("fused", "dual"), autos=autos)
+    snippets = read_snippets(folder)
+    if not snippets:
+        raise PublishError(f"{folder / 'README.md'} has no Python snippet")
+    scripts = {"loading": load} | {f"snippet_{number}": code for number, code in enumerate(snippets, start=1)}
+    result = run_as_user(folder, repo_id, scripts)
+    if result.returncode:
+        last = "\n".join(result.stderr.strip().splitlines()[-12:])
+        raise PublishError(f"{folder} fails in a fresh process without the package:\n{last}")
+
+
+def read_snippets(folder: Path) -> list[str]:
+    """The Python code of a card, as it stands there."""
+    return _SNIPPET.findall(ModelCard.load(folder / "README.md").text)
+
+
+def run_as_user(folder: Path, repo_id: str, scripts: dict[str, str]) -> subprocess.CompletedProcess:
+    """Runs scripts one after the other in a fresh, offline process without the package, in a folder where the
+    repository's name leads to the model's folder, and two songs lie.
+
+    Args:
+        folder: the model's.
+        repo_id: its name.
+        scripts: code by name; tracebacks show these names.
+    """
+    with tempfile.TemporaryDirectory(prefix="mulap-user-") as place:
+        home = Path(place)
+        link = home / repo_id
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(folder.resolve(), target_is_directory=True)
+        samples = sorted((folder / SAMPLES_FOLDER).iterdir())
+        for song, sample in zip(_SONGS, (samples * 2)[:2], strict=True):
+            sf.write(home / song, *sf.read(sample))
+        for name, code in scripts.items():
+            (home / f"{name}.py").write_text(code, encoding="utf-8")
+        return subprocess.run(
+            [sys.executable, "-c", _RUN, *(f"{name}.py" for name in scripts)],
+            cwd=home,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(home / ".modules")},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=_SECONDS,
+        )
+
+
+def _check_files(folder: Path, config):
+    names = {path.name for path in folder.iterdir()}
+    wanted = {"README.md", "config.json", "preprocessor_config.json", *ENDPOINT_FILES}
+    if model_kind(config) in ("fused", "dual"):
+        wanted |= {"processor_config.json", "tokenizer.json", "tokenizer_config.json"}
+    entries = [*config.auto_map.values(), *(one["impl"] for one in config.custom_pipelines.values())]
+    for entry in entries:
+        module, _, name = entry.partition(".")
+        wanted.add(f"{module}.py")
+        file = folder / f"{module}.py"
+        if file.is_file() and f"class {name}" not in file.read_text(encoding="utf-8"):
+            raise PublishError(f"{file} has no class {name}, which config.json names")
+    if missing := sorted(wanted - names):
+        raise PublishError(f"{folder} has no {', '.join(missing)}")
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as weights:
+            if not list(weights.keys()):
+                raise PublishError(f"{file} is empty")

@@ -1,0 +1,113 @@
+"""The upload, and what can be known before it to fail."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, RepositoryNotFoundError
+from huggingface_hub.utils import validate_repo_id
+
+from .assemble import PublishError, assemble
+from .card import UNKNOWN_LICENCE
+from .check import check_folder
+
+# What publications write: deleted on the Hub where the new one does not have it. Files that others added stay.
+_OURS = ["*.py", "*.safetensors", "*.safetensors.index.json", "samples/*", "training_report/*", "transfer_report/*"]
+_LOG_IN = (
+    "log in with `hf auth login`, or set HF_TOKEN to a token that may write (https://huggingface.co/settings/tokens)"
+)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a model goes.
+
+    repo_id: "name" of one's own, or "org/name".
+    private: whether only its owners may see the repository, which must not be public already.
+    license: of the model, by the Hub's name for it.
+    """
+
+    repo_id: str
+    private: bool = False
+    license: str = UNKNOWN_LICENCE
+
+
+def check_destination(destination: Destination) -> str:
+    """Asks the Hub whether the upload can be done; to be called before long work.
+
+    Returns:
+        The whole name, "org/name".
+
+    Raises:
+        PublishError: the name is none, nobody is logged in, the namespace is another's, or the repository is public
+            and is to be private.
+    """
+    api = HfApi()
+    try:
+        validate_repo_id(destination.repo_id)
+        user = api.whoami()
+        owner, _, name = destination.repo_id.rpartition("/")
+        owner = owner or user["name"]
+        mine = [user["name"], *(org["name"] for org in user.get("orgs", []))]
+        if owner not in mine:
+            raise PublishError(
+                f"--repo_id {destination.repo_id}: {user['name']} is no member of {owner}; there are {', '.join(mine)}"
+            )
+        repo_id = f"{owner}/{name}"
+        if destination.private and _is_public(api, repo_id):
+            raise PublishError(
+                f"--private: {repo_id} is public already; make it private in its settings, or choose another --repo_id"
+            )
+    except HFValidationError as error:
+        raise PublishError(f"--repo_id {destination.repo_id}: {error}") from error
+    except LocalTokenNotFoundError as error:
+        raise PublishError(f"nobody is logged in to the Hub: {_LOG_IN}") from error
+    except HfHubHTTPError as error:
+        raise PublishError(_explain(error)) from error
+    return repo_id
+
+
+def publish(
+    model_cards: Path, source: Path, target: Path, destination: Destination, samples: Sequence[Path] = ()
+) -> str:
+    """Assembles, checks and uploads a model.
+
+    Args:
+        model_cards: see `assemble`.
+        source: the model's folder.
+        target: where it is assembled; is made.
+        destination: as `check_destination` has found it, with the whole name.
+        samples: see `assemble`.
+
+    Returns:
+        The URL of the commit.
+
+    Raises:
+        PublishError: see `assemble` and `check_folder`; or the Hub refuses.
+    """
+    repo_id = destination.repo_id
+    assemble(model_cards, source, target, repo_id, destination.license, samples)
+    check_folder(target, repo_id)
+    api = HfApi()
+    try:
+        api.create_repo(repo_id, private=destination.private, exist_ok=True)
+        commit = api.upload_folder(
+            folder_path=target, repo_id=repo_id, commit_message="Publish the model", delete_patterns=_OURS
+        )
+    except (HfHubHTTPError, ValueError) as error:
+        raise PublishError(_explain(error)) from error
+    return commit.commit_url
+
+
+def _is_public(api: HfApi, repo_id: str) -> bool:
+    try:
+        return not api.model_info(repo_id).private
+    except RepositoryNotFoundError:
+        return False
+
+
+def _explain(error: Exception) -> str:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    mend = {401: _LOG_IN, 403: "the token may not write there: take one that may"}.get(status)
+    return f"the Hub refuses: {str(error).strip()}" + (f"; {mend}" if mend else "")

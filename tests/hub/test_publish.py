@@ -1,0 +1,263 @@
+"""training/publish.py as its users run it, and what strangers then load from the Hub."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import ROOT, inputs, micro_config, run, run_without_package, settle, write_tone
+from huggingface_hub import ModelCard
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig
+
+from mulap_hf import MulapFeatureExtractor, MulapForAudioClassification, MulapForPreTraining, MulapModel
+from mulap_hf.publishing.check import read_snippets
+
+SCRIPT = ROOT / "training" / "publish.py"
+LABELS = {0: "calm", 1: "loud", 2: "sad"}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, processor) -> Path:
+    """A finished run, with things in it that are nobody else's business."""
+    folder = tmp_path_factory.mktemp("runs") / "base"
+    settle(MulapForPreTraining(micro_config(projection_size=16))).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    settings = {
+        "model": {"objective": "mulap"},
+        "data": {"clip_seconds": 9.0},
+        "training": {"batch_size": 8, "gradient_accumulation_steps": 1, "seed": 0},
+        "run": {
+            "status": "finished",
+            "pairs": {"train": 1234, "validation": 56},
+            "max_steps": 100,
+            "seconds": 77,
+            "data": {"title": "MusicCaps", "url": "https://example.org", "licence": "cc-by-sa-4.0"},
+            "environment": {"cpu": "a CPU", "cores": 2, "gpu": "none", "processes": 1, "threads": 2},
+        },
+    }
+    (folder / "training_settings.json").write_text(json.dumps(settings))
+    (folder / "metrics.json").write_text(json.dumps({"loss": 2.5, "matching_auc": 0.71}))
+    (folder / "skipped.jsonl").write_text('{"id": "my secret file.wav"}\n')
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "state.pt").write_bytes(b"x")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "tagger"
+    problem = {"problem_type": "multi_label_classification", "id2label": LABELS}
+    config = micro_config(**problem, label2id={name: index for index, name in LABELS.items()})
+    settle(MulapForAudioClassification(config)).save_pretrained(folder)
+    MulapFeatureExtractor().save_pretrained(folder)
+    judged = {"roc_auc": {"value": 0.8, "low": 0.75, "high": 0.84}}
+    metrics = {"validation": {"roc_auc": 0.9}, "test": {"metrics": judged, "outputs": {}, "tracks": 40}}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+def publish(hub, home, *options, token="hf_test", **variables):
+    return run(SCRIPT, *options, env={**hub.environment(home, token), **variables})
+
+
+@pytest.fixture(scope="module")
+def published(hub, home, base):
+    result = publish(hub, home, base, "--repo_id", "org/mulap-tiny", "--license", "cc-by-4.0")
+    assert result.returncode == 0, result.stderr
+    assert re.search(rf"Published: {hub.url}/org/mulap-tiny/commit/\w{{40}}", result.stdout)
+    return hub
+
+
+STRANGER = """
+import json, sys
+from pathlib import Path
+import torch
+from huggingface_hub import HfApi, snapshot_download
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForPreTraining, AutoProcessor, pipeline
+name, place, trust, found = sys.argv[1], Path(sys.argv[2]), {"trust_remote_code": True}, {}
+"""
+
+
+def stranger(hub, tmp_path, code, name, token=None):
+    """Runs code in a process without the package, with an empty cache."""
+    environment = hub.environment(tmp_path / "stranger", token)
+    return run_without_package(
+        f"{STRANGER}{code}\nprint('FOUND' + json.dumps(found))", name, tmp_path, env=environment, cwd=tmp_path
+    )
+
+
+def test_strangers_load_and_use_what_was_published(published, tmp_path, base):
+    batch = inputs()
+    torch.save(batch, tmp_path / "batch.pt")
+    write_tone(tmp_path / "song.mp3", seconds=1.5, rate=44100, channels=2)
+    write_tone(tmp_path / "other.mp3", seconds=1.0, seed=1)
+    result = stranger(
+        published,
+        tmp_path,
+        """
+model = AutoModel.from_pretrained(name, **trust).eval()
+assert type(model).__module__.startswith("transformers_modules")
+processor = AutoProcessor.from_pretrained(name, **trust)
+found["classes"] = [type(processor).__name__, type(AutoFeatureExtractor.from_pretrained(name, **trust)).__name__]
+with torch.no_grad():
+    torch.save(model(**torch.load(place / "batch.pt")).logits_per_audio, place / "scores.pt")
+found["heads"] = type(AutoModelForPreTraining.from_pretrained(name, **trust)).__name__
+found["labels"] = pipeline("zero-shot-audio-classification", model=name, **trust)(
+    "song.mp3", candidate_labels=["calm piano", "fast techno"]
+)
+found["files"] = sorted(entry.path for entry in HfApi().list_repo_tree(name, recursive=True) if hasattr(entry, "size"))
+sha = HfApi().model_info(name).sha
+found["pinned"] = AutoModel.from_pretrained(name, revision=sha, **trust).config._commit_hash == sha
+for number, code in enumerate(Path(snapshot_download(name), "README.md").read_text().split("```python")[1:]):
+    exec(compile(code.split("```")[0], f"snippet {number}", "exec"), {})  # word for word
+""",
+        "org/mulap-tiny",
+    )
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout.split("FOUND")[1])
+    assert found["classes"] == ["MulapProcessor", "MulapFeatureExtractor"]
+    assert found["heads"] == "MulapForPreTraining"
+    with torch.no_grad():
+        expected = MulapModel.from_pretrained(base).eval()(**batch).logits_per_audio
+    assert torch.equal(torch.load(tmp_path / "scores.pt"), expected)
+    assert {one["label"] for one in found["labels"]} == {"calm piano", "fast techno"}
+    assert found["pinned"]
+    for name in ("handler.py", "requirements.txt", "preprocessor_config.json", "processor_config.json", "README.md"):
+        assert name in found["files"]
+    assert not [name for name in found["files"] if "checkpoint" in name or "skipped" in name]
+
+
+def test_the_card_says_what_the_run_says(published, home, tmp_path):
+    code = "from huggingface_hub import ModelCard; print(ModelCard.load('org/mulap-tiny'))"
+    result = run("-c", code, env=published.environment(tmp_path))
+    assert result.returncode == 0, result.stderr
+    card = ModelCard(result.stdout)
+    assert (card.data.library_name, card.data.pipeline_tag) == ("transformers", "feature-extraction")
+    assert card.data.license == "cc-by-4.0"
+    (auc,) = card.data.eval_results  # a loss is no result
+    assert (auc.metric_type, auc.metric_value, auc.dataset_name) == ("matching_auc", 0.71, "MusicCaps")
+    for fact in ("1234 items", "MusicCaps (https://example.org)", "77 s of the clock, 2.0 hours", "a CPU", "0.710"):
+        assert fact in card.text
+    assert "Energy and emissions: unknown" in card.text and "secret" not in str(card)
+
+
+def test_a_tagger_has_examples_that_it_has_heard(hub, home, tagger, tmp_path):
+    result = publish(
+        hub, home, tagger, "--repo_id", "org/tagger", "--dry_run", "--keep", tmp_path / "kept", token=None
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Nothing was uploaded" in result.stdout
+    card = ModelCard.load(tmp_path / "kept" / "README.md")
+    assert card.data.pipeline_tag == "audio-classification" and card.data.license == "unknown"
+    result = next(one for one in card.data.eval_results if one.dataset_split == "test")
+    assert (result.metric_value, result.metric_args["interval_95"]) == (0.8, [0.75, 0.84])
+    assert len(card.data.widget) == 3
+    script = "import json, sys; from transformers import pipeline; classify = pipeline('audio-classification', "
+    script += "model=sys.argv[1], trust_remote_code=True); print(json.dumps(classify(sys.argv[2:], top_k=5)))"
+    samples = [tmp_path / "kept" / example["src"] for example in card.data.widget]
+    heard = run_without_package(script, tmp_path / "kept", *samples)
+    assert heard.returncode == 0, heard.stderr
+    for example, output in zip(card.data.widget, json.loads(heard.stdout), strict=True):
+        assert [one["label"] for one in example["output"]] == [one["label"] for one in output]
+        assert [one["score"] for one in example["output"]] == pytest.approx([one["score"] for one in output], abs=1e-4)
+    assert (
+        "of a corpus whose name" not in card.text
+        and "A corpus whose name, source and licence are unknown" in card.text
+    )
+
+
+def test_private_repositories(hub, home, tagger, tmp_path):
+    result = publish(hub, home, tagger, "--repo_id", "org/secret", "--private")
+    assert result.returncode == 0, result.stderr
+    load = "found['name'] = type(AutoConfig.from_pretrained(name, **trust)).__name__"
+    refused = stranger(hub, tmp_path, load, "org/secret")
+    assert refused.returncode == 1 and "401" in refused.stderr
+    let_in = stranger(hub, tmp_path, load, "org/secret", token="hf_test")
+    assert let_in.returncode == 0 and '"MulapConfig"' in let_in.stdout
+
+
+def test_publishing_again_replaces_what_was_published(published, home, base, tmp_path):
+    code = """
+import sys
+from huggingface_hub import HfApi
+api = HfApi()
+api.upload_file(repo_id="org/mulap-tiny", path_or_fileobj=b"x = 1", path_in_repo="old_code.py")
+api.upload_file(repo_id="org/mulap-tiny", path_or_fileobj=b"theirs", path_in_repo="notes.txt")
+"""
+    assert run("-c", code, env=published.environment(tmp_path)).returncode == 0
+    again = publish(published, home, base, "--repo_id", "org/mulap-tiny")
+    assert again.returncode == 0, again.stderr
+    list_files = "found['files'] = [entry.path for entry in HfApi().list_repo_tree(name)]"
+    files = json.loads(stranger(published, tmp_path, list_files, "org/mulap-tiny").stdout.split("FOUND")[1])["files"]
+    assert "old_code.py" not in files and "notes.txt" in files and "modeling_mulap.py" in files
+
+
+@pytest.mark.parametrize(
+    ("options", "token", "message"),
+    [
+        (["--repo_id", "org/x"], None, "nobody is logged in to the Hub: log in with `hf auth login`, or set HF_TOKEN"),
+        (["--repo_id", "others/x"], "hf_test", "--repo_id others/x: org is no member of others; there are org"),
+        (["--repo_id", "org/a/b"], "hf_test", "--repo_id org/a/b: Repo id must be in the form"),
+        (["--repo_id", "org/mulap-tiny", "--private"], "hf_test", "--private: org/mulap-tiny is public already"),
+    ],
+)
+def test_what_the_hub_would_refuse_is_said_before_the_work(published, home, base, options, token, message):
+    published.requests.clear()
+    result = publish(published, home, base, *options, token=token)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert message in result.stderr
+    assert not [request for request in published.requests if request.method != "GET"]
+
+
+def test_folders_that_cannot_be_published(tmp_path, base, tagger, monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    import publish as script
+
+    from mulap_hf.publishing.assemble import PublishError
+
+    def refused(folder, *more):
+        with pytest.raises(PublishError) as caught:
+            script.main([str(folder), "--repo_id", "org/x", "--dry_run", *more])
+        return str(caught.value)
+
+    assert f"{tmp_path / 'none'} is no folder" in refused(tmp_path / "none")
+    assert "has no config.json and model.safetensors" in refused(tmp_path)
+    config = AutoConfig.from_pretrained(tagger)
+    model = settle(MulapForAudioClassification(config))
+    model.save_pretrained(tmp_path / "alone")
+    assert "has no processor: save it there" in refused(tmp_path / "alone")
+    settle(MulapModel(micro_config())).save_pretrained(tmp_path / "wordless")
+    MulapFeatureExtractor().save_pretrained(tmp_path / "wordless")
+    assert "has a text side and no tokenizer" in refused(tmp_path / "wordless")
+    (tmp_path / "alone" / "training_settings.json").write_text('{"run": {"status": "unfinished"}}')
+    assert "holds an unfinished run: repeat its command" in refused(tmp_path / "alone")
+    (tmp_path / "text.wav").write_text("no audio")
+    message = refused(tagger, "--samples", str(tmp_path / "text.wav"))
+    assert "--samples: " in message and "text.wav: broken" in message
+
+
+def test_weights_that_do_not_load_are_not_published(tmp_path, tagger):
+    broken = tmp_path / "broken"
+    model = MulapForAudioClassification.from_pretrained(tagger)
+    model.save_pretrained(broken)
+    MulapFeatureExtractor().save_pretrained(broken)
+    weights = load_file(broken / "model.safetensors")
+    weights["classifier.0.weight"][0, 0] = torch.nan
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    result = run(SCRIPT, broken, "--repo_id", "org/x", "--dry_run")
+    assert result.returncode == 1
+    assert "fails in a fresh process without the package" in result.stderr and "AssertionError" in result.stderr
+
+
+def test_snippets_are_found(tmp_path):
+    (tmp_path / "README.md").write_text(
+        "---\nlicense: mit\n---\n```python\na = 1\n```\n\n```sh\nno\n```\n```python\nb\n```"
+    )
+    assert read_snippets(tmp_path) == ["a = 1\n", "b\n"]

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import urllib.error
+import urllib.request
 
 import pytest
 from helpers import run
@@ -265,6 +267,19 @@ found["head"] = [head.status_code, head.headers["content-length"], head.content.
     assert found["code/model.py 2-5"] == [206, "bytes 2-5/6", b"= 1\n".hex()]
     assert found["code/model.py -3"] == [206, "bytes 3-5/6", b" 1\n".hex()]
     assert found["head"] == [200, "6", ""]
+
+
+def test_storage_takes_the_right_bytes_and_no_token(hub):
+    url = f"{hub.storage_url}/{hashlib.sha256(LARGE).hexdigest()}"
+    authorization = {"Authorization": "Bearer hf_test"}
+    statuses = []
+    for content, headers in ((LARGE[1:], {}), (LARGE, authorization), (LARGE, {})):
+        request = urllib.request.Request(url, content, headers, method="PUT")
+        try:
+            statuses.append(urllib.request.urlopen(request).status)
+        except urllib.error.HTTPError as error:
+            statuses.append(error.code)
+    assert statuses == [400, 400, 200]
 
 
 def test_card_that_the_hub_refuses(hub, client, tmp_path):

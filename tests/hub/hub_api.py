@@ -367,7 +367,7 @@ def commit(hub: Hub, request: Request, repository: Repository, revision: str) ->
         _apply(operation["key"], operation["value"], files, hub.stored)
     errors = check_card(files["README.md"].data.decode(), repository.kind)[0] if "README.md" in files else []
     if errors:
-        raise HubError(400, " ".join("\n".join(errors).split()))  # the message is sent as a header, too
+        raise HubError(400, "\n".join(errors))
     if request.query.get("create_pr") == "1":
         number = 1 + sum(name.startswith("refs/pr/") for name in repository.branches)
         branch = f"refs/pr/{number}"
@@ -388,10 +388,9 @@ def _apply(operation: str, value: dict[str, Any], files: dict[str, File], stored
             raise HubError(400, f"LFS object {value['oid']} of {path} was not uploaded")
         files[path] = File(stored[value["oid"]], large=True)
     elif operation in ("deletedFile", "deletedFolder"):
-        prefix = f"{path}/"
-        gone = [name for name in files if name.startswith(prefix) or name == path]
-        if operation == "deletedFile":
-            gone = [name for name in gone if name == path]
+        gone = [
+            name for name in files if name == path or (operation == "deletedFolder" and name.startswith(f"{path}/"))
+        ]
         if not gone:
             raise HubError(404, "A file with this name doesn't exist", "EntryNotFound")
         for name in gone:

@@ -3,7 +3,8 @@
 It knows users by their tokens, private and gated repositories, commits with LFS, branches, tags and pull requests,
 and keeps every request, so that tests can say what was sent. Large files are redirected to a storage of another
 origin ("localhost" instead of 127.0.0.1), which, as on the Hub, refuses requests that carry the user's token. There is
-no Xet (clients need HF_HUB_DISABLE_XET=1), no discussion but the pull requests' refs, and nothing is kept on disk.
+no Xet (clients need HF_HUB_DISABLE_XET=1) and no search, of pull requests there are only the refs, and nothing is kept
+on disk.
 """
 
 import threading

@@ -21,7 +21,8 @@ class HubError(Exception):
     def __init__(self, status: int, message: str, code: str | None = None, headers: dict[str, str] | None = None):
         super().__init__(message)
         self.status = status
-        self.headers = {"X-Error-Message": message, **(headers or {})} | ({"X-Error-Code": code} if code else {})
+        line = " ".join(message.encode("ascii", "replace").decode().split())  # what a header can carry
+        self.headers = {"X-Error-Message": line, **(headers or {})} | ({"X-Error-Code": code} if code else {})
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import urllib.error
+import urllib.request
 
 import pytest
 from helpers import run
@@ -11,7 +13,7 @@ LARGE = bytes(range(256)) * 40
 PRELUDE = """
 import json, sys, warnings
 from pathlib import Path
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
 api, folder, found = HfApi(), Path(sys.argv[1]), {}
 
 def raised(function, *arguments, **options):
@@ -86,12 +88,7 @@ found["titles"] = [commit.title for commit in api.list_repo_commits("org/round")
     assert {request.token for request in hub.requests if "/org/round" in request.path} == {"hf_test"}
     hub.requests.clear()
     offline = 'found["names"] = sorted(path.name for path in Path(api.snapshot_download("org/round")).iterdir())'
-    assert client(offline, HF_HUB_OFFLINE="1")["names"] == [
-        ".gitattributes",
-        "README.md",
-        "code",
-        "weights.safetensors",
-    ]
+    assert client(offline, HF_HUB_OFFLINE="1")["names"] == found["tree"]
     assert not hub.requests
 
 
@@ -216,7 +213,7 @@ for kind, function in {"info": api.model_info, "tree": lambda *a, **b: list(api.
 found["file repository"] = raised(api.hf_hub_download, "org/none", "a.txt")
 found["file revision"] = raised(api.hf_hub_download, "org/there", "a.txt", revision="none")
 found["file entry"] = raised(api.hf_hub_download, "org/there", "a.txt")
-found["tree entry"] = raised(lambda: list(api.list_repo_tree("org/there", "none")))
+found["tree entry"] = raised(lambda: list(api.list_repo_tree("org/there", "♪/none")))
 found["commit repository"] = raised(
     api.create_commit, "org/none", [CommitOperationAdd("a.txt", b"a")], commit_message="a")
 found["dataset repository"] = raised(api.dataset_info, "org/there")
@@ -270,6 +267,19 @@ found["head"] = [head.status_code, head.headers["content-length"], head.content.
     assert found["code/model.py 2-5"] == [206, "bytes 2-5/6", b"= 1\n".hex()]
     assert found["code/model.py -3"] == [206, "bytes 3-5/6", b" 1\n".hex()]
     assert found["head"] == [200, "6", ""]
+
+
+def test_storage_takes_the_right_bytes_and_no_token(hub):
+    url = f"{hub.storage_url}/{hashlib.sha256(LARGE).hexdigest()}"
+    authorization = {"Authorization": "Bearer hf_test"}
+    statuses = []
+    for content, headers in ((LARGE[1:], {}), (LARGE, authorization), (LARGE, {})):
+        request = urllib.request.Request(url, content, headers, method="PUT")
+        try:
+            statuses.append(urllib.request.urlopen(request).status)
+        except urllib.error.HTTPError as error:
+            statuses.append(error.code)
+    assert statuses == [400, 400, 200]
 
 
 def test_card_that_the_hub_refuses(hub, client, tmp_path):

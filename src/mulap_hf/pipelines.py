@@ -1,12 +1,17 @@
 """What a saved folder needs for its pipelines: entries in config.json, and code beside it."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoConfig
 from transformers.dynamic_module_utils import get_relative_import_files
 
-from . import pipeline_mulap
-from .model_card import model_kind
+from .files import write_json
+from .initialization import model_kind
+
+_PACKAGE = Path(__file__).parent
 
 _TEXTS = {
     "zero-shot-audio-classification": "MulapZeroShotAudioClassificationPipeline",
@@ -42,7 +47,17 @@ def custom_pipelines(config) -> dict[str, dict[str, Any]]:
     }
 
 
-def pipeline_files() -> list[Path]:
-    """The code to copy into the folder, all into one place: the pipelines and what they import."""
-    source = pipeline_mulap.__file__
-    return [Path(source), *map(Path, get_relative_import_files(source))]
+def add_code(folder: Path):
+    """Gives a saved folder the package's code, flat, and the entries of config.json by which transformers finds it.
+
+    Args:
+        folder: as `save_pretrained` leaves it, which adds the code of the model and the processor alone.
+    """
+    config = AutoConfig.from_pretrained(folder)
+    pipelines = custom_pipelines(config)
+    entries = [*config.auto_map.values(), *(entry["impl"] for entry in pipelines.values())]
+    modules = {_PACKAGE / f"{entry.partition('.')[0]}.py" for entry in entries}
+    for file in modules | {Path(name) for module in modules for name in get_relative_import_files(module)}:
+        shutil.copyfile(file, folder / file.name)
+    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    write_json(folder / "config.json", content | {"auto_map": config.auto_map, "custom_pipelines": pipelines})

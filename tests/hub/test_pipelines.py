@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,7 +28,7 @@ from mulap_hf import (
     pipeline_mulap_audio,
 )
 from mulap_hf.embedding import Embedder
-from mulap_hf.pipelines import custom_pipelines, pipeline_files
+from mulap_hf.pipelines import add_code
 
 LABELS = {0: "piano", 1: "rock", 2: "techno"}
 DUAL = {"connection_text_layers": [], "connection_audio_layers": [], "projection_size": 16}
@@ -571,12 +570,9 @@ def test_tracks_longer_than_the_audio_transformer(processor):
 
 
 def publish(model, processor, folder: Path) -> Path:
-    model.config.architectures = [type(model).__name__]
-    model.config.custom_pipelines = custom_pipelines(model.config)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    for file in pipeline_files():
-        shutil.copy(file, folder)
+    add_code(folder)
     return folder
 
 

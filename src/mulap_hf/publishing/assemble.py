@@ -8,16 +8,14 @@ from typing import Any
 
 import soundfile as sf
 from transformers import AutoConfig, pipeline
-from transformers.dynamic_module_utils import get_relative_import_files
 
 from ..audio import AudioError, load_audio
 from ..files import write_json
 from ..initialization import model_kind
-from ..pipelines import custom_pipelines
+from ..pipelines import add_code
 from ..training.run_folder import SETTINGS
 from .card import PICTURES, UNKNOWN_LICENCE, ZERO_SHOT_FILE, Sample, make_card
 
-PACKAGE = Path(__file__).parents[1]
 ENDPOINT_FILES = ("handler.py", "requirements.txt")
 SAMPLES_FOLDER = "samples"
 # Lists of skipped items, reports and predictions name the user's files: they stay where they are.
@@ -41,7 +39,7 @@ def complete_folder(templates: Path, folder: Path, settings: dict[str, Any], met
         settings: as in `training_settings.json`, facts of the finished run included.
         metrics: as in `metrics.json`.
     """
-    _add_code(folder)
+    add_code(folder)
     make_card(templates, folder, settings, metrics, str(folder)).save(folder / "README.md")
 
 
@@ -74,7 +72,7 @@ def assemble(
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
     _write_both_forms(target)
-    _add_code(target)
+    add_code(target)
     for name in ENDPOINT_FILES:
         shutil.copyfile(model_cards / "endpoint" / name, target / name)
     files = copy_samples(target, samples) if samples else generate_samples(target)
@@ -112,18 +110,6 @@ def _write_both_forms(folder: Path):
     whole, alone = folder / "processor_config.json", folder / "preprocessor_config.json"
     if whole.is_file() and not alone.is_file():
         write_json(alone, _read_json(whole)["feature_extractor"])
-
-
-def _add_code(folder: Path):
-    """The package's own code, flat, and the entries of config.json by which transformers finds it."""
-    config = AutoConfig.from_pretrained(folder)
-    pipelines = custom_pipelines(config)
-    entries = {**config.auto_map, **{task: pipeline["impl"] for task, pipeline in pipelines.items()}}
-    modules = {PACKAGE / f"{entry.partition('.')[0]}.py" for entry in entries.values()}
-    for file in modules | {Path(name) for module in modules for name in get_relative_import_files(module)}:
-        shutil.copyfile(file, folder / file.name)
-    content = _read_json(folder / "config.json")
-    write_json(folder / "config.json", content | {"auto_map": config.auto_map, "custom_pipelines": pipelines})
 
 
 def generate_samples(folder: Path) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".
 # Music as well, but libsndfile does not read it: such files are reported, not overlooked.
 UNSUPPORTED_EXTENSIONS = (".m4a", ".aac", ".mp4", ".wma")
 _BLOCK_SECONDS = 30
+_UNKNOWN_FRAMES = 2**63 - 1  # what libsndfile says of a flac that was written to a pipe
 
 AudioSource = str | os.PathLike | bytes | BinaryIO
 
@@ -101,7 +102,10 @@ def find_audio_files(paths: list[str | os.PathLike]) -> list[Path]:
 
 
 def _open(source: AudioSource) -> sf.SoundFile:
-    return sf.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+    file = sf.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+    if file.frames == _UNKNOWN_FRAMES:
+        file.seekable = lambda: False  # soundfile seeks after every read, and the end of such a file cannot be sought
+    return file
 
 
 def _read(file: sf.SoundFile, frames: int, sampling_rate: int | None) -> np.ndarray:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from helpers import ROOT, run
+from hub_server import HubServer
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from tones import PITCHES, TASKS, tone, write_dataset
@@ -20,9 +21,9 @@ from mulap_hf.transfer.tasks import open_task
 SCRIPT = ROOT / "training" / "transfer.py"
 
 
-def transfer(tmp_path, *options, output="out"):
+def transfer(tmp_path, *options, output="out", env=None):
     places = ("--output_dir", tmp_path / output, "--cache_dir", tmp_path / "features", "--max_epochs", 30)
-    return run(SCRIPT, *places, *options)
+    return run(SCRIPT, *places, *options, env=env)
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,23 @@ def test_values_come_back_in_their_own_units(tmp_path, dataset, model_folder):
     assert octave == pytest.approx(expected[0], abs=2) and level == pytest.approx(expected[1], abs=100)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["test"]["metrics"]["r2"]["value"] > 0.3
     assert "model.config.id2label" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_pushed_to_the_hub_when_it_is_done(tmp_path, dataset, model_folder):
+    what = ("--model", model_folder, "--data", dataset, "--task", "register")
+    with HubServer() as hub:
+        refused = transfer(tmp_path, *what, "--push_to_hub", "others/x", env=hub.environment(tmp_path))
+        assert refused.returncode == 1 and "org is no member of others" in refused.stderr
+        assert not (tmp_path / "out").exists()  # said before the work
+        done = transfer(tmp_path, *what, "--push_to_hub", "org/tones", "--private", env=hub.environment(tmp_path))
+        assert done.returncode == 0, done.stderr
+        repository = hub.repositories["model", "org/tones"]
+        assert repository.private
+        card = ModelCard(repository.find("main").files["README.md"].data.decode())
+    judged = json.loads((tmp_path / "out" / "metrics.json").read_text())["test"]["metrics"]
+    assert {result.metric_name: result.metric_value for result in card.data.eval_results} == {
+        name: number["value"] for name, number in judged.items()
+    }
 
 
 def test_mistakes_are_named(tmp_path, dataset, model_folder):

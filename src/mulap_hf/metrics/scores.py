@@ -99,7 +99,7 @@ def intervals(
     (values,) = _resample(kind, truth, [scores], resamples, seed)
     ends = {name: _interval(value, values[name]) for name, value in score(kind, truth, scores).items()}
     lowest = -np.inf if kind == "regression" else 0.0
-    return {name: (np.maximum(low, lowest), np.minimum(high, 1.0)) for name, (low, high) in ends.items()}
+    return {name: (max(low, lowest), min(high, 1.0)) for name, (low, high) in ends.items()}  # NaN stays
 
 
 def paired_difference(

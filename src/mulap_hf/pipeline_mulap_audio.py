@@ -100,7 +100,7 @@ class MulapAudioPipeline(Pipeline):
                 [samples], sampling_rate=rate, resample=True, return_attention_mask=True, return_tensors="pt"
             )
         except (TypeError, ValueError) as error:
-            raise AudioError(f"{name} {str(error).removeprefix('clip 0 ')}") from error
+            raise AudioError(f"{name}: {error}".replace(": clip 0 ", " ", 1)) from error
 
 
 def audio_path(audio) -> str | None:

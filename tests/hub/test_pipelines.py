@@ -207,6 +207,7 @@ def test_files_that_cannot_be_used_are_named(processor, tmp_path):
     [
         (np.array([0, np.nan]), ValueError, "has 1 samples that are NaN or infinite"),
         (np.zeros(0), ValueError, "is empty"),
+        (torch.zeros(9, dtype=torch.bfloat16), ValueError, "unsupported ScalarType BFloat16"),
         (np.zeros((4, 100)), ValueError, r"has shape \(4, 100\).*mix more than two channels down"),
         (b"", ValueError, "broken, or not in a format"),
         (b"no music", ValueError, "broken, or not in a format"),
@@ -541,6 +542,8 @@ def test_retrieval_errors(processor, tmp_path):
         retrieve("calm", [])
     with pytest.raises(ValueError, match="top_k=0"):
         retrieve("calm", [clip], top_k=0)
+    with pytest.raises(TypeError, match="topk"):
+        retrieve("calm", retrieve.index([clip]), topk=1)
     for queries in (3, ["calm", None]):
         with pytest.raises(TypeError, match="queries must be a text or a list of texts"):
             retrieve(queries, [clip])

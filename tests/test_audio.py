@@ -79,6 +79,8 @@ def test_resampling_in_blocks_is_resampling(tmp_path, monkeypatch):
         ("empty.mp3", b"", r"empty.mp3: the file is empty \(0 bytes\)"),
         ("text.flac", b"no audio at all", "text.flac: broken, or not in a format"),
         ("song.m4a", b"....ftypM4A", "ffmpeg -i song.m4a song.flac"),
+        ("song.raw", b"....", "song.raw: samples without a header; convert it"),
+        ("x" * 300, None, "xxx: the file does not exist"),
     ],
 )
 def test_bad_files_are_named(tmp_path, name, content, message):
@@ -94,6 +96,9 @@ def test_other_bad_sources(tmp_path):
         load_audio(tmp_path)
     with pytest.raises(AudioError, match="audio of 4 bytes"):
         load_audio(b"nope")
+    sf.write(tmp_path / "slow.wav", np.zeros((100, 1)), 999)  # a few bytes that would resample to any size
+    with pytest.raises(AudioError, match="its header says 999 Hz: it is damaged"):
+        load_audio(tmp_path / "slow.wav")
     sf.write(tmp_path / "none.wav", np.zeros((0, 1)), 16000)
     with pytest.raises(AudioError, match="no samples"):
         load_audio(tmp_path / "none.wav")

@@ -12,6 +12,7 @@ import soxr
 AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 # Music as well, but libsndfile does not read it: such files are reported, not overlooked.
 UNSUPPORTED_EXTENSIONS = (".m4a", ".aac", ".mp4", ".wma")
+SLOWEST_RATE, FASTEST_RATE = 1000, 1_000_000  # Hz; the resampler's filter grows with the ratio, without end
 _BLOCK_SECONDS = 30
 _UNKNOWN_FRAMES = 2**63 - 1  # what libsndfile says of a flac that was written to a pipe
 
@@ -102,7 +103,15 @@ def find_audio_files(paths: list[str | os.PathLike]) -> list[Path]:
 
 
 def _open(source: AudioSource) -> sf.SoundFile:
-    file = sf.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+    """Raises:
+    AudioError: samples without a header, or a header that claims a rate at which nothing is recorded.
+    """
+    try:
+        file = sf.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except TypeError as error:  # libsndfile takes a file for samples alone by its extension
+        raise AudioError(f"{_name(source)}: samples without a header; convert it to wav or flac") from error
+    if not SLOWEST_RATE <= file.samplerate <= FASTEST_RATE:
+        raise AudioError(f"{_name(source)}: its header says {file.samplerate} Hz: it is damaged")
     if file.frames == _UNKNOWN_FRAMES:
         file.seekable = lambda: False  # soundfile seeks after every read, and the end of such a file cannot be sought
     return file
@@ -143,7 +152,7 @@ def _name(source: AudioSource) -> str:
 def _reason(source: AudioSource, error: Exception) -> str:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        if not path.exists():
+        if not os.path.exists(path):  # which, unlike Path's own, takes names of any length
             return "the file does not exist"
         if path.is_dir():
             return "this is a folder"

@@ -14,11 +14,10 @@ from torch.utils.data import Dataset
 from transformers import BatchFeature, Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 
-from .audio import AudioError, load_audio
+from .audio import FASTEST_RATE, SLOWEST_RATE, AudioError, load_audio
 
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer
 LARGEST_DOWNLOAD = 500_000_000  # bytes
-SLOWEST_RATE, FASTEST_RATE = 1000, 1_000_000  # Hz; the resampler's filter grows with the ratio, without end
 
 
 class NamedAudio(NamedTuple):

@@ -28,7 +28,7 @@ from mulap_hf import (
     pipeline_mulap_audio,
 )
 from mulap_hf.embedding import Embedder
-from mulap_hf.pipelines import add_code
+from mulap_hf.pipelines import add_code, custom_pipelines
 
 LABELS = {0: "piano", 1: "rock", 2: "techno"}
 DUAL = {"connection_text_layers": [], "connection_audio_layers": [], "projection_size": 16}

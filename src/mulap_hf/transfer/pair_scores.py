@@ -22,10 +22,10 @@ from ..initialization import model_kind
 from ..modeling_mulap import MulapModel
 from ..modeling_mulap_audio import MulapAudioOutput, masked_mean, unpack
 from ..modeling_mulap_joint import Stream
+from ..pipeline_mulap import CONTRASTIVE, MATCHING, trained_scores
 from ..processing_mulap import MulapProcessor
 from .features import Features
 
-CONTRASTIVE, MATCHING = "contrastive", "matching"
 _TEXTS, _CLIPS = 64, 32  # in a block; their pairs are scored together
 
 
@@ -82,36 +82,31 @@ class PairScorer:
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds of scores that it has."""
-        return [kind for kind, reason in self._lacking().items() if reason is None]
-
-    def _lacking(self) -> dict[str, str | None]:
-        """Why it has no scores, by kind; None where it has them."""
-        config = self.model.config
-        contrastive = matching = None
-        if self.model.alignment is None:
-            contrastive = "no space shared by clips and texts (config.projection_size is 0)"
-        elif not config.contrastive_loss_weight:
-            contrastive = "pre-trained without them (config.contrastive_loss_weight is 0)"
-        if self.model.is_dual_encoder:
-            matching = "no co-attention (it is a dual encoder)"
-        elif not config.matching_loss_weight:
-            matching = "pre-trained without them (config.matching_loss_weight is 0)"
-        return {CONTRASTIVE: contrastive, MATCHING: matching}
+        """The kinds of scores that it was trained for."""
+        return sorted(trained_scores(self.model))
 
     def check_kinds(self, kinds: Sequence[str] | None = None) -> list[str]:
-        """The kinds that are asked for; None: all that it has.
+        """The kinds that are asked for; None: all that it was trained for.
 
         Raises:
-            DataError: it does not have scores of these kinds, or of any.
+            DataError: it was not trained for scores of these kinds, or of any.
         """
-        lacking = self._lacking()
         if not self.kinds:
-            raise DataError(f"{self.name} has no scores: {'; '.join(map(str, lacking.values()))}")
+            reasons = "; ".join(self._why_not(kind) for kind in (CONTRASTIVE, MATCHING))
+            raise DataError(f"{self.name} has no scores: {reasons}")
         for kind in kinds or []:
-            if lacking[kind]:
-                raise DataError(f"{self.name} has no {kind} scores: {lacking[kind]}; it has {self.kinds[0]} scores")
+            if kind not in self.kinds:
+                raise DataError(
+                    f"{self.name} has no {kind} scores: {self._why_not(kind)}; it has {self.kinds[0]} scores"
+                )
         return list(kinds or self.kinds)
+
+    def _why_not(self, kind: str) -> str:
+        if kind == CONTRASTIVE and self.model.alignment is None:
+            return "no space shared by clips and texts (config.projection_size is 0)"
+        if kind == MATCHING and self.model.is_dual_encoder:
+            return "no co-attention (it is a dual encoder)"
+        return f"pre-trained without them (config.{kind}_loss_weight is 0)"
 
     @torch.inference_mode()
     def read(self, texts: Sequence[str]) -> Side:

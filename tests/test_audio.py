@@ -31,6 +31,14 @@ def test_paths_bytes_and_open_files_are_the_same(tmp_path):
         assert np.array_equal(load_audio(source), expected)
 
 
+def test_a_flac_that_was_written_to_a_pipe_is_read_to_its_end(tmp_path):
+    write_tone(tmp_path / "a.flac", seconds=1.5)
+    content = (tmp_path / "a.flac").read_bytes()
+    length = int.from_bytes(content[18:26], "big") >> 36 << 36  # of STREAMINFO: 0 samples, which means unknown
+    streamed = content[:18] + length.to_bytes(8, "big") + content[26:]
+    assert np.array_equal(load_audio(streamed), load_audio(content))
+
+
 def test_a_part_is_a_part_of_the_whole(tmp_path):
     write_tone(tmp_path / "a.mp3", seconds=4)
     whole = load_audio(tmp_path / "a.mp3")

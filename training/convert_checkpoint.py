@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 
 from mulap_hf import MulapFeatureExtractor, MulapProcessor
 from mulap_hf.conversion import ConversionError, Converted, convert_mulap, convert_musicnn
+from mulap_hf.pipelines import add_code
 
 
 def main(arguments: list[str] | None = None):
@@ -57,6 +58,7 @@ def save(converted: Converted, output: Path, tokenizer: str | None = None):
     else:
         feature_extractor.save_pretrained(output)
     converted.model.save_pretrained(output)
+    add_code(Path(output))
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def test_as_its_users_run_it(dataset, model_folder, tmp_path):
         *("--max_steps", 20, "--eval_steps", 10, "--batch_size", 8, "--train_seconds", 0.6),
     )
     assert result.returncode == 0, result.stderr
-    classify = pipeline("audio-classification", model=str(tmp_path / "out"))
+    classify = pipeline("audio-classification", model=str(tmp_path / "out"), trust_remote_code=True)
     assert {answer["label"] for answer in classify(np.zeros(8000, dtype=np.float32))} == {"low", "middle", "high"}
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["validation"].keys() >= {"accuracy", "loss"} and metrics["test"]["tracks"] == 18

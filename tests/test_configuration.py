@@ -1,8 +1,10 @@
 """Configurations: presets, saving, and what they refuse."""
 
 import json
+import runpy
 
 import pytest
+from helpers import ROOT
 from huggingface_hub.errors import StrictDataclassError
 
 from mulap_hf import MulapAudioConfig, MulapConfig, MulapTextConfig
@@ -60,3 +62,9 @@ def test_save_and_load(tmp_path):
 def test_what_makes_no_sense_is_refused(fields, message):
     with pytest.raises(StrictDataclassError, match=f"(?s){message}"):
         MulapConfig(**fields)
+
+
+def test_older_transformers_are_refused_by_name(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.version", lambda package: "4.57.6")
+    with pytest.raises(ImportError, match=r"transformers>=5.10 is required .* found transformers==4.57.6"):
+        runpy.run_path(ROOT / "src" / "mulap_hf" / "configuration_mulap.py")

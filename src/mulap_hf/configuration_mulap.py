@@ -2,8 +2,12 @@
 
 from typing import Literal
 
-from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+from transformers.utils.versions import require_version
+
+require_version("transformers>=5.10", "Older releases do not load MuLaP: pip install --upgrade transformers")
+
+from huggingface_hub.dataclasses import strict  # noqa: E402
+from transformers import PreTrainedConfig  # noqa: E402
 
 
 @strict
@@ -155,7 +159,7 @@ class MulapConfig(PreTrainedConfig):
     """
 
     model_type = "mulap"
-    sub_configs_defaults = {"text_config": MulapTextConfig, "audio_config": MulapAudioConfig}
+    sub_configs = {"text_config": MulapTextConfig, "audio_config": MulapAudioConfig}
 
     text_config: dict | PreTrainedConfig | None = None
     audio_config: dict | PreTrainedConfig | None = None
@@ -187,6 +191,13 @@ class MulapConfig(PreTrainedConfig):
     initializer_range: float = 0.02
     tie_word_embeddings: bool = True
 
+    def __post_init__(self, **kwargs):
+        # transformers does so itself only since 5.20, and in 5.20 and 5.21 by another spelling than since 5.22.
+        for name, config_class in self.sub_configs.items():
+            if not isinstance(getattr(self, name), PreTrainedConfig):
+                setattr(self, name, config_class(**(getattr(self, name) or {})))
+        super().__post_init__(**kwargs)
+
     @classmethod
     def from_preset(cls, name: str, **overrides) -> "MulapConfig":
         """A configuration by name: "published" (the paper's sizes), "small", or "tiny" (for two CPU cores).
@@ -201,7 +212,7 @@ class MulapConfig(PreTrainedConfig):
         if name not in PRESETS:
             raise ValueError(f"preset {name!r} does not exist; there are {sorted(PRESETS)}")
         fields = {**PRESETS[name], **overrides}
-        for key in cls.sub_configs_defaults:
+        for key in cls.sub_configs:
             fields[key] = {**PRESETS[name].get(key, {}), **overrides.get(key, {})}
         return cls(**fields)
 

@@ -1,0 +1,268 @@
+"""Space: what a MuLaP model and a tagger hear in your music. Settings are environment variables:
+
+MULAP_MODEL: model of music and its descriptions, MULAP_TAGGER: tagger; Hub ids or folders.
+MULAP_LIBRARY: folder of clips to compare with; default: `library/` beside this file.
+"""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
+
+import gradio as gr
+import numpy as np
+import pandas as pd
+import soundfile as sf
+import torch
+from transformers import AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, AutoProcessor
+
+MAX_SECONDS, MAX_BYTES = 600, 50_000_000
+MAX_LABELS, MAX_CHARACTERS = 50, 300
+TOP_TAGS, TOP_CURVES, NEIGHBOURS = 10, 5, 3
+# White on the default orange is hard to read.
+THEME = gr.themes.Default(primary_hue="blue").set(button_primary_background_fill="*primary_700")
+NO_AUDIO = "This is no audio that can be read. Please use a wav, flac, ogg or mp3 file."
+# Gradio refuses other files by itself, with a list of MIME types.
+PLAIN_WORDS = f"""() => new MutationObserver(() => {{
+    for (const toast of document.querySelectorAll("[data-testid=toast-text]"))
+        if (toast.textContent.startsWith("Invalid file type")) toast.textContent = "{NO_AUDIO}";
+}}).observe(document.body, {{childList: true, subtree: true}})"""
+FORMATS = ("wav", "flac", "ogg", "mp3")
+
+
+def refusal(message: str) -> gr.Error:
+    """A message to the visitor, that is no fault of the app and leaves no traceback in its log."""
+    return gr.Error(message, print_exception=False)
+
+
+def read_audio(path: str | None) -> tuple[np.ndarray, int]:
+    """An audio file as mono float32 `(samples,)` and its sampling rate in Hz.
+
+    Decoded block by block up to the limit, whatever the header says: a small file can hold hours.
+
+    Raises:
+        gr.Error: there is none, it is too large, too long, empty, broken or no audio.
+    """
+    if path is None:
+        raise refusal("Upload or record some audio first.")
+    if os.path.getsize(path) > MAX_BYTES:
+        raise refusal(f"This file is too large: at most {MAX_BYTES // 10**6} MB can be taken.")
+    blocks = []
+    try:
+        with sf.SoundFile(path) as file:
+            rate = file.samplerate
+            for number, block in enumerate(file.blocks(rate, dtype="float32", always_2d=True)):  # a second each
+                if number >= MAX_SECONDS:
+                    raise refusal(f"This audio is too long: at most {MAX_SECONDS // 60} minutes can be taken.")
+                blocks.append(block.mean(axis=1))
+    except sf.SoundFileError as error:
+        raise refusal(NO_AUDIO) from error
+    waveform = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
+    if not waveform.size:
+        raise refusal("There is no sound in this file: it is empty.")
+    if not np.isfinite(waveform).all():
+        raise refusal("This file is broken: some of its samples are not numbers.")
+    return waveform, rate
+
+
+def read_labels(text: str) -> list[str]:
+    """Comma-separated labels, each once.
+
+    Raises:
+        gr.Error: there are fewer than two, or too many.
+    """
+    labels = list(dict.fromkeys(filter(None, (label.strip() for label in text.split(",")))))
+    if len(labels) < 2:
+        raise refusal("Write at least two labels, separated by commas: calm piano, loud rock")
+    if len(labels) > MAX_LABELS:
+        raise refusal(f"These are {len(labels)} labels: at most {MAX_LABELS} can be taken.")
+    return labels
+
+
+def read_query(text: str) -> str:
+    """A description in words.
+
+    Raises:
+        gr.Error: it is empty, or too long.
+    """
+    if not text.strip():
+        raise refusal("Describe the music in a few words first.")
+    if len(text) > MAX_CHARACTERS:
+        raise refusal(f"This description is too long: at most {MAX_CHARACTERS} characters can be taken.")
+    return text.strip()
+
+
+def similarities(embedding: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Cosine similarity `(others,)` of `(features,)` to each of `(others, features)`, about the others' mean.
+
+    What all music has in common would make all of it look alike.
+    """
+    centre = others.mean(axis=0)
+    embedding, others = embedding - centre, others - centre
+    lengths = np.linalg.norm(embedding) * np.linalg.norm(others, axis=1)
+    return others @ embedding / np.maximum(lengths, 1e-9)
+
+
+def curves(scores: np.ndarray, labels: list[str], chunk_seconds: float, seconds: float) -> pd.DataFrame:
+    """Scores `(chunks, labels)` over time as steps, a row for either end of each chunk: `seconds`, `tag`, `sure`."""
+    starts = np.arange(len(scores)) * chunk_seconds
+    ends = np.minimum(starts + chunk_seconds, max(seconds, chunk_seconds))
+    return pd.DataFrame(
+        {"seconds": time, "tag": label, "sure": score}
+        for column, label in enumerate(labels)
+        for start, end, score in zip(starts, ends, scores[:, column].tolist(), strict=True)
+        for time in (start, end)
+    )
+
+
+class Listener:
+    """The two models and the library.
+
+    Args:
+        model: Hub id or folder of a model of music and its descriptions.
+        tagger: Hub id or folder of a tagger.
+        library: folder of audio files.
+
+    Raises:
+        SystemExit: one of them cannot be used.
+    """
+
+    def __init__(self, model: str, tagger: str, library: Path):
+        self.processor = load(AutoProcessor, "MULAP_MODEL", model)
+        self.model = load(AutoModel, "MULAP_MODEL", model).eval()
+        self.tagger = load(AutoModelForAudioClassification, "MULAP_TAGGER", tagger).eval()
+        self.extractor = load(AutoFeatureExtractor, "MULAP_TAGGER", tagger)
+        self.clips = sorted(path for path in library.glob("*") if path.suffix.lower()[1:] in FORMATS)
+        if not self.clips:
+            raise SystemExit(f"{library} holds no clips: put a few wav, flac, ogg or mp3 files there")
+        self.waveforms = [read_audio(path) for path in self.clips]
+        self.embeddings = np.stack([self.embed(*clip) for clip in self.waveforms])
+
+    @torch.inference_mode()
+    def embed(self, waveform: np.ndarray, rate: int) -> np.ndarray:
+        """`(features,)` of a mono waveform, in the space shared with texts where the model has one."""
+        inputs = self.processor.feature_extractor(waveform, rate, resample=True, return_tensors="pt")
+        return self.model.get_audio_features(**inputs).pooler_output[0].numpy()
+
+    @torch.inference_mode()
+    def fit(self, waveform: np.ndarray, rate: int, texts: list[str]) -> torch.Tensor:
+        """How well each text describes the waveform: `(texts,)`, log-odds."""
+        inputs = self.processor(text=texts, audio=waveform, sampling_rate=rate, audio_kwargs={"resample": True})
+        return self.model(**inputs).logits_per_audio[0]
+
+    @torch.inference_mode()
+    def analyse(self, path: str | None):
+        """What is heard in a file: its tags, their curves, and players of the library's clips nearest to it."""
+        waveform, rate = read_audio(path)
+        inputs = self.extractor(waveform, rate, resample=True, return_tensors="pt")
+        output, config = self.tagger(**inputs), self.tagger.config
+        squash = torch.sigmoid if config.problem_type == "multi_label_classification" else torch.nn.Softmax(dim=-1)
+        scores, over_time = squash(output.logits[0]), squash(output.chunk_logits[0]).numpy()
+        best = scores.topk(min(TOP_TAGS, len(scores))).indices.tolist()
+        tags = {config.id2label[index]: scores[index].item() for index in best}
+        best = best[:TOP_CURVES]
+        audio = config.audio_config
+        plot = curves(
+            over_time[:, best],
+            [config.id2label[index] for index in best],
+            audio.chunk_length / audio.sampling_rate,
+            len(waveform) / rate,
+        )
+        return (
+            gr.Column(visible=True),
+            tags,
+            plot,
+            *self.players(similarities(self.embed(waveform, rate), self.embeddings)),
+        )
+
+    def compare(self, path: str | None, text: str) -> gr.Label:
+        """Which of the comma-separated labels fits a file best: shares that sum to 1."""
+        labels, clip = read_labels(text), read_audio(path)
+        return gr.Label(dict(zip(labels, self.fit(*clip, labels).softmax(dim=0).tolist(), strict=True)), visible=True)
+
+    def search(self, path: str | None, text: str):
+        """How well a description fits a file, in words, and players of the library's clips that it fits best."""
+        query = read_query(text)
+        scores = np.array([self.fit(*clip, [query]).item() for clip in self.waveforms])
+        if path is None:
+            verdict = "Upload or record audio above to see how well the description fits it."
+        else:
+            better = int((scores < self.fit(*read_audio(path), [query]).item()).sum())
+            verdict = f"The description fits your audio better than **{better} of the {len(scores)} clips** here."
+        return verdict, *self.players(scores)
+
+    def players(self, scores: np.ndarray) -> list[gr.Audio]:
+        """Players of the clips with the highest of the scores `(clips,)`, best first; the rest of them hidden."""
+        best = np.argsort(-scores, kind="stable")[:NEIGHBOURS]
+        shown = [
+            gr.Audio(self.clips[index], label=f"{rank}. {self.clips[index].stem}", visible=True)
+            for rank, index in enumerate(best.tolist(), start=1)
+        ]
+        return shown + [gr.Audio(None, visible=False)] * (NEIGHBOURS - len(shown))
+
+
+def load(auto, variable: str, name: str | None):
+    """From the Hub or a folder; the model's own code is run.
+
+    Raises:
+        SystemExit: nothing is named, or it cannot be loaded.
+    """
+    if not name:
+        raise SystemExit(f"{variable} is not set: give it the Hub id or the folder of a model")
+    try:
+        return auto.from_pretrained(name, trust_remote_code=True)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{variable}={name} cannot be loaded: {error}") from error
+
+
+def build(listener: Listener) -> gr.Blocks:
+    """The page. Results appear with the first of them."""
+
+    def players() -> list[gr.Audio]:
+        with gr.Row():
+            return [
+                gr.Audio(visible=False, min_width=280, buttons=[], waveform_options={"show_recording_waveform": False})
+                for _ in range(NEIGHBOURS)
+            ]
+
+    with gr.Blocks(title="What does this music sound like?", analytics_enabled=False) as page:
+        gr.Markdown(
+            "# What does this music sound like?\nUpload or record some, and see what a computer hears in it. It takes "
+            f"{', '.join(FORMATS)}, at most {MAX_SECONDS // 60} minutes and {MAX_BYTES // 10**6} MB."
+        )
+        audio = gr.Audio(type="filepath", sources=["upload", "microphone"], buttons=[], label="Your music")
+        describe = gr.Button("Describe it", variant="primary")
+        with gr.Column(visible=False) as heard:
+            with gr.Row():
+                tags = gr.Label(label="What is heard, and how sure that is", show_heading=False, min_width=320)
+                plot = gr.LinePlot(
+                    x="seconds", y="sure", color="tag", y_lim=[0, 1], label="The same over time", min_width=320
+                )
+            gr.Markdown("### Clips that sound alike")
+            neighbours = players()
+        gr.Markdown("## Words of your own\nWhich of them fits your music best?")
+        labels = gr.Textbox(label="Words or phrases, separated by commas", placeholder="calm piano, loud rock, techno")
+        choose = gr.Button("Compare them")
+        shares = gr.Label(label="How well each fits, compared with the others", show_heading=False, visible=False)
+        gr.Markdown(f"## Find music by describing it\nAmong the {len(listener.clips)} clips that are kept here.")
+        query = gr.Textbox(label="Description", placeholder="a slow, sad violin", max_length=MAX_CHARACTERS)
+        search = gr.Button("Find")
+        verdict = gr.Markdown()
+        found = players()
+
+        page.load(js=PLAIN_WORDS)
+        audio.change(lambda: [gr.Column(visible=False), gr.Label(visible=False), ""], None, [heard, shares, verdict])
+        describe.click(listener.analyse, audio, [heard, tags, plot, *neighbours])
+        gr.on([choose.click, labels.submit], listener.compare, [audio, labels], shares)
+        gr.on([search.click, query.submit], listener.search, [audio, query], [verdict, *found])
+    return page
+
+
+def main():
+    library = Path(os.environ.get("MULAP_LIBRARY", Path(__file__).parent / "library"))
+    listener = Listener(os.environ.get("MULAP_MODEL"), os.environ.get("MULAP_TAGGER"), library)
+    build(listener).launch(allowed_paths=[library], max_file_size=MAX_BYTES, footer_links=[], theme=THEME)
+
+
+if __name__ == "__main__":
+    main()

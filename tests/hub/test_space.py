@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import soundfile as sf
 import torch
@@ -15,7 +16,7 @@ from helpers import ROOT, micro_config, settle, write_tone
 
 from mulap_hf import MulapForAudioClassification, MulapModel
 
-pytest.importorskip("gradio", reason="gradio is not installed: pip install gradio")
+gr = pytest.importorskip("gradio", reason="gradio is not installed: pip install gradio")
 
 APP = ROOT / "model_cards" / "space" / "app.py"
 TAGS = ["calm", "loud", "piano"]
@@ -48,6 +49,85 @@ def models(processor, tmp_path_factory):
     for seed in range(4):
         write_tone(folder / "library" / f"clip {seed}.flac", seconds=2, seed=seed)
     return folder, model, tagger
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "channels"), [("a.wav", 44100, 2), ("a.flac", 16000, 1), ("a.ogg", 48000, 2), ("a.mp3", 44100, 1)]
+)
+def test_audio_is_read(app, tmp_path, name, rate, channels):
+    samples = write_tone(tmp_path / name, seconds=2.5, rate=rate, channels=channels)
+    waveform, found = app.read_audio(str(tmp_path / name))
+    assert found == rate and waveform.dtype == np.float32
+    error = np.abs(waveform[: len(samples)] - samples.mean(axis=1)).mean()  # mp3 pads the end
+    assert error < (1e-4 if name.endswith(("wav", "flac")) else 0.01)
+
+
+def test_length_is_limited_whatever_the_size(app, tmp_path):
+    path = tmp_path / "long.flac"
+    sf.write(path, np.zeros(8000 * 600, dtype=np.float32), 8000)
+    assert len(app.read_audio(str(path))[0]) == 8000 * 600
+    sf.write(path, np.zeros(8000 * 600 + 1, dtype=np.float32), 8000)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(gr.Error, match="at most 10 minutes"):
+        app.read_audio(str(path))
+
+
+def broken(path):
+    write_tone(path)
+    path.write_bytes(path.read_bytes()[:20])
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: path.write_bytes(b""), "no audio that can be read"),
+        (lambda path: path.write_text("words " * 100), "no audio that can be read"),
+        (broken, "no audio that can be read"),
+        (lambda path: sf.write(path, np.zeros(0), 16000), "it is empty"),
+        (lambda path: sf.write(path, np.full(99, np.nan), 16000, subtype="FLOAT"), "not numbers"),
+        (lambda path: os.truncate(path.open("wb").fileno(), 50_000_001), "at most 50 MB"),
+    ],
+)
+def test_unusable_audio_is_refused(app, tmp_path, write, message):
+    write(tmp_path / "song.wav")
+    with pytest.raises(gr.Error, match=message):
+        app.read_audio(str(tmp_path / "song.wav"))
+
+
+def test_labels_and_queries(app):
+    assert app.read_labels(" piano, loud rock,,piano,\n") == ["piano", "loud rock"]
+    assert app.read_query(" sad violin ") == "sad violin"
+    for read, text, message in (
+        (app.read_labels, "piano, , piano", "at least two"),
+        (app.read_labels, ",".join(map(str, range(51))), "at most 50"),
+        (app.read_query, " ", "in a few words"),
+        (app.read_query, "a" * 301, "at most 300"),
+    ):
+        with pytest.raises(gr.Error, match=message):
+            read(text)
+
+
+def test_similarity_is_about_the_mean(app):
+    library = np.array([[10.0, 11.0], [10.0, 9.0], [13.0, 10.0], [7.0, 10.0]])  # (10, 10) is in all of them
+    assert app.similarities(np.array([10.0, 12.0]), library).tolist() == [1, -1, 0, 0]
+    assert app.similarities(np.array([10.0, 12.0]), library[:1]).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": None}, "MULAP_MODEL is not set"),
+        ({"tagger": ""}, "MULAP_TAGGER is not set"),
+        ({"model": "nowhere/nothing"}, "MULAP_MODEL=nowhere/nothing cannot be loaded"),
+        ({"library": ROOT / "training"}, "training holds no clips"),
+    ],
+)
+def test_app_does_not_start_without(app, models, monkeypatch, change, message):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    folder = models[0]
+    settings = {"model": str(folder / "model"), "tagger": str(folder / "tagger"), "library": folder / "library"}
+    with pytest.raises(SystemExit, match=message):
+        app.Listener(**{**settings, **change})
 
 
 @dataclass
@@ -175,6 +255,24 @@ def test_description_finds_clips(site, models, processor):
     site.upload(clips[best[0]])
     site.button("Find").click()
     site.page.get_by_text(f"better than {len(clips) - 1} of the {len(clips)} clips").wait_for()
+
+
+def test_recording_is_described(site):
+    tone = """navigator.mediaDevices.getUserMedia = async () => {
+        const context = new AudioContext(), microphone = context.createMediaStreamDestination();
+        const tone = context.createOscillator();
+        tone.connect(microphone);
+        tone.start();
+        return microphone.stream;
+    }"""
+    site.open()
+    site.page.evaluate(tone)
+    site.button("Record audio").click()
+    site.button("Record").click()
+    site.page.wait_for_timeout(1000)
+    site.button("Stop").click()
+    site.button("Describe it").click()
+    assert site.shares("What is heard").keys() == set(TAGS)
 
 
 def test_what_is_no_audio_is_refused(site, tmp_path):

@@ -8,12 +8,19 @@ from transformers import (
     AutoModelForPreTraining,
     AutoProcessor,
 )
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from .audio import AudioError, audio_seconds, load_audio
 from .configuration_mulap import MulapAudioConfig, MulapConfig, MulapTextConfig
 from .feature_extraction_mulap import MulapFeatureExtractor
 from .modeling_mulap import MulapForAudioClassification, MulapForPreTraining, MulapModel
 from .modeling_mulap_audio import MulapAudioModel
+from .pipeline_mulap import (
+    MulapAudioClassificationPipeline,
+    MulapFeatureExtractionPipeline,
+    MulapTextMusicRetrievalPipeline,
+    MulapZeroShotAudioClassificationPipeline,
+)
 from .processing_mulap import MulapProcessor
 
 __version__ = "0.1.0"
@@ -36,21 +43,29 @@ def _register():
     AutoProcessor.register(MulapConfig, MulapProcessor, exist_ok=True)
     MulapFeatureExtractor.register_for_auto_class()
     MulapProcessor.register_for_auto_class()
+    # The other pipelines' tasks are transformers' own, and every other model in the process needs them as they are.
+    PIPELINE_REGISTRY.register_pipeline(
+        "text-music-retrieval", MulapTextMusicRetrievalPipeline, AutoModel, type="multimodal"
+    )
 
 
 _register()
 
 __all__ = [
     "AudioError",
+    "MulapAudioClassificationPipeline",
     "MulapAudioConfig",
     "MulapAudioModel",
     "MulapConfig",
+    "MulapFeatureExtractionPipeline",
     "MulapFeatureExtractor",
     "MulapForAudioClassification",
     "MulapForPreTraining",
     "MulapModel",
     "MulapProcessor",
     "MulapTextConfig",
+    "MulapTextMusicRetrievalPipeline",
+    "MulapZeroShotAudioClassificationPipeline",
     "audio_seconds",
     "load_audio",
 ]

@@ -13,10 +13,9 @@ import gradio as gr
 import numpy as np
 import pandas as pd
 import soundfile as sf
-import torch
-from transformers import AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, AutoProcessor
+from transformers import pipeline
 
-MAX_SECONDS, MAX_BYTES = 600, 50_000_000
+MAX_SECONDS, MAX_BYTES, MAX_RATE = 600, 50_000_000, 192_000
 MAX_LABELS, MAX_CHARACTERS = 50, 300
 TOP_TAGS, TOP_CURVES, NEIGHBOURS = 10, 5, 3
 # White on the default orange is hard to read.
@@ -35,8 +34,8 @@ def refusal(message: str) -> gr.Error:
     return gr.Error(message, print_exception=False)
 
 
-def read_audio(path: str | None) -> tuple[np.ndarray, int]:
-    """An audio file as mono float32 `(samples,)` and its sampling rate in Hz.
+def read_audio(path: str | Path | None) -> dict:
+    """An audio file as the pipelines take it: `raw`, mono float32 `(samples,)`, and `sampling_rate` in Hz.
 
     Decoded block by block up to the limit, whatever the header says: a small file can hold hours.
 
@@ -47,22 +46,25 @@ def read_audio(path: str | None) -> tuple[np.ndarray, int]:
         raise refusal("Upload or record some audio first.")
     if os.path.getsize(path) > MAX_BYTES:
         raise refusal(f"This file is too large: at most {MAX_BYTES // 10**6} MB can be taken.")
-    blocks = []
+    blocks, samples = [], 0
     try:
         with sf.SoundFile(path) as file:
             rate = file.samplerate
-            for number, block in enumerate(file.blocks(rate, dtype="float32", always_2d=True)):  # a second each
-                if number >= MAX_SECONDS:
+            if rate > MAX_RATE:
+                raise refusal(f"This audio has {rate} samples per second: at most {MAX_RATE} can be taken.")
+            for block in file.blocks(1 << 14, dtype="float32", always_2d=True):  # (samples, channels)
+                samples += len(block)
+                if samples > MAX_SECONDS * rate:
                     raise refusal(f"This audio is too long: at most {MAX_SECONDS // 60} minutes can be taken.")
                 blocks.append(block.mean(axis=1))
     except sf.SoundFileError as error:
         raise refusal(NO_AUDIO) from error
-    waveform = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
-    if not waveform.size:
+    if not samples:
         raise refusal("There is no sound in this file: it is empty.")
+    waveform = np.concatenate(blocks)
     if not np.isfinite(waveform).all():
         raise refusal("This file is broken: some of its samples are not numbers.")
-    return waveform, rate
+    return {"raw": waveform, "sampling_rate": rate}
 
 
 def read_labels(text: str) -> list[str]:
@@ -103,15 +105,13 @@ def similarities(embedding: np.ndarray, others: np.ndarray) -> np.ndarray:
     return others @ embedding / np.maximum(lengths, 1e-9)
 
 
-def curves(scores: np.ndarray, labels: list[str], chunk_seconds: float, seconds: float) -> pd.DataFrame:
-    """Scores `(chunks, labels)` over time as steps, a row for either end of each chunk: `seconds`, `tag`, `sure`."""
-    starts = np.arange(len(scores)) * chunk_seconds
-    ends = np.minimum(starts + chunk_seconds, max(seconds, chunk_seconds))
+def curves(chunks: list[dict]) -> pd.DataFrame:
+    """Scores per chunk, of the tagger's pipeline, as steps: a row for either end of each, `seconds`, `tag`, `sure`."""
     return pd.DataFrame(
-        {"seconds": time, "tag": label, "sure": score}
-        for column, label in enumerate(labels)
-        for start, end, score in zip(starts, ends, scores[:, column].tolist(), strict=True)
-        for time in (start, end)
+        {"seconds": chunk[end], "tag": tag, "sure": score}
+        for chunk in chunks
+        for tag, score in chunk["scores"].items()
+        for end in ("start", "end")
     )
 
 
@@ -120,74 +120,50 @@ class Listener:
 
     Args:
         model: Hub id or folder of a model of music and its descriptions.
-        tagger: Hub id or folder of a tagger.
+        tagger: Hub id or folder of a tagger or classifier.
         library: folder of audio files.
 
     Raises:
         SystemExit: one of them cannot be used.
     """
 
-    def __init__(self, model: str, tagger: str, library: Path):
-        self.processor = load(AutoProcessor, "MULAP_MODEL", model)
-        self.model = load(AutoModel, "MULAP_MODEL", model).eval()
-        self.tagger = load(AutoModelForAudioClassification, "MULAP_TAGGER", tagger).eval()
-        self.extractor = load(AutoFeatureExtractor, "MULAP_TAGGER", tagger)
+    def __init__(self, model: str | None, tagger: str | None, library: Path):
+        self.embed = load("feature-extraction", "MULAP_MODEL", model)
+        self.choose = load("zero-shot-audio-classification", "MULAP_MODEL", model)
+        self.retrieve = load("text-music-retrieval", "MULAP_MODEL", model)
+        self.tag = load("audio-classification", "MULAP_TAGGER", tagger)
+        if self.tag.model.config.problem_type == "regression":
+            raise SystemExit(f"MULAP_TAGGER={tagger} gives values, not tags: name a tagger or classifier")
         self.clips = sorted(path for path in library.glob("*") if path.suffix.lower()[1:] in FORMATS)
         if not self.clips:
-            raise SystemExit(f"{library} holds no clips: put a few wav, flac, ogg or mp3 files there")
-        self.waveforms = [read_audio(path) for path in self.clips]
-        self.embeddings = np.stack([self.embed(*clip) for clip in self.waveforms])
+            raise SystemExit(f"{library} holds no clips: put a few {', '.join(FORMATS)} files there")
+        self.embeddings = np.array([self.embed(read_clip(path)) for path in self.clips])  # (clips, features)
+        self.index = self.retrieve.index([read_clip(path) for path in self.clips])
 
-    @torch.inference_mode()
-    def embed(self, waveform: np.ndarray, rate: int) -> np.ndarray:
-        """`(features,)` of a mono waveform, in the space shared with texts where the model has one."""
-        inputs = self.processor.feature_extractor(waveform, rate, resample=True, return_tensors="pt")
-        return self.model.get_audio_features(**inputs).pooler_output[0].numpy()
-
-    @torch.inference_mode()
-    def fit(self, waveform: np.ndarray, rate: int, texts: list[str]) -> torch.Tensor:
-        """How well each text describes the waveform: `(texts,)`, log-odds."""
-        inputs = self.processor(text=texts, audio=waveform, sampling_rate=rate, audio_kwargs={"resample": True})
-        return self.model(**inputs).logits_per_audio[0]
-
-    @torch.inference_mode()
-    def analyse(self, path: str | None):
+    def describe(self, path: str | None):
         """What is heard in a file: its tags, their curves, and players of the library's clips nearest to it."""
-        waveform, rate = read_audio(path)
-        inputs = self.extractor(waveform, rate, resample=True, return_tensors="pt")
-        output, config = self.tagger(**inputs), self.tagger.config
-        squash = torch.sigmoid if config.problem_type == "multi_label_classification" else torch.nn.Softmax(dim=-1)
-        scores, over_time = squash(output.logits[0]), squash(output.chunk_logits[0]).numpy()
-        best = scores.topk(min(TOP_TAGS, len(scores))).indices.tolist()
-        tags = {config.id2label[index]: scores[index].item() for index in best}
-        best = best[:TOP_CURVES]
-        audio = config.audio_config
-        plot = curves(
-            over_time[:, best],
-            [config.id2label[index] for index in best],
-            audio.chunk_length / audio.sampling_rate,
-            len(waveform) / rate,
-        )
-        return (
-            gr.Column(visible=True),
-            tags,
-            plot,
-            *self.players(similarities(self.embed(waveform, rate), self.embeddings)),
-        )
+        audio = read_audio(path)
+        tags = {tag["label"]: tag["score"] for tag in self.tag(audio, top_k=TOP_TAGS)}
+        plot = curves(self.tag(audio, per_chunk=True, top_k=TOP_CURVES))
+        near = similarities(np.array(self.embed(audio)), self.embeddings)
+        return gr.Column(visible=True), tags, plot, *self.players(near)
 
     def compare(self, path: str | None, text: str) -> gr.Label:
         """Which of the comma-separated labels fits a file best: shares that sum to 1."""
-        labels, clip = read_labels(text), read_audio(path)
-        return gr.Label(dict(zip(labels, self.fit(*clip, labels).softmax(dim=0).tolist(), strict=True)), visible=True)
+        found = self.choose(read_audio(path), candidate_labels=read_labels(text))
+        return gr.Label({label["label"]: label["score"] for label in found}, visible=True)
 
     def search(self, path: str | None, text: str):
         """How well a description fits a file, in words, and players of the library's clips that it fits best."""
         query = read_query(text)
-        scores = np.array([self.fit(*clip, [query]).item() for clip in self.waveforms])
+        scores = np.zeros(len(self.clips))
+        for clip in self.retrieve(query, self.index, top_k=None):
+            scores[clip["index"]] = clip["score"]
         if path is None:
             verdict = "Upload or record audio above to see how well the description fits it."
         else:
-            better = int((scores < self.fit(*read_audio(path), [query]).item()).sum())
+            (own,) = self.retrieve(query, [read_audio(path)])
+            better = int((scores < own["score"]).sum())
             verdict = f"The description fits your audio better than **{better} of the {len(scores)} clips** here."
         return verdict, *self.players(scores)
 
@@ -201,18 +177,33 @@ class Listener:
         return shown + [gr.Audio(None, visible=False)] * (NEIGHBOURS - len(shown))
 
 
-def load(auto, variable: str, name: str | None):
-    """From the Hub or a folder; the model's own code is run.
+def read_clip(path: Path) -> dict:
+    """As `read_audio`, of the library.
 
     Raises:
-        SystemExit: nothing is named, or it cannot be loaded.
+        SystemExit: it cannot be used.
+    """
+    try:
+        return read_audio(path)
+    except gr.Error as error:
+        raise SystemExit(f"{path}: {error.message}") from error
+
+
+def load(task: str, variable: str, name: str | None):
+    """A pipeline of a model on the Hub or in a folder; the model's own code is run.
+
+    Raises:
+        SystemExit: nothing is named, it cannot be loaded, or is no model for the task.
     """
     if not name:
         raise SystemExit(f"{variable} is not set: give it the Hub id or the folder of a model")
     try:
-        return auto.from_pretrained(name, trust_remote_code=True)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"{variable}={name} cannot be loaded: {error}") from error
+        pipe = pipeline(task, model=name, trust_remote_code=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise SystemExit(f"{variable}={name} cannot be loaded for {task}: {error}") from error
+    if not type(pipe).__name__.startswith("Mulap"):
+        raise SystemExit(f"{variable}={name} has no pipeline of its own for {task}: publish a MuLaP model to it")
+    return pipe
 
 
 def build(listener: Listener) -> gr.Blocks:
@@ -236,7 +227,14 @@ def build(listener: Listener) -> gr.Blocks:
             with gr.Row():
                 tags = gr.Label(label="What is heard, and how sure that is", show_heading=False, min_width=320)
                 plot = gr.LinePlot(
-                    x="seconds", y="sure", color="tag", y_lim=[0, 1], label="The same over time", min_width=320
+                    x="seconds",
+                    y="sure",
+                    color="tag",
+                    y_lim=[0, 1],
+                    y_axis_format=".0%",
+                    y_title="how sure",
+                    label="The same over time",
+                    min_width=320,
                 )
             gr.Markdown("### Clips that sound alike")
             neighbours = players()
@@ -252,7 +250,7 @@ def build(listener: Listener) -> gr.Blocks:
 
         page.load(js=PLAIN_WORDS)
         audio.change(lambda: [gr.Column(visible=False), gr.Label(visible=False), ""], None, [heard, shares, verdict])
-        describe.click(listener.analyse, audio, [heard, tags, plot, *neighbours])
+        describe.click(listener.describe, audio, [heard, tags, plot, *neighbours])
         gr.on([choose.click, labels.submit], listener.compare, [audio, labels], shares)
         gr.on([search.click, query.submit], listener.search, [audio, query], [verdict, *found])
     return page

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import soundfile as sf
 import torch
 from headless import free_port, open_page
 from helpers import ROOT, micro_config, settle, write_tone
+from test_pipelines import publish
 
 from mulap_hf import MulapForAudioClassification, MulapModel
 
@@ -44,8 +46,7 @@ def models(processor, tmp_path_factory):
         tagger.classifier[-1].bias *= 0.02
         model.matching_head.weight *= 300
     for name, saved in (("model", model), ("tagger", tagger)):
-        saved.save_pretrained(folder / name)
-        processor.save_pretrained(folder / name)
+        publish(saved, processor, folder / name)
     for seed in range(4):
         write_tone(folder / "library" / f"clip {seed}.flac", seconds=2, seed=seed)
     return folder, model, tagger
@@ -56,16 +57,16 @@ def models(processor, tmp_path_factory):
 )
 def test_audio_is_read(app, tmp_path, name, rate, channels):
     samples = write_tone(tmp_path / name, seconds=2.5, rate=rate, channels=channels)
-    waveform, found = app.read_audio(str(tmp_path / name))
-    assert found == rate and waveform.dtype == np.float32
-    error = np.abs(waveform[: len(samples)] - samples.mean(axis=1)).mean()  # mp3 pads the end
+    audio = app.read_audio(str(tmp_path / name))
+    assert audio["sampling_rate"] == rate and audio["raw"].dtype == np.float32
+    error = np.abs(audio["raw"][: len(samples)] - samples.mean(axis=1)).mean()  # mp3 pads the end
     assert error < (1e-4 if name.endswith(("wav", "flac")) else 0.01)
 
 
 def test_length_is_limited_whatever_the_size(app, tmp_path):
     path = tmp_path / "long.flac"
     sf.write(path, np.zeros(8000 * 600, dtype=np.float32), 8000)
-    assert len(app.read_audio(str(path))[0]) == 8000 * 600
+    assert len(app.read_audio(str(path))["raw"]) == 8000 * 600
     sf.write(path, np.zeros(8000 * 600 + 1, dtype=np.float32), 8000)
     assert path.stat().st_size < 100_000
     with pytest.raises(gr.Error, match="at most 10 minutes"):
@@ -85,7 +86,8 @@ def broken(path):
         (broken, "no audio that can be read"),
         (lambda path: sf.write(path, np.zeros(0), 16000), "it is empty"),
         (lambda path: sf.write(path, np.full(99, np.nan), 16000, subtype="FLOAT"), "not numbers"),
-        (lambda path: os.truncate(path.open("wb").fileno(), 50_000_001), "at most 50 MB"),
+        (lambda path: path.write_bytes(bytes(50_000_001)), "at most 50 MB"),
+        (lambda path: sf.write(path, np.zeros(99), 2**31 - 1), "at most 192000"),
     ],
 )
 def test_unusable_audio_is_refused(app, tmp_path, write, message):
@@ -107,6 +109,12 @@ def test_labels_and_queries(app):
             read(text)
 
 
+def test_curves_are_steps(app):
+    chunks = [{"start": 0, "end": 3, "scores": {"calm": 0.25}}, {"start": 3, "end": 5, "scores": {"calm": 0.5}}]
+    rows = app.curves(chunks).values.tolist()
+    assert rows == [[0, "calm", 0.25], [3, "calm", 0.25], [3, "calm", 0.5], [5, "calm", 0.5]]
+
+
 def test_similarity_is_about_the_mean(app):
     library = np.array([[10.0, 11.0], [10.0, 9.0], [13.0, 10.0], [7.0, 10.0]])  # (10, 10) is in all of them
     assert app.similarities(np.array([10.0, 12.0]), library).tolist() == [1, -1, 0, 0]
@@ -120,12 +128,14 @@ def test_similarity_is_about_the_mean(app):
         ({"tagger": ""}, "MULAP_TAGGER is not set"),
         ({"model": "nowhere/nothing"}, "MULAP_MODEL=nowhere/nothing cannot be loaded"),
         ({"library": ROOT / "training"}, "training holds no clips"),
+        ({"model": "tagger"}, "MULAP_MODEL=tagger has no pipeline of its own for zero-shot-audio-classification"),
+        ({"tagger": "model"}, "MULAP_TAGGER=model"),
     ],
 )
 def test_app_does_not_start_without(app, models, monkeypatch, change, message):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    folder = models[0]
-    settings = {"model": str(folder / "model"), "tagger": str(folder / "tagger"), "library": folder / "library"}
+    monkeypatch.chdir(models[0])
+    settings = {"model": "model", "tagger": "tagger", "library": Path("library")}
     with pytest.raises(SystemExit, match=message):
         app.Listener(**{**settings, **change})
 
@@ -242,8 +252,8 @@ def test_labels_of_ones_own(site, models, processor):
 def test_description_finds_clips(site, models, processor):
     folder, model, _ = models
     clips = sorted((folder / "library").iterdir())
-    query = processor(text="slow sad violin")
-    scores = [model(waveform(clip), **query).logits_per_audio.item() for clip in clips]
+    text = model.get_text_features(**processor(text="slow sad violin")).pooler_output[0]
+    scores = [model.get_audio_features(waveform(clip)).pooler_output[0] @ text for clip in clips]
     best = sorted(range(len(clips)), key=lambda index: -scores[index])
     site.open()
     site.page.get_by_label("Description").fill("slow sad violin")
@@ -271,6 +281,7 @@ def test_recording_is_described(site):
     site.button("Record").click()
     site.page.wait_for_timeout(1000)
     site.button("Stop").click()
+    site.button("Play").wait_for()
     site.button("Describe it").click()
     assert site.shares("What is heard").keys() == set(TAGS)
 

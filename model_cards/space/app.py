@@ -4,7 +4,9 @@ MULAP_MODEL: model of music and its descriptions, MULAP_TAGGER: tagger; Hub ids 
 MULAP_LIBRARY: folder of clips to compare with; default: `library/` beside this file.
 """
 
+import html
 import os
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
@@ -15,9 +17,10 @@ import pandas as pd
 import soundfile as sf
 from transformers import pipeline
 
-MAX_SECONDS, MAX_BYTES, MAX_RATE = 600, 50_000_000, 192_000
+MAX_SECONDS, MAX_MEGABYTES, MAX_RATE = 600, 50, 192_000
 MAX_LABELS, MAX_CHARACTERS = 50, 300
-TOP_TAGS, TOP_CURVES, NEIGHBOURS = 10, 5, 3
+TOP_TAGS, NEIGHBOURS = 10, 3
+CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00")  # told apart by the colour-blind, too (Okabe and Ito)
 # White on the default orange is hard to read.
 THEME = gr.themes.Default(primary_hue="blue").set(button_primary_background_fill="*primary_700")
 NO_AUDIO = "This is no audio that can be read. Please use a wav, flac, ogg or mp3 file."
@@ -29,9 +32,7 @@ PLAIN_WORDS = f"""() => new MutationObserver(() => {{
 FORMATS = ("wav", "flac", "ogg", "mp3")
 
 
-def refusal(message: str) -> gr.Error:
-    """A message to the visitor, that is no fault of the app and leaves no traceback in its log."""
-    return gr.Error(message, print_exception=False)
+refusal = partial(gr.Error, print_exception=False)  # a visitor's slip needs no traceback in the log
 
 
 def read_audio(path: str | Path | None) -> dict:
@@ -43,9 +44,9 @@ def read_audio(path: str | Path | None) -> dict:
         gr.Error: there is none, it is too large, too long, empty, broken or no audio.
     """
     if path is None:
-        raise refusal("Upload or record some audio first.")
-    if os.path.getsize(path) > MAX_BYTES:
-        raise refusal(f"This file is too large: at most {MAX_BYTES // 10**6} MB can be taken.")
+        raise refusal("There is no audio yet: upload or record some, and wait until it has arrived.")
+    if os.path.getsize(path) > MAX_MEGABYTES * 2**20:
+        raise refusal(f"This file is too large: at most {MAX_MEGABYTES} MB can be taken.")
     blocks, samples = [], 0
     try:
         with sf.SoundFile(path) as file:
@@ -115,6 +116,15 @@ def curves(chunks: list[dict]) -> pd.DataFrame:
     )
 
 
+def legend(colours: dict[str, str]) -> str:
+    """HTML of the tags beside their colours; wraps where the plot's own would be cut off."""
+    return " ".join(
+        f'<span style="white-space: nowrap; margin-right: 1em"><b style="color: {colour}" aria-hidden="true">▬</b> '
+        f"{html.escape(tag)}</span>"
+        for tag, colour in colours.items()
+    )
+
+
 class Listener:
     """The two models and the library.
 
@@ -144,9 +154,10 @@ class Listener:
         """What is heard in a file: its tags, their curves, and players of the library's clips nearest to it."""
         audio = read_audio(path)
         tags = {tag["label"]: tag["score"] for tag in self.tag(audio, top_k=TOP_TAGS)}
-        plot = curves(self.tag(audio, per_chunk=True, top_k=TOP_CURVES))
+        colours = dict(zip(tags, CURVES, strict=False))
+        plot = gr.LinePlot(curves(self.tag(audio, per_chunk=True, top_k=len(CURVES))), color_map=colours)
         near = similarities(np.array(self.embed(audio)), self.embeddings)
-        return gr.Column(visible=True), tags, plot, *self.players(near)
+        return gr.Column(visible=True), tags, plot, legend(colours), *self.players(near)
 
     def compare(self, path: str | None, text: str) -> gr.Label:
         """Which of the comma-separated labels fits a file best: shares that sum to 1."""
@@ -219,23 +230,25 @@ def build(listener: Listener) -> gr.Blocks:
     with gr.Blocks(title="What does this music sound like?", analytics_enabled=False) as page:
         gr.Markdown(
             "# What does this music sound like?\nUpload or record some, and see what a computer hears in it. It takes "
-            f"{', '.join(FORMATS)}, at most {MAX_SECONDS // 60} minutes and {MAX_BYTES // 10**6} MB."
+            f"{', '.join(FORMATS)}, at most {MAX_SECONDS // 60} minutes and {MAX_MEGABYTES} MB."
         )
         audio = gr.Audio(type="filepath", sources=["upload", "microphone"], buttons=[], label="Your music")
         describe = gr.Button("Describe it", variant="primary")
         with gr.Column(visible=False) as heard:
             with gr.Row():
                 tags = gr.Label(label="What is heard, and how sure that is", show_heading=False, min_width=320)
-                plot = gr.LinePlot(
-                    x="seconds",
-                    y="sure",
-                    color="tag",
-                    y_lim=[0, 1],
-                    y_axis_format=".0%",
-                    y_title="how sure",
-                    label="The same over time",
-                    min_width=320,
-                )
+                with gr.Column(min_width=320):
+                    plot = gr.LinePlot(
+                        x="seconds",
+                        y="sure",
+                        color="tag",
+                        y_title="how sure",
+                        y_lim=[0, 1],
+                        y_axis_format=".0%",
+                        colors_in_legend=[],
+                        label="The same over time",
+                    )
+                    tag_colours = gr.HTML()
             gr.Markdown("### Clips that sound alike")
             neighbours = players()
         gr.Markdown("## Words of your own\nWhich of them fits your music best?")
@@ -249,8 +262,12 @@ def build(listener: Listener) -> gr.Blocks:
         found = players()
 
         page.load(js=PLAIN_WORDS)
-        audio.change(lambda: [gr.Column(visible=False), gr.Label(visible=False), ""], None, [heard, shares, verdict])
-        describe.click(listener.describe, audio, [heard, tags, plot, *neighbours])
+        audio.change(  # of other audio than what is shown; not queued, so that it comes before what is asked next
+            lambda: [gr.Column(visible=False), gr.Label(visible=False), ""],
+            outputs=[heard, shares, verdict],
+            queue=False,
+        )
+        describe.click(listener.describe, audio, [heard, tags, plot, tag_colours, *neighbours])
         gr.on([choose.click, labels.submit], listener.compare, [audio, labels], shares)
         gr.on([search.click, query.submit], listener.search, [audio, query], [verdict, *found])
     return page
@@ -259,7 +276,7 @@ def build(listener: Listener) -> gr.Blocks:
 def main():
     library = Path(os.environ.get("MULAP_LIBRARY", Path(__file__).parent / "library"))
     listener = Listener(os.environ.get("MULAP_MODEL"), os.environ.get("MULAP_TAGGER"), library)
-    build(listener).launch(allowed_paths=[library], max_file_size=MAX_BYTES, footer_links=[], theme=THEME)
+    build(listener).launch(allowed_paths=[library], max_file_size=MAX_MEGABYTES * 2**20, footer_links=[], theme=THEME)
 
 
 if __name__ == "__main__":

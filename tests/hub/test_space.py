@@ -86,7 +86,7 @@ def broken(path):
         (broken, "no audio that can be read"),
         (lambda path: sf.write(path, np.zeros(0), 16000), "it is empty"),
         (lambda path: sf.write(path, np.full(99, np.nan), 16000, subtype="FLOAT"), "not numbers"),
-        (lambda path: path.write_bytes(bytes(50_000_001)), "at most 50 MB"),
+        (lambda path: path.write_bytes(bytes(50 * 2**20 + 1)), "at most 50 MB"),
         (lambda path: sf.write(path, np.zeros(99), 2**31 - 1), "at most 192000"),
     ],
 )
@@ -113,6 +113,10 @@ def test_curves_are_steps(app):
     chunks = [{"start": 0, "end": 3, "scores": {"calm": 0.25}}, {"start": 3, "end": 5, "scores": {"calm": 0.5}}]
     rows = app.curves(chunks).values.tolist()
     assert rows == [[0, "calm", 0.25], [3, "calm", 0.25], [3, "calm", 0.5], [5, "calm", 0.5]]
+
+
+def test_legend_takes_tags_as_text(app):
+    assert "R&amp;B &lt;b&gt;" in app.legend({"R&B <b>": "#0072b2"})
 
 
 def test_similarity_is_about_the_mean(app):
@@ -280,8 +284,8 @@ def test_recording_is_described(site):
     site.button("Record audio").click()
     site.button("Record").click()
     site.page.wait_for_timeout(1000)
-    site.button("Stop").click()
-    site.button("Play").wait_for()
+    with site.page.expect_response(re.compile("/run/")):  # once the recording has arrived, the page is cleared
+        site.button("Stop").click()
     site.button("Describe it").click()
     assert site.shares("What is heard").keys() == set(TAGS)
 
@@ -302,7 +306,7 @@ def test_what_is_no_audio_is_refused(site, tmp_path):
 def test_missing_inputs_are_asked_for(site, models):
     site.open()
     site.button("Describe it").click()
-    assert "Upload or record some audio first" in site.error()
+    assert "There is no audio yet" in site.error()
     site.open()
     site.upload(models[0] / "library" / "clip 1.flac")
     site.page.get_by_label("Words or phrases").fill(" , ")

@@ -250,7 +250,7 @@ class MulapZeroShotAudioClassificationPipeline(MulapPairPipeline, ZeroShotAudioC
     def postprocess(self, model_outputs, candidate_labels: Sequence[str] = (), multi_label: bool = False):
         scores = _ACTIVATIONS["sigmoid" if multi_label else "softmax"](model_outputs["logits"][0].float())
         best = scores.argsort(descending=True, stable=True).tolist()
-        return [{"score": scores[index].item(), "label": candidate_labels[index]} for index in best]
+        return [{"label": candidate_labels[index], "score": scores[index].item()} for index in best]
 
 
 @dataclass(repr=False)
@@ -294,14 +294,22 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
         return self.kinds[-1]
 
     @torch.no_grad()
-    def __call__(self, queries: str | Sequence[str], candidates, top_k: int | None = 5, **kwargs):
+    def __call__(
+        self,
+        queries: str | Sequence[str],
+        candidates,
+        top_k: int | None = 5,
+        sampling_rate: float | None = None,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
+    ):
         """Ranks candidates.
 
         Args:
             queries: a text, or a list of texts.
             candidates: inputs as `MulapAudioPipeline` takes them, or what `index` made of them.
             top_k: how many candidates to return; None: all.
-            kwargs: `batch_size`, `sampling_rate`, `num_workers` of `index`.
+            sampling_rate, batch_size, num_workers: as `index`, where there is none yet.
 
         Returns:
             Of a text, a list of candidates; of a list of texts, a list of such lists.
@@ -314,7 +322,10 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
             raise ValueError(f"top_k={top_k} must be at least 1, or None for all candidates")
         if not texts:
             return []
-        index = candidates if isinstance(candidates, MulapMusicIndex) else self.index(candidates, **kwargs)
+        index = candidates
+        if not isinstance(index, MulapMusicIndex):
+            options = given(sampling_rate=sampling_rate, batch_size=batch_size, num_workers=num_workers)
+            index = self.index(candidates, **options)
         self._check_index(index)
         scores = self._score_index(index, self._read_texts(texts)).T.float().cpu()  # (texts, clips)
         order = scores.argsort(dim=1, descending=True, stable=True)[:, :top_k].tolist()
@@ -329,7 +340,7 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
 
         Args:
             candidates: inputs as `MulapAudioPipeline` takes them.
-            kwargs: `batch_size`, `sampling_rate`, `num_workers`.
+            kwargs: `sampling_rate` of plain waveforms, in Hz; `batch_size`, `num_workers`.
 
         Raises:
             ValueError: there are none.
@@ -342,7 +353,7 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
             self.kind,
             [clip["path"] for clip in clips],
             None if embeds[0] is None else torch.cat(embeds),
-            [] if self.kind == CONTRASTIVE else [clip["states"][clip["mask"]] for clip in clips],
+            [] if self.kind == CONTRASTIVE else [clip["states"] for clip in clips],
         )
 
     def _check_index(self, index: MulapMusicIndex):
@@ -364,7 +375,9 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
         return {"states": heard.states, "mask": heard.mask, "embeds": heard.embeds, "path": paths}
 
     def postprocess(self, model_outputs):
-        return model_outputs
+        mask = model_outputs.pop("mask")[0]
+        states = model_outputs.pop("states")[0]
+        return model_outputs | ({} if self.kind == CONTRASTIVE else {"states": states[mask]})
 
     def _score_index(self, index: MulapMusicIndex, text) -> torch.Tensor:
         """`(clips, texts)`, a few clips at a time."""

@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 from transformers import BatchFeature, Pipeline
+from transformers.dynamic_module_utils import custom_object_save
 
 from .audio import AudioError, load_audio
 
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer
 LARGEST_DOWNLOAD = 500_000_000  # bytes
+SLOWEST_RATE, FASTEST_RATE = 1000, 1_000_000  # Hz; the resampler's filter grows with the ratio, without end
 
 
 class NamedAudio(NamedTuple):
@@ -72,6 +74,11 @@ class MulapAudioPipeline(Pipeline):
             inputs = (NamedAudio(audio, f"input {index}") for index, audio in enumerate(inputs))
         return super().__call__(inputs, **kwargs)
 
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs):
+        """As transformers', with the code that `config.custom_pipelines` names."""
+        super().save_pretrained(save_directory, **kwargs)
+        custom_object_save(self, save_directory)
+
     def preprocess(self, audio, sampling_rate: float | None = None) -> BatchFeature:
         audio, name = audio if isinstance(audio, NamedAudio) else (audio, "the input")
         name = audio_path(audio) or name
@@ -83,14 +90,17 @@ class MulapAudioPipeline(Pipeline):
                 f"{name} is {type(samples).__name__}, not audio: pass a path, a URL, the bytes of a file, a waveform, "
                 'or {"array": waveform, "sampling_rate": Hz}'
             )
-        if not isinstance(rate, (int, float, np.number)) or rate <= 0:
-            raise AudioError(f"{name} has sampling_rate={rate!r}: it must be a positive number of Hz")
+        if not isinstance(rate, (int, float, np.number)) or not SLOWEST_RATE <= rate <= FASTEST_RATE:
+            raise AudioError(
+                f"{name} has sampling_rate={rate!r}: it must be a number of Hz from {SLOWEST_RATE:,} to "
+                f"{FASTEST_RATE:,}"
+            )
         try:
             return extractor(
                 [samples], sampling_rate=rate, resample=True, return_attention_mask=True, return_tensors="pt"
             )
         except (TypeError, ValueError) as error:
-            raise AudioError(f"{name} {str(error).removeprefix('clip 0 ')}") from error
+            raise AudioError(f"{name}: {error}".replace(": clip 0 ", " ", 1)) from error
 
 
 def audio_path(audio) -> str | None:

@@ -207,13 +207,16 @@ def test_files_that_cannot_be_used_are_named(processor, tmp_path):
     [
         (np.array([0, np.nan]), ValueError, "has 1 samples that are NaN or infinite"),
         (np.zeros(0), ValueError, "is empty"),
+        (torch.zeros(9, dtype=torch.bfloat16), ValueError, "unsupported ScalarType BFloat16"),
         (np.zeros((4, 100)), ValueError, r"has shape \(4, 100\).*mix more than two channels down"),
         (b"", ValueError, "broken, or not in a format"),
         (b"no music", ValueError, "broken, or not in a format"),
         (0.5, TypeError, "is float, not audio: pass a path"),
         (None, TypeError, "is NoneType, not audio"),
-        ({"array": np.zeros(9)}, ValueError, "sampling_rate=None: it must be a positive number of Hz"),
-        ({"array": np.zeros(9), "sampling_rate": 0}, ValueError, "sampling_rate=0: it must be a positive"),
+        ({"array": np.zeros(9)}, ValueError, "sampling_rate=None: it must be a number of Hz from 1,000"),
+        ({"array": np.zeros(9), "sampling_rate": 0}, ValueError, "sampling_rate=0: it must be a number"),
+        ({"array": np.zeros(9), "sampling_rate": 1e12}, ValueError, "must be a number of Hz .* to 1,000,000"),
+        ({"array": np.zeros(9), "sampling_rate": "44100"}, ValueError, "sampling_rate='44100': it must be a number"),
         ({"wave": np.zeros(9)}, ValueError, r"is a dict with \['wave'\]: it needs \"array\""),
         ({"bytes": None, "path": None}, ValueError, r"is a dict with \['bytes', 'path'\]"),
     ],
@@ -539,6 +542,8 @@ def test_retrieval_errors(processor, tmp_path):
         retrieve("calm", [])
     with pytest.raises(ValueError, match="top_k=0"):
         retrieve("calm", [clip], top_k=0)
+    with pytest.raises(TypeError, match="topk"):
+        retrieve("calm", retrieve.index([clip]), topk=1)
     for queries in (3, ["calm", None]):
         with pytest.raises(TypeError, match="queries must be a text or a list of texts"):
             retrieve(queries, [clip])
@@ -667,11 +672,19 @@ def test_folders_where_the_package_is_imported(processor, tmp_path):
     assert by_class(clip) == pytest.approx(expected, rel=1e-5, abs=1e-5)
     with pytest.raises(ValueError, match="trust_remote_code=True"):
         pipeline("feature-extraction", model=str(folder))
+    retrieve = pipeline("text-music-retrieval", model=str(folder), trust_remote_code=True)
+    retrieve.save_pretrained(tmp_path / "saved")
+    again = pipeline("feature-extraction", model=str(tmp_path / "saved"), trust_remote_code=True)
+    assert again(clip) == pytest.approx(expected, rel=1e-5, abs=1e-5)
     plain = settle(MulapModel(micro_config()))
     plain.save_pretrained(tmp_path / "plain")
     processor.save_pretrained(tmp_path / "plain")
     retrieve = pipeline("text-music-retrieval", model=str(tmp_path / "plain"))
     assert retrieve("calm", [clip])[0]["index"] == 0
+    retrieve.model.config.custom_pipelines = custom_pipelines(retrieve.model.config)
+    retrieve.save_pretrained(tmp_path / "registered")
+    again = pipeline("feature-extraction", model=str(tmp_path / "registered"), trust_remote_code=True)
+    assert again(clip) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 def test_other_models_keep_their_pipelines():

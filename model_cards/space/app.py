@@ -17,7 +17,8 @@ import pandas as pd
 import soundfile as sf
 from transformers import pipeline
 
-MAX_SECONDS, MAX_MEGABYTES, MAX_RATE = 600, 50, 192_000
+MAX_SECONDS, MAX_MEGABYTES = 600, 50
+RATES = range(1_000, 192_001)  # Hz
 MAX_LABELS, MAX_CHARACTERS = 50, 300
 TOP_TAGS, NEIGHBOURS = 10, 3
 CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00")  # told apart by the colour-blind, too (Okabe and Ito)
@@ -30,7 +31,6 @@ PLAIN_WORDS = f"""() => new MutationObserver(() => {{
         if (toast.textContent.startsWith("Invalid file type")) toast.textContent = "{NO_AUDIO}";
 }}).observe(document.body, {{childList: true, subtree: true}})"""
 FORMATS = ("wav", "flac", "ogg", "mp3")
-
 
 refusal = partial(gr.Error, print_exception=False)  # a visitor's slip needs no traceback in the log
 
@@ -51,8 +51,8 @@ def read_audio(path: str | Path | None) -> dict:
     try:
         with sf.SoundFile(path) as file:
             rate = file.samplerate
-            if rate > MAX_RATE:
-                raise refusal(f"This audio has {rate} samples per second: at most {MAX_RATE} can be taken.")
+            if rate not in RATES:
+                raise refusal(f"This audio has {rate} samples per second: {RATES[0]} to {RATES[-1]} can be taken.")
             for block in file.blocks(1 << 14, dtype="float32", always_2d=True):  # (samples, channels)
                 samples += len(block)
                 if samples > MAX_SECONDS * rate:

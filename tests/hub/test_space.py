@@ -14,6 +14,7 @@ import soundfile as sf
 import torch
 from headless import free_port, open_page
 from helpers import ROOT, micro_config, settle, write_tone
+from huggingface_hub import RepoCard
 from test_pipelines import publish
 
 from mulap_hf import MulapForAudioClassification, MulapModel
@@ -87,13 +88,21 @@ def broken(path):
         (lambda path: sf.write(path, np.zeros(0), 16000), "it is empty"),
         (lambda path: sf.write(path, np.full(99, np.nan), 16000, subtype="FLOAT"), "not numbers"),
         (lambda path: path.write_bytes(bytes(50 * 2**20 + 1)), "at most 50 MB"),
-        (lambda path: sf.write(path, np.zeros(99), 2**31 - 1), "at most 192000"),
+        (lambda path: sf.write(path, np.zeros(99), 2**31 - 1), "1000 to 192000"),
+        (lambda path: sf.write(path, np.zeros(99), 1), "1000 to 192000"),
     ],
 )
 def test_unusable_audio_is_refused(app, tmp_path, write, message):
     write(tmp_path / "song.wav")
     with pytest.raises(gr.Error, match=message):
         app.read_audio(str(tmp_path / "song.wav"))
+
+
+def test_card_is_what_the_hub_takes():
+    card = RepoCard.load(APP.parent / "README.md").data.to_dict()
+    assert (card["sdk"], card["app_file"], card["license"]) == ("gradio", APP.name, "apache-2.0")
+    assert card["sdk_version"].split(".")[0] == gr.__version__.split(".")[0]
+    assert 0 < len(card["short_description"]) <= 60  # the Hub's limit
 
 
 def test_labels_and_queries(app):

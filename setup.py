@@ -26,7 +26,14 @@ extras = {
         "tensorboard>=2.20",  # the default tracker
         "matplotlib>=3.10",  # plots in reports
     ],
-    "test": ["pytest>=8.4", "pytest-xdist>=3.8", "scikit-learn>=1.7"],  # scikit-learn: the yardstick of our metrics
+    "test": [
+        "pytest>=8.4",
+        "pytest-xdist>=3.8",
+        "scikit-learn>=1.7",  # the yardstick of our metrics
+        "gradio>=6.31",  # the Space
+        "playwright>=1.65",  # drives a browser
+        "PySide6-WebEngine>=6.12",  # a Chromium from the package registry, where the machine has none
+    ],
     "dev": ["ruff>=0.14"],
 }
 

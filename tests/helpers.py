@@ -10,6 +10,7 @@ import soundfile as sf
 import torch
 
 from mulap_hf import MulapConfig
+from mulap_hf.pipelines import add_code
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
@@ -57,6 +58,14 @@ def assert_near(actual: torch.Tensor, expected: torch.Tensor, tolerance: float =
     assert actual.shape == expected.shape
     error = (actual - expected).abs().max() / expected.abs().max()
     assert error <= tolerance, f"relative to the largest value the error is {error:.2e}, over {tolerance}"
+
+
+def save_published(model, processor, folder: Path) -> Path:
+    """A folder as `training/publish.py` assembles it, without card, samples and endpoint files."""
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    add_code(folder)
+    return folder
 
 
 def waveforms(batch: int, samples: int, seed: int = 0) -> torch.Tensor:

@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 import soxr
 import torch
-from helpers import CAPTIONS, CHUNK, RATE, micro_config, run, settle, waveforms, write_tone
+from helpers import CAPTIONS, CHUNK, RATE, micro_config, run, save_published, settle, waveforms, write_tone
 from transformers import pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.pt_utils import KeyDataset
@@ -28,7 +28,7 @@ from mulap_hf import (
     pipeline_mulap_audio,
 )
 from mulap_hf.embedding import Embedder
-from mulap_hf.pipelines import add_code, custom_pipelines
+from mulap_hf.pipelines import custom_pipelines
 
 LABELS = {0: "piano", 1: "rock", 2: "techno"}
 DUAL = {"connection_text_layers": [], "connection_audio_layers": [], "projection_size": 16}
@@ -574,13 +574,6 @@ def test_tracks_longer_than_the_audio_transformer(processor):
 # ---- folders
 
 
-def publish(model, processor, folder: Path) -> Path:
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    add_code(folder)
-    return folder
-
-
 FOLDERS = {
     "fused": lambda: MulapModel(micro_config()),
     "dual": lambda: MulapModel(micro_config(**DUAL)),
@@ -625,7 +618,9 @@ def test_folders_where_the_package_is_not_installed(processor, tmp_path):
     songs = [str(tmp_path / name) for name in ("a.wav", "b.mp3", "c.ogg", "d.flac")]
     for seed, song in enumerate(songs):
         write_tone(Path(song), seconds=0.4 + seed, rate=44100, channels=2, seed=seed)
-    folders = {kind: publish(settle(make_model()), processor, tmp_path / kind) for kind, make_model in FOLDERS.items()}
+    folders = {
+        kind: save_published(settle(make_model()), processor, tmp_path / kind) for kind, make_model in FOLDERS.items()
+    }
     tasks = {str(folders[kind]): names for kind, names in TASKS.items()}
     result = run("-c", ELSEWHERE, json.dumps(tasks), *songs, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -660,7 +655,7 @@ def leaves(result, kind: type | tuple[type, ...]) -> list:
 
 def test_folders_where_the_package_is_imported(processor, tmp_path):
     """The folder's own pipelines with trust, the package's by class without; its own task by name."""
-    folder = publish(settle(MulapModel(micro_config())), processor, tmp_path / "published")
+    folder = save_published(settle(MulapModel(micro_config())), processor, tmp_path / "published")
     clip, expected = clips()[0], embedder(processor)(clips()[0])
     trusting = pipeline("feature-extraction", model=str(folder), trust_remote_code=True)
     by_class = pipeline("feature-extraction", model=str(folder), pipeline_class=MulapFeatureExtractionPipeline)

@@ -13,9 +13,8 @@ import pytest
 import soundfile as sf
 import torch
 from headless import free_port, open_page
-from helpers import ROOT, micro_config, settle, write_tone
+from helpers import ROOT, micro_config, save_published, settle, write_tone
 from huggingface_hub import RepoCard
-from test_pipelines import publish
 
 from mulap_hf import MulapForAudioClassification, MulapModel
 
@@ -47,7 +46,7 @@ def models(processor, tmp_path_factory):
         tagger.classifier[-1].bias *= 0.02
         model.matching_head.weight *= 300
     for name, saved in (("model", model), ("tagger", tagger)):
-        publish(saved, processor, folder / name)
+        save_published(saved, processor, folder / name)
     for seed in range(4):
         write_tone(folder / "library" / f"clip {seed}.flac", seconds=2, seed=seed)
     return folder, model, tagger

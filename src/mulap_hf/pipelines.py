@@ -12,6 +12,7 @@ from .files import write_json
 from .initialization import model_kind
 
 _PACKAGE = Path(__file__).parent
+_PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 
 _TEXTS = {
     "zero-shot-audio-classification": "MulapZeroShotAudioClassificationPipeline",
@@ -56,6 +57,8 @@ def add_code(folder: Path):
     config = AutoConfig.from_pretrained(folder)
     pipelines = custom_pipelines(config)
     entries = [*config.auto_map.values(), *(entry["impl"] for entry in pipelines.values())]
+    for file in filter(Path.is_file, map(folder.joinpath, _PROCESSOR_FILES)):
+        entries += json.loads(file.read_text(encoding="utf-8")).get("auto_map", {}).values()
     modules = {_PACKAGE / f"{entry.partition('.')[0]}.py" for entry in entries}
     for file in modules | {Path(name) for module in modules for name in get_relative_import_files(module)}:
         shutil.copyfile(file, folder / file.name)

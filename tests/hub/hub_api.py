@@ -209,6 +209,12 @@ def settings(_hub: Hub, request: Request, repository: Repository) -> Response:
     return Response({})
 
 
+@repository_route("POST", "/api/(?P<kind>space)s/" + _NAME + "/variables", access="write")
+def set_variable(_hub: Hub, request: Request, repository: Repository) -> Response:
+    repository.variables[request.json["key"]] = request.json["value"]
+    return Response({key: {"value": value} for key, value in repository.variables.items()})
+
+
 @repository_route("GET", f"{_API}/auth-check", access="files")
 @repository_route("GET", f"{_API}/auth-check/write", access="write")
 def check_access(_hub: Hub, _request: Request, _repository: Repository) -> Response:

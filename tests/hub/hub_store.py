@@ -88,6 +88,7 @@ class Repository:
 
     def __init__(self, kind: str, name: str, private: bool):
         self.kind, self.name, self.private = kind, name, private
+        self.variables: dict[str, str] = {}  # of a Space
         self.gated: str | bool = False  # "auto" or "manual": seen by all, its files only by its owner
         self.commits: dict[str, Commit] = {}
         self.branches: dict[str, str] = {}

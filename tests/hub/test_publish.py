@@ -7,14 +7,22 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import ROOT, inputs, micro_config, run, run_without_package, settle, write_tone
+from hub_card import check_card
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
-from mulap_hf import MulapFeatureExtractor, MulapForAudioClassification, MulapForPreTraining, MulapModel
+from mulap_hf import (
+    MulapAudioModel,
+    MulapFeatureExtractor,
+    MulapForAudioClassification,
+    MulapForPreTraining,
+    MulapModel,
+)
 from mulap_hf.publishing.check import read_snippets
 
 SCRIPT = ROOT / "training" / "publish.py"
+DUAL = {"connection_text_layers": [], "connection_audio_layers": []}
 LABELS = {0: "calm", 1: "loud", 2: "sad"}
 
 
@@ -176,11 +184,62 @@ def test_a_tagger_has_examples_that_it_has_heard(hub, home, tagger, tmp_path):
 def test_private_repositories(hub, home, tagger, tmp_path):
     result = publish(hub, home, tagger, "--repo_id", "org/secret", "--private")
     assert result.returncode == 0, result.stderr
-    load = "found['name'] = type(AutoConfig.from_pretrained(name, **trust)).__name__"
-    refused = stranger(hub, tmp_path, load, "org/secret")
+    refused = stranger(hub, tmp_path, "AutoConfig.from_pretrained(name, **trust)", "org/secret")
     assert refused.returncode == 1 and "401" in refused.stderr
-    let_in = stranger(hub, tmp_path, load, "org/secret", token="hf_test")
-    assert let_in.returncode == 0 and '"MulapConfig"' in let_in.stdout
+    write_tone(tmp_path / "song.ogg", rate=44100, channels=2)
+    tag = "found['tags'] = pipeline('audio-classification', model=name, **trust)('song.ogg')"
+    let_in = stranger(hub, tmp_path, tag, "org/secret", token="hf_test")
+    assert let_in.returncode == 0, let_in.stderr
+    assert {one["label"] for one in json.loads(let_in.stdout.split("FOUND")[1])["tags"]} == set(LABELS.values())
+
+
+def test_a_space_of_two_published_models(published, home, tagger, tmp_path):
+    script = SCRIPT.with_name("publish_space.py")
+    environment = published.environment(home)
+
+    def publish_space(*options):
+        return run(script, "--repo_id", "org/demo", "--model", "org/mulap-tiny", *options, env=environment)
+
+    missing = publish_space("--tagger", "org/none")
+    assert missing.returncode == 1 and "--tagger org/none is no model on the Hub" in missing.stderr
+    wrong = publish_space("--tagger", "org/mulap-tiny")
+    assert wrong.returncode == 1 and "org/mulap-tiny has no pipeline for audio-classification" in wrong.stderr
+    assert ("space", "org/demo") not in published.repositories
+    assert publish(published, home, tagger, "--repo_id", "org/mulap-tags").returncode == 0
+    write_tone(tmp_path / "my clip.flac")
+    done = publish_space("--tagger", "org/mulap-tags", "--library", tmp_path / "my clip.flac")
+    assert done.returncode == 0, done.stderr
+    space = published.repositories["space", "org/demo"]
+    assert space.variables == {"MULAP_MODEL": "org/mulap-tiny", "MULAP_TAGGER": "org/mulap-tags"}
+    files = space.find("main").files
+    assert {"app.py", "requirements.txt", "library/my clip.flac"} <= set(files)
+    card = files["README.md"].data.decode()
+    assert "models:\n- org/mulap-tiny\n- org/mulap-tags" in card
+    assert check_card(card, "space") == ([], [])
+
+
+@pytest.mark.parametrize("kind", ["dual", "backbone", "regression"])
+def test_every_kind_passes_its_check(tmp_path, processor, kind, monkeypatch):
+    """Which runs its card's snippets."""
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    import publish as script
+
+    values = {"problem_type": "regression", "id2label": {0: "arousal", 1: "valence"}}
+    model = {
+        "dual": lambda: MulapModel(micro_config(projection_size=8, **DUAL)),
+        "backbone": lambda: MulapAudioModel(micro_config().audio_config),
+        "regression": lambda: MulapForAudioClassification(
+            micro_config(**values, label2id={"arousal": 0, "valence": 1})
+        ),
+    }[kind]()
+    settle(model).save_pretrained(tmp_path / kind)
+    (processor if kind == "dual" else processor.feature_extractor).save_pretrained(tmp_path / kind)
+    write_tone(tmp_path / "tone.wav", seconds=2, rate=22050)
+    where = ("--dry_run", "--keep", str(tmp_path / "kept"), "--samples", str(tmp_path / "tone.wav"))
+    script.main([str(tmp_path / kind), "--repo_id", f"org/{kind}", *where])
+    card = (tmp_path / "kept" / "README.md").read_text()
+    assert check_card(card, "model") == ([], [])
+    assert "Nothing was measured." in card and "Time and machine are unknown." in card
 
 
 def test_publishing_again_replaces_what_was_published(published, home, base, tmp_path):

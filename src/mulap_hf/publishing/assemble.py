@@ -112,39 +112,50 @@ def _write_both_forms(folder: Path):
         write_json(alone, _read_json(whole)["feature_extractor"])
 
 
-def generate_samples(folder: Path) -> list[tuple[str, str]]:
-    """Clips of the embedded corpus that no model has been trained on: `(path in the folder, title)`."""
+def generate_samples(folder: Path, name: str = SAMPLES_FOLDER, clips: int = _SAMPLE_CLIPS) -> list[tuple[str, str]]:
+    """Clips of the embedded corpus that no model has been trained on: `(path in the folder, title)`.
+
+    Args:
+        folder: where to.
+        name: of the folder in it that is made.
+        clips: how many, of styles of their own up to twelve.
+    """
     from ..corpus import CorpusConfig, make_clip
 
     config = CorpusConfig(clip_seconds=_SAMPLE_SECONDS)
     found = []
-    (folder / SAMPLES_FOLDER).mkdir()
-    for index in range(_SAMPLE_CLIPS):
+    (folder / name).mkdir()
+    for index in range(clips):
         clip = make_clip(config, "test", index)
-        name = f"{SAMPLES_FOLDER}/{clip['style']}.flac"
-        sf.write(folder / name, clip["audio"], config.sampling_rate)
-        found.append((name, f"generated {clip['style']}"))
+        path = f"{name}/{clip['style']}.flac"
+        sf.write(folder / path, clip["audio"], config.sampling_rate)
+        found.append((path, f"generated {clip['style']}"))
     return found
 
 
-def copy_samples(folder: Path, files: Sequence[Path]) -> list[tuple[str, str]]:
+def copy_samples(folder: Path, files: Sequence[Path], name: str = SAMPLES_FOLDER) -> list[tuple[str, str]]:
     """The user's own: `(path in the folder, title)`.
+
+    Args:
+        folder: where to.
+        files: audio.
+        name: of the folder in it that is made.
 
     Raises:
         PublishError: one cannot be read, or two have the same name.
     """
-    (folder / SAMPLES_FOLDER).mkdir()
+    (folder / name).mkdir()
     found = []
     for file in files:
         try:
             load_audio(file, duration=1.0)
         except AudioError as error:
-            raise PublishError(f"--samples: {error}") from error
-        name = f"{SAMPLES_FOLDER}/{file.name}"
-        if (folder / name).exists():
-            raise PublishError(f"--samples: two files are called {file.name}: rename one")
-        shutil.copyfile(file, folder / name)
-        found.append((name, file.stem))
+            raise PublishError(f"--{name}: {error}") from error
+        path = f"{name}/{file.name}"
+        if (folder / path).exists():
+            raise PublishError(f"--{name}: two files are called {file.name}: rename one")
+        shutil.copyfile(file, folder / path)
+        found.append((path, file.stem))
     return found
 
 

@@ -33,8 +33,12 @@ class Destination:
     license: str = UNKNOWN_LICENCE
 
 
-def check_destination(destination: Destination) -> str:
+def check_destination(destination: Destination, repo_type: str = "model") -> str:
     """Asks the Hub whether the upload can be done; to be called before long work.
+
+    Args:
+        destination: as the user named it.
+        repo_type: "model" or "space".
 
     Returns:
         The whole name, "org/name".
@@ -55,7 +59,7 @@ def check_destination(destination: Destination) -> str:
                 f"--repo_id {destination.repo_id}: {user['name']} is no member of {owner}; there are {', '.join(mine)}"
             )
         repo_id = f"{owner}/{name}"
-        if destination.private and _is_public(api, repo_id):
+        if destination.private and _is_public(api, repo_id, repo_type):
             raise PublishError(
                 f"--private: {repo_id} is public already; make it private in its settings, or choose another --repo_id"
             )
@@ -64,7 +68,7 @@ def check_destination(destination: Destination) -> str:
     except LocalTokenNotFoundError as error:
         raise PublishError(f"nobody is logged in to the Hub: {_LOG_IN}") from error
     except HfHubHTTPError as error:
-        raise PublishError(_explain(error)) from error
+        raise PublishError(explain(error)) from error
     return repo_id
 
 
@@ -96,18 +100,19 @@ def publish(
             folder_path=target, repo_id=repo_id, commit_message="Publish the model", delete_patterns=_OURS
         )
     except (HfHubHTTPError, ValueError) as error:
-        raise PublishError(_explain(error)) from error
+        raise PublishError(explain(error)) from error
     return commit.commit_url
 
 
-def _is_public(api: HfApi, repo_id: str) -> bool:
+def _is_public(api: HfApi, repo_id: str, repo_type: str) -> bool:
     try:
-        return not api.model_info(repo_id).private
+        return not api.repo_info(repo_id, repo_type=repo_type).private
     except RepositoryNotFoundError:
         return False
 
 
-def _explain(error: Exception) -> str:
+def explain(error: Exception) -> str:
+    """What a refusal of the Hub says, and what to do about it."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     mend = {401: _LOG_IN, 403: "the token may not write there: take one that may"}.get(status)
     return f"the Hub refuses: {str(error).strip()}" + (f"; {mend}" if mend else "")

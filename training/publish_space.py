@@ -1,0 +1,48 @@
+"""Publishes the demo of two published models as a Space: upload music, see its tags, search by words.
+
+python training/publish_space.py --repo_id org/mulap-demo --model org/mulap --tagger org/mulap-tagging
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mulap_hf.publishing.assemble import PublishError
+from mulap_hf.publishing.hub import Destination, check_destination
+from mulap_hf.publishing.space import Demo, assemble_space, check_models, publish_space
+
+SPACE = Path(__file__).parents[1] / "model_cards" / "space"
+
+
+def main(arguments: list[str] | None = None):
+    args = make_parser().parse_args(arguments)
+    destination = Destination(args.repo_id, args.private)
+    destination = replace(destination, repo_id=check_destination(destination, "space"))
+    demo = Demo(args.model, args.tagger, args.library)
+    check_models(demo)
+    with TemporaryDirectory(prefix="mulap-space-") as temporary:
+        target = Path(temporary) / "space"
+        assemble_space(SPACE, target, demo)
+        print(f"Published: {publish_space(target, destination, demo)}")
+    print("It is built in some minutes. Private models need a secret HF_TOKEN in the Space's settings.")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repo_id", required=True, help="name of the Space: org/name")
+    parser.add_argument("--model", required=True, help="Hub name of a model of music and texts")
+    parser.add_argument("--tagger", required=True, help="Hub name of a tagger or classifier")
+    parser.add_argument(
+        "--library", type=Path, nargs="+", default=[], help="audio files to compare with; none: generated clips"
+    )
+    parser.add_argument("--private", action="store_true", help="only its owners may see it")
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (PublishError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import ROOT, inputs, micro_config, run, run_without_package, settle, write_tone
+from helpers import ROOT, assert_near, inputs, micro_config, run, run_without_package, settle, write_tone
 from hub_card import check_card
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
@@ -134,7 +134,7 @@ for number, code in enumerate(Path(snapshot_download(name), "README.md").read_te
     assert found["heads"] == "MulapForPreTraining"
     with torch.no_grad():
         expected = MulapModel.from_pretrained(base).eval()(**batch).logits_per_audio
-    assert torch.equal(torch.load(tmp_path / "scores.pt"), expected)
+    assert_near(torch.load(tmp_path / "scores.pt"), expected)
     assert {one["label"] for one in found["labels"]} == {"calm piano", "fast techno"}
     assert found["pinned"]
     for name in ("handler.py", "requirements.txt", "preprocessor_config.json", "processor_config.json", "README.md"):
@@ -263,6 +263,10 @@ def test_what_the_hub_would_refuse_is_said_before_the_work(published, home, base
     result = publish(published, home, base, "--repo_id", "org/x", token=None)
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert "nobody is logged in to the Hub: log in with `hf auth login`, or set HF_TOKEN" in result.stderr
+    licence = publish(published, home, base, "--repo_id", "org/x", "--license", "mine")
+    assert licence.returncode == 1 and "the Hub refuses: " in licence.stderr and '"license"' in licence.stderr
+    unreachable = publish(published, home, base, "--repo_id", "org/x", HF_ENDPOINT="http://127.0.0.1:9")
+    assert unreachable.returncode == 1 and "error: the Hub cannot be reached: " in unreachable.stderr
     refused = {
         "others/x": "--repo_id others/x: org is no member of others; there are org",
         "org/a/b": "--repo_id org/a/b: Repo id must be in the form",

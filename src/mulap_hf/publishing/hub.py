@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, RepositoryNotFoundError
+from huggingface_hub import HfApi, ModelCard
+from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
 from .assemble import PublishError, assemble
@@ -67,7 +67,7 @@ def check_destination(destination: Destination, repo_type: str = "model") -> str
         raise PublishError(f"--repo_id {destination.repo_id}: {error}") from error
     except LocalTokenNotFoundError as error:
         raise PublishError(f"nobody is logged in to the Hub: {_LOG_IN}") from error
-    except HfHubHTTPError as error:
+    except HTTPError as error:
         raise PublishError(explain(error)) from error
     return repo_id
 
@@ -95,11 +95,12 @@ def publish(
     check_folder(target, repo_id)
     api = HfApi()
     try:
+        ModelCard.load(target / "README.md").validate()  # asks the Hub, before there is anything on it
         api.create_repo(repo_id, private=destination.private, exist_ok=True)
         commit = api.upload_folder(
             folder_path=target, repo_id=repo_id, commit_message="Publish the model", delete_patterns=_OURS
         )
-    except (HfHubHTTPError, ValueError) as error:
+    except (HTTPError, ValueError) as error:
         raise PublishError(explain(error)) from error
     return commit.commit_url
 
@@ -113,6 +114,9 @@ def _is_public(api: HfApi, repo_id: str, repo_type: str) -> bool:
 
 def explain(error: Exception) -> str:
     """What a refusal of the Hub says, and what to do about it."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    response = getattr(error, "response", None)
+    if isinstance(error, HTTPError) and response is None:
+        return f"the Hub cannot be reached: {error}"
+    status = getattr(response, "status_code", None)
     mend = {401: _LOG_IN, 403: "the token may not write there: take one that may"}.get(status)
     return f"the Hub refuses: {str(error).strip()}" + (f"; {mend}" if mend else "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi, RepoCard, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, HTTPError, RepositoryNotFoundError
 
 from .assemble import PublishError, copy_samples, generate_samples
 from .hub import Destination, explain
@@ -65,7 +65,7 @@ def check_models(demo: Demo):
             raise PublishError(
                 f"{option} {name} is no model on the Hub: publish it with training/publish.py"
             ) from error
-        except HfHubHTTPError as error:
+        except HTTPError as error:
             raise PublishError(explain(error)) from error
         if task not in config.get("custom_pipelines", {}):
             raise PublishError(f"{option} {name} has no pipeline for {task}: give the other one, or publish it again")
@@ -89,6 +89,6 @@ def publish_space(target: Path, destination: Destination, demo: Demo) -> str:
             api.add_space_variable(repo_id, key, value)
         upload = {"folder_path": target, "commit_message": "Publish the demo", "delete_patterns": f"{_LIBRARY}/*"}
         api.upload_folder(repo_id=repo_id, repo_type="space", **upload)
-    except (HfHubHTTPError, ValueError) as error:
+    except (HTTPError, ValueError) as error:
         raise PublishError(explain(error)) from error
     return str(url)

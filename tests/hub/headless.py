@@ -5,12 +5,14 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
 import pytest
 
+_START_SECONDS = 60
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 QT_WINDOW = """
 from PySide6.QtWebEngineWidgets import QWebEngineView
@@ -64,10 +66,15 @@ def _qt_browser() -> Iterator[str]:
     }
     command = [sys.executable, "-c", QT_WINDOW]
     with subprocess.Popen(command, env={**os.environ, **settings}, stderr=subprocess.PIPE, text=True) as process:
+        patience = threading.Timer(_START_SECONDS, process.kill)
+        patience.start()
+        line = ""
         for line in process.stderr:
             if "DevTools listening" in line:
+                patience.cancel()
                 yield f"http://{url}"
                 break
         else:
+            patience.cancel()
             pytest.skip(f"Qt's browser does not start, often for want of system libraries: {line}")
         process.kill()

@@ -1,5 +1,6 @@
 """training/publish.py as its users run it, and what strangers then load from the Hub."""
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -19,6 +20,7 @@ from mulap_hf import (
     MulapForPreTraining,
     MulapModel,
 )
+from mulap_hf.publishing.assemble import PublishError
 from mulap_hf.publishing.check import read_snippets
 
 SCRIPT = ROOT / "training" / "publish.py"
@@ -69,6 +71,13 @@ def tagger(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """The script's module, where no Hub is needed: its URL is read when huggingface_hub is imported."""
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    return importlib.import_module("publish")
 
 
 def publish(hub, home, *options, token="hf_test", **variables):
@@ -219,11 +228,8 @@ def test_a_space_of_two_published_models(published, home, tagger, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["dual", "backbone", "regression"])
-def test_every_kind_passes_its_check(tmp_path, processor, kind, monkeypatch):
+def test_every_kind_passes_its_check(script, tmp_path, processor, kind):
     """Which runs its card's snippets."""
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    import publish as script
-
     values = {"problem_type": "regression", "id2label": {0: "arousal", 1: "valence"}}
     model = {
         "dual": lambda: MulapModel(micro_config(projection_size=8, **DUAL)),
@@ -263,26 +269,26 @@ def test_what_the_hub_would_refuse_is_said_before_the_work(published, home, base
     result = publish(published, home, base, "--repo_id", "org/x", token=None)
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert "nobody is logged in to the Hub: log in with `hf auth login`, or set HF_TOKEN" in result.stderr
-    licence = publish(published, home, base, "--repo_id", "org/x", "--license", "mine")
-    assert licence.returncode == 1 and "the Hub refuses: " in licence.stderr and '"license"' in licence.stderr
     unreachable = publish(published, home, base, "--repo_id", "org/x", HF_ENDPOINT="http://127.0.0.1:9")
     assert unreachable.returncode == 1 and "error: the Hub cannot be reached: " in unreachable.stderr
     refused = {
-        "others/x": "--repo_id others/x: org is no member of others; there are org",
-        "org/a/b": "--repo_id org/a/b: Repo id must be in the form",
-        "org/mulap-tiny": "--private: org/mulap-tiny is public already",
+        "--repo_id others/x": "--repo_id others/x: org is no member of others; there are org",
+        "--repo_id org/a/b": "--repo_id org/a/b: Repo id must be in the form",
+        "--repo_id org/mulap-tiny --private": "--private: org/mulap-tiny is public already",
+        "--repo_id org/x --license mine": 'the Hub refuses: Invalid metadata in README.md.\n- Error: "license"',
     }
     code = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import publish
-for name in sys.argv[3:]:
+for options in sys.argv[3:]:
     try:
-        publish.main([sys.argv[2], "--repo_id", name, "--private"])
+        publish.main([sys.argv[2], *options.split()])
     except publish.PublishError as error:
         print("REFUSED", error)
 """
     result = run("-c", code, SCRIPT.parent, base, *refused, env=published.environment(home))
+    assert result.returncode == 0, result.stderr
     said = result.stdout.split("REFUSED ")[1:]
     for message, expected in zip(said, refused.values(), strict=True):
         assert message.startswith(expected)
@@ -316,7 +322,7 @@ def test_folders_that_cannot_be_published(tmp_path, base, tagger, monkeypatch):
     assert "--samples: " in message and "text.wav: broken" in message
 
 
-def test_weights_that_do_not_load_are_not_published(tmp_path, tagger):
+def test_weights_that_do_not_load_are_not_published(script, tmp_path, tagger):
     broken = tmp_path / "broken"
     model = MulapForAudioClassification.from_pretrained(tagger)
     model.save_pretrained(broken)
@@ -324,9 +330,8 @@ def test_weights_that_do_not_load_are_not_published(tmp_path, tagger):
     weights = load_file(broken / "model.safetensors")
     weights["classifier.0.weight"][0, 0] = torch.nan
     save_file(weights, broken / "model.safetensors", {"format": "pt"})
-    result = run(SCRIPT, broken, "--repo_id", "org/x", "--dry_run")
-    assert result.returncode == 1
-    assert "fails in a fresh process without the package" in result.stderr and "AssertionError" in result.stderr
+    with pytest.raises(PublishError, match=r"fails in a fresh process without the package:(.|\n)*AssertionError"):
+        script.main([str(broken), "--repo_id", "org/x", "--dry_run"])
 
 
 def test_snippets_are_found(tmp_path):

@@ -275,7 +275,7 @@ def test_what_the_hub_would_refuse_is_said_before_the_work(published, home, base
         "--repo_id others/x": "--repo_id others/x: org is no member of others; there are org",
         "--repo_id org/a/b": "--repo_id org/a/b: Repo id must be in the form",
         "--repo_id org/mulap-tiny --private": "--private: org/mulap-tiny is public already",
-        "--repo_id org/x --license mine": 'the Hub refuses: Invalid metadata in README.md.\n- Error: "license"',
+        "--repo_id org/x --license mine": 'the Hub refuses: - Error: "license" must be one of',
     }
     code = """
 import sys

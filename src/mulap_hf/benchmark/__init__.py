@@ -1,0 +1,1 @@
+"""What `training/benchmark.py` measures: variants of one computation, side by side in one process."""

@@ -1,6 +1,9 @@
 """Files of all kinds, whole and in part, good and bad."""
 
 import io
+import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ import soxr
 from helpers import write_tone
 
 from mulap_hf import AudioError, audio_seconds, load_audio
-from mulap_hf.audio import find_audio_files
+from mulap_hf.audio import find_audio_files, stream_audio
 
 
 @pytest.mark.parametrize(("name", "error"), [("a.wav", 1e-4), ("a.flac", 1e-4), ("a.ogg", 0.05), ("a.mp3", 0.05)])
@@ -126,3 +129,25 @@ def test_find_audio_files(tmp_path):
     assert find_audio_files([tmp_path / "notes.txt", tmp_path]) == [tmp_path / "notes.txt", *found]
     with pytest.raises(FileNotFoundError, match="nowhere"):
         find_audio_files([tmp_path / "nowhere"])
+
+
+def test_blocks_are_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("mulap_hf.audio._BLOCK_SECONDS", 1)
+    write_tone(tmp_path / "a.flac", seconds=3.2, rate=44100, channels=2)
+    blocks = list(stream_audio(tmp_path / "a.flac", 16000))
+    assert len(blocks) == 5 and max(map(len, blocks)) < 17000  # the last is what the resampler still has
+    assert np.array_equal(np.concatenate(blocks), load_audio(tmp_path / "a.flac", 16000))
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid") or os.geteuid() != 0, reason="only root can become somebody else")
+def test_no_permission():
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
+        os.chmod(folder, 0o755)
+        write_tone(Path(folder) / "a.wav")
+        os.chmod(Path(folder) / "a.wav", 0)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(AudioError, match=r"a.wav: it cannot be opened: Permission denied"):
+                load_audio(Path(folder) / "a.wav")
+        finally:
+            os.seteuid(0)

@@ -1,22 +1,22 @@
-"""The `mulap embed` command as a user runs it: a real process on real files."""
+"""Embeddings of files: what the model gives, whatever is computed together, written so that nothing is lost."""
 
+import json
+import os
 import shutil
-import sysconfig
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import soundfile as sf
 import torch
 from helpers import micro_config, run, settle, write_tone
-from transformers import BertConfig, BertModel
 
-from mulap_hf import MulapAudioModel, MulapForPreTraining, load_audio
-from mulap_hf.cli import main
-from mulap_hf.embedding import Embedder, write_embeddings
-
-MULAP = Path(sysconfig.get_path("scripts")) / "mulap"
+from mulap_hf import AudioError, MulapAudioModel, MulapForPreTraining, load_audio
+from mulap_hf.embedding import Embedder
+from mulap_hf.embedding_files import write_embeddings
 
 
 @pytest.fixture(scope="module")
@@ -28,111 +28,199 @@ def model_folder(tmp_path_factory):
 
 @pytest.fixture
 def music(tmp_path):
-    folder = tmp_path / "music"
-    for index, name in enumerate(("a.wav", "b.mp3", "deep/c.flac", "deep/d.ogg")):
-        write_tone(folder / name, seconds=1.0 + index, rate=44100 if index % 2 else 16000, channels=1 + index % 2)
-    return folder
+    """11 files of 0.1 s to 4 s."""
+    lengths = (0.1, 0.3, 1.0, 4.0, 2.0, 0.7, 1.5, 0.2, 3.0, 0.9, 2.5)
+    names = [f"{index:02d}.{'mp3' if index % 3 == 1 else 'wav'}" for index in range(len(lengths))]
+    for index, (name, seconds) in enumerate(zip(names, lengths, strict=True)):
+        rate, channels = [(16000, 1), (44100, 2)][index % 2]
+        write_tone(tmp_path / "music" / name, seconds=seconds, rate=rate, channels=channels, seed=index)
+    return [tmp_path / "music" / name for name in names]
 
 
-def test_tracks(model_folder, music, tmp_path):
-    (music / "broken.mp3").write_bytes(b"noise")
-    (music / "notes.txt").write_text("no audio")
-    output = tmp_path / "out" / "embeddings.parquet"
-    result = run(MULAP, "embed", music, "--model", model_folder, "--output", output)
-    assert result.returncode == 1, result.stderr
-    assert "4 of 5 files embedded" in result.stdout
-    assert "broken.mp3: broken, or not in a format" in result.stderr
-    rows = pq.read_table(output).to_pylist()
-    assert [Path(row["path"]).name for row in rows] == ["a.wav", "b.mp3", "c.flac", "d.ogg"]
+@pytest.fixture
+def asked(monkeypatch):
+    """Names of the files that are embedded from now on."""
+    names, original = [], Embedder.embed_all
+
+    def embed_all(self, paths, workers=0):
+        paths = list(paths)
+        names.extend(Path(path).name for path in paths)
+        return original(self, paths, workers)
+
+    monkeypatch.setattr(Embedder, "embed_all", embed_all)
+    return names
+
+
+def names_in(table: Path) -> list[str]:
+    return [Path(path).name for path in pq.read_table(table)["path"].to_pylist()]
+
+
+@pytest.mark.parametrize(("workers", "batch_size"), [(0, 1), (0, 8), (2, 3), (2, 100)])
+def test_a_track_is_what_the_model_says_of_it(model_folder, music, workers, batch_size):
     model = MulapAudioModel.from_pretrained(model_folder).eval()
-    for row in rows:
-        waveform = load_audio(row["path"])
-        assert row["seconds"] == len(waveform) / 16000
+    found = {result.path: result for result in Embedder(model_folder, "cpu", batch_size).embed_all(music, workers)}
+    assert set(found) == set(map(str, music))
+    for path in music:
+        waveform, result = load_audio(path), found[str(path)]
         with torch.no_grad():
-            expected = model(torch.from_numpy(waveform)[None]).pooler_output[0].numpy()
-        np.testing.assert_allclose(row["embedding"], expected, rtol=1e-5, atol=1e-4)
-    assert list(output.parent.iterdir()) == [output]
+            expected = model(torch.from_numpy(waveform)[None])
+        # Batches of another size are rounded differently, but nothing else about a track depends on its neighbours.
+        for mine, theirs in (
+            (result.chunks, expected.last_hidden_state[0]),
+            (result.track, expected.pooler_output[0]),
+        ):
+            np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6 * theirs.abs().max().item())
+        assert result.seconds == len(waveform) / 16000
 
-    again = run(MULAP, "embed", music, "--model", model_folder, "--output", output)
-    assert again.returncode == 2
-    assert "pass --overwrite" in again.stderr
+
+def test_one_file(model_folder, music):
+    embedder = Embedder(model_folder)
+    shutil.copy(music[3], music[3].with_name("copy.wav"))
+    one, other = embedder.embed(music[3]), embedder.embed(music[3].with_name("copy.wav"))
+    assert np.array_equal(one.track, other.track)
+    assert one.chunks.shape == (13, embedder.feature_size)
+    with pytest.raises(AudioError, match="the file does not exist"):
+        embedder.embed("nowhere.wav")
 
 
-def test_chunks_with_times(model_folder, music, tmp_path):
-    output = tmp_path / "chunks.parquet"
-    result = run(MULAP, "embed", music / "a.wav", "--model", model_folder, "--output", output, "--per_chunk")
-    assert result.returncode == 0, result.stderr
+@pytest.mark.parametrize("workers", [0, 2])
+def test_rows_are_in_the_order_of_the_files(model_folder, music, tmp_path, workers, monkeypatch):
+    monkeypatch.setattr("mulap_hf.embedding_files._PART_ROWS", 3)
+    output, broken = tmp_path / "out.parquet", tmp_path / "broken.wav"
+    broken.write_bytes(b"noise")
+    paths = [*music[::-1], broken, str(music[0])]
+    failed = write_embeddings(Embedder(model_folder), paths, output, workers=workers, progress=False)
+    assert [str(error).partition(":")[0] for error in failed] == [str(broken)]
+    assert names_in(output) == [path.name for path in music[::-1]]
+    assert not output.with_name("out.parquet.parts").exists()
+
+
+def test_chunks_have_times(model_folder, music, tmp_path):
+    output, embedder = tmp_path / "out.parquet", Embedder(model_folder)
+    assert write_embeddings(embedder, [music[0], music[2]], output, per_chunk=True, progress=False) == []
     rows = pq.read_table(output).to_pylist()
     assert [(row["chunk"], row["start"], row["end"]) for row in rows] == [
-        (index, pytest.approx(0.3 * index), pytest.approx(0.3 * index + 0.3)) for index in range(3)
+        (0, 0, pytest.approx(0.1)),
+        *((index, pytest.approx(0.3 * index), pytest.approx(0.3 * index + 0.3)) for index in range(3)),
     ]
-    assert len(rows[0]["embedding"]) == micro_config().audio_config.feature_size
+    assert np.array_equal([row["embedding"] for row in rows[1:]], embedder.embed(music[2]).chunks)
 
 
-def test_bad_arguments(model_folder, music, tmp_path, capsys):
-    bert = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
-    BertModel(bert).save_pretrained(tmp_path / "bert")
-    (tmp_path / "empty").mkdir()
-    for path, model, message in (
-        (tmp_path / "nowhere", model_folder, "nowhere does not exist"),
-        (tmp_path / "empty", model_folder, "no audio files in"),
-        (music, tmp_path / "no_model", "found neither as a folder nor on the Hub"),
-        (music, tmp_path / "bert", "is no MuLaP"),
-    ):
-        status = main(["embed", str(path), "--model", str(model), "--output", str(tmp_path / "out.parquet")])
-        assert status == 2
-        assert message in capsys.readouterr().err
-        assert not (tmp_path / "out.parquet").exists()
+def stop_after(embedder: Embedder, monkeypatch, tracks: int):
+    """Interrupts `write_embeddings` once that many tracks are embedded."""
+    original = embedder.embed_all
+
+    def embed_all(paths, workers=0):
+        for index, result in enumerate(original(paths, workers)):
+            if index == tracks:
+                raise KeyboardInterrupt
+            yield result
+
+    monkeypatch.setattr(embedder, "embed_all", embed_all)
 
 
-def test_interrupted_run_goes_on(model_folder, music, tmp_path, monkeypatch):
-    files = sorted(music.rglob("*.*"))
-    output = tmp_path / "out.parquet"
-    embedder = Embedder(model_folder)
-    monkeypatch.setattr("mulap_hf.embedding._ROWS_PER_PART", 1)
-
-    original, lengths = Embedder.chunk_features, []
-
-    def interrupted(self, waveforms):
-        lengths.append(len(waveforms[0]))
-        if len(lengths) == 3:
-            raise KeyboardInterrupt
-        return original(self, waveforms)
-
-    monkeypatch.setattr(Embedder, "chunk_features", interrupted)
+@pytest.mark.parametrize("part_rows", [1, 1000])
+@pytest.mark.parametrize("per_chunk", [False, True])
+def test_interrupted_run_goes_on(model_folder, music, tmp_path, monkeypatch, asked, per_chunk, part_rows):
+    monkeypatch.setattr("mulap_hf.embedding_files._PART_ROWS", part_rows)
+    output, interrupted = tmp_path / "out.parquet", Embedder(model_folder)
+    stop_after(interrupted, monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
-        write_embeddings(embedder, files, output, progress=False)
+        write_embeddings(interrupted, music, output, per_chunk, progress=False)
     assert not output.exists()
-    with pytest.raises(ValueError, match="another model or other settings"):
-        write_embeddings(embedder, files, output, per_chunk=True, progress=False)
-    assert write_embeddings(embedder, files, output, progress=False) == []
-    assert len(lengths) == 5 and lengths[2] == lengths[3]  # only the one that was interrupted is embedded again
-    assert [Path(path).name for path in pq.read_table(output)["path"].to_pylist()] == [
-        "a.wav",
-        "b.mp3",
-        "c.flac",
-        "d.ogg",
-    ]
-
-
-def test_an_hour_takes_less_than_two_gigabytes(model_folder, tmp_path):
-    minute = (np.sin(np.arange(60 * 16000) * 0.05) * 10000).astype(np.int16)
-    with sf.SoundFile(tmp_path / "hour.wav", "w", 16000, 1) as file:
-        for _ in range(60):
-            file.write(minute)
-    code = (
-        "import resource, sys\nfrom mulap_hf.cli import main\n"
-        "status = main(sys.argv[1:])\nprint(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
-    output = tmp_path / "out.parquet"
-    result = run("-c", code, "embed", tmp_path / "hour.wav", "--model", model_folder, "--output", output)
-    status, kilobytes = result.stdout.split()[-2:]
-    assert status == "0", result.stderr
-    assert pq.read_table(output)["seconds"][0].as_py() == 3600
-    assert int(kilobytes) < 2_000_000
-
-
-def test_same_file_same_bits(model_folder, music):
     embedder = Embedder(model_folder)
-    shutil.copy(music / "b.mp3", music / "copy.mp3")
-    assert np.array_equal(embedder.embed(music / "b.mp3").track, embedder.embed(music / "copy.mp3").track)
+    with pytest.raises(ValueError, match="another model or other settings"):
+        write_embeddings(embedder, music, output, not per_chunk, progress=False)
+    asked.clear()
+    assert write_embeddings(embedder, music, output, per_chunk, progress=False) == []
+    assert asked == [path.name for path in music[4:]]
+    write_embeddings(embedder, music, tmp_path / "whole.parquet", per_chunk, progress=False)
+    assert pq.read_table(output)["path"] == pq.read_table(tmp_path / "whole.parquet")["path"]
+
+
+def test_a_folder_that_changes_between_runs(model_folder, music, tmp_path, monkeypatch, asked):
+    output, interrupted = tmp_path / "out.parquet", Embedder(model_folder)
+    stop_after(interrupted, monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        write_embeddings(interrupted, music, output, progress=False)
+    asked.clear()
+    later = time.time() + 10
+    write_tone(music[1], seconds=1.2, seed=99)
+    os.utime(music[1], (later, later))
+    music[2].unlink()
+    music[3].write_bytes(b"it was music")
+    os.utime(music[3], (later, later))
+    new = music[0].with_name("00b.wav")
+    write_tone(new, seconds=0.5)
+    now = [music[0], new, music[1], *music[3:]]
+    failed = write_embeddings(Embedder(model_folder), now, output, progress=False)
+    assert [str(error).partition(":")[0] for error in failed] == [str(music[3])]
+    assert asked == [path.name for path in (new, music[1], *music[3:])]
+    assert names_in(output) == [path.name for path in (music[0], new, music[1], *music[4:])]
+    assert pq.read_table(output)["seconds"][2].as_py() == pytest.approx(1.2, abs=0.01)
+
+
+def test_killed_process(model_folder, music, tmp_path, asked):
+    paths = [tmp_path / "many" / f"{index:04d}{music[index % 11].suffix}" for index in range(600)]
+    paths[0].parent.mkdir()
+    for index, path in enumerate(paths):
+        path.hardlink_to(music[index % 11])
+    output = tmp_path / "out.parquet"
+    code = (
+        "import sys, mulap_hf.embedding_files as files\nfrom mulap_hf.cli import main\n"
+        "files._PART_SECONDS = 0.05\nsys.exit(main(sys.argv[1:]))"
+    )
+    command = ["embed", tmp_path / "many", "--model", model_folder, "--output", output, "--workers", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, command)],
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    parts = output.with_name("out.parquet.parts")
+    while len(list(parts.glob("*.parquet"))) < 3 and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()  # until the workers are gone, too: they hold its stderr
+    assert not output.exists()
+    (parts / "999999.parquet.tmp").write_bytes(b"PAR1 half a part")
+    done = {name for part in parts.glob("*.parquet") for name in names_in(part)}
+    assert 0 < len(done) < 600
+    embedder = Embedder(model_folder)
+    assert write_embeddings(embedder, paths, output, progress=False) == []
+    assert asked == [path.name for path in paths if path.name not in done]
+    table = pq.read_table(output)
+    assert names_in(output) == [path.name for path in paths]
+    assert not parts.exists()
+    embeddings = np.stack(table["embedding"].to_numpy(zero_copy_only=False))
+    first = embeddings[:11]
+    np.testing.assert_allclose(embeddings, np.resize(first, embeddings.shape), rtol=0, atol=1e-6 * np.abs(first).max())
+
+
+def test_length_takes_no_memory(model_folder, tmp_path):
+    config = micro_config(audio_config={"chunk_length": 48000})
+    settle(MulapForPreTraining(config)).save_pretrained(tmp_path / "model")
+    for minutes in (1, 30):
+        size = minutes * 60 * 44100 * 4
+        header = b"RIFF%bWAVEfmt \x10\0\0\0\1\0\2\0\x44\xac\0\0\x10\xb1\2\0\4\0\x10\0data%b"
+        with (tmp_path / f"{minutes}.wav").open("wb") as file:  # silence, which takes no disk
+            file.write(header % ((size + 36).to_bytes(4, "little"), size.to_bytes(4, "little")))
+            file.truncate(44 + size)
+    code = """
+import json, re, resource, sys
+from pathlib import Path
+from mulap_hf.embedding import Embedder
+from mulap_hf.embedding_files import write_embeddings
+folder = Path(sys.argv[1])
+embedder = Embedder(folder / "model")
+for minutes in (1, 30):
+    for workers in (0, 1):
+        assert write_embeddings(embedder, [folder / f"{minutes}.wav"], folder / "out.parquet", True, workers) == []
+    peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+    print(json.dumps([peak / 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024]))
+"""
+    result = run("-c", code, tmp_path)
+    assert result.returncode == 0, result.stderr
+    (short, short_worker), (long, long_worker) = map(json.loads, result.stdout.splitlines())
+    assert pq.read_metadata(tmp_path / "out.parquet").num_rows == 600
+    assert long - short < 60 and long_worker - short_worker < 60  # MiB; the samples alone are 110

@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +14,7 @@ AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".
 # Music as well, but libsndfile does not read it: such files are reported, not overlooked.
 UNSUPPORTED_EXTENSIONS = (".m4a", ".aac", ".mp4", ".wma")
 SLOWEST_RATE, FASTEST_RATE = 1000, 1_000_000  # Hz; the resampler's filter grows with the ratio, without end
-_BLOCK_SECONDS = 30
+_BLOCK_SECONDS = 10
 _UNKNOWN_FRAMES = 2**63 - 1  # what libsndfile says of a flac that was written to a pipe
 
 AudioSource = str | os.PathLike | bytes | BinaryIO
@@ -47,11 +48,28 @@ def load_audio(
             `offset`.
         ValueError: offset or duration is negative, or position is outside 0 to 1 or comes without duration.
     """
+    return np.concatenate(list(stream_audio(source, sampling_rate, offset, duration, position)))
+
+
+def stream_audio(
+    source: AudioSource,
+    sampling_rate: int | None = 16000,
+    offset: float = 0.0,
+    duration: float | None = None,
+    position: float | None = None,
+) -> Iterator[np.ndarray]:
+    """`load_audio`, block by block, each `(samples,)`: a file of any length in the memory of ten seconds.
+
+    Raises:
+        AudioError, ValueError: as `load_audio`, when the first block is asked for, or the one that is broken; that
+            there are no samples, at the end.
+    """
     if position is not None and (duration is None or offset or not 0 <= position <= 1):
         raise ValueError(f"position={position} must lie in 0 to 1, and needs duration and no offset")
     if offset < 0 or (duration is not None and duration <= 0):
         raise ValueError(f"offset={offset} s must not be negative and duration={duration} s must be positive")
     name = _name(source)
+    samples = 0
     try:
         with _open(source) as file:
             start = round(offset * file.samplerate)
@@ -62,12 +80,13 @@ def load_audio(
                 if start >= file.frames:
                     raise AudioError(f"{name}: offset {offset} s is beyond its {file.frames / file.samplerate:.2f} s")
                 file.seek(start)
-            waveform = _read(file, frames, sampling_rate)
+            for block in _read(file, frames, sampling_rate):
+                samples += len(block)
+                yield block
     except (sf.SoundFileError, OSError) as error:
         raise AudioError(f"{name}: {_reason(source, error)}") from error
-    if waveform.size == 0:
+    if samples == 0:
         raise AudioError(f"{name}: there are no samples in it")
-    return waveform
 
 
 def audio_seconds(source: AudioSource) -> float:
@@ -88,13 +107,17 @@ def find_audio_files(paths: list[str | os.PathLike]) -> list[Path]:
 
     Raises:
         FileNotFoundError: a path does not exist.
+        OSError: a folder cannot be listed; what is in it would be overlooked.
     """
     music = AUDIO_EXTENSIONS + UNSUPPORTED_EXTENSIONS
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            inside = (file for file in path.rglob("*") if file.suffix.lower() in music and file.is_file())
-            found.update(dict.fromkeys(sorted(inside)))
+            folders = os.walk(path, onerror=_raise)
+            inside = (Path(folder, name) for folder, _, names in folders for name in names)
+            found.update(
+                dict.fromkeys(sorted(file for file in inside if file.suffix.lower() in music and file.is_file()))
+            )
         elif path.exists():
             found[path] = None
         else:
@@ -102,26 +125,34 @@ def find_audio_files(paths: list[str | os.PathLike]) -> list[Path]:
     return list(found)
 
 
+def _raise(error: OSError):
+    raise error
+
+
 def _open(source: AudioSource) -> sf.SoundFile:
     """Raises:
     AudioError: samples without a header, or a header that claims a rate at which nothing is recorded.
     """
+    name = _name(source)
+    if isinstance(source, bytes):
+        source = io.BytesIO(source)
+    elif isinstance(source, (str, os.PathLike)) and os.name != "nt":
+        source = os.fsencode(source)  # soundfile fails at names that are no UTF-8
     try:
-        file = sf.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+        file = sf.SoundFile(source)
     except TypeError as error:  # libsndfile takes a file for samples alone by its extension
-        raise AudioError(f"{_name(source)}: samples without a header; convert it to wav or flac") from error
+        raise AudioError(f"{name}: samples without a header; convert it to wav or flac") from error
     if not SLOWEST_RATE <= file.samplerate <= FASTEST_RATE:
-        raise AudioError(f"{_name(source)}: its header says {file.samplerate} Hz: it is damaged")
+        raise AudioError(f"{name}: its header says {file.samplerate} Hz: it is damaged")
     if file.frames == _UNKNOWN_FRAMES:
         file.seekable = lambda: False  # soundfile seeks after every read, and the end of such a file cannot be sought
     return file
 
 
-def _read(file: sf.SoundFile, frames: int, sampling_rate: int | None) -> np.ndarray:
+def _read(file: sf.SoundFile, frames: int, sampling_rate: int | None) -> Iterator[np.ndarray]:
     resampler = None
     if sampling_rate is not None and sampling_rate != file.samplerate:
         resampler = soxr.ResampleStream(file.samplerate, sampling_rate, 1, dtype="float32")
-    blocks = []
     while frames != 0:
         size = _BLOCK_SECONDS * file.samplerate
         block = file.read(size if frames < 0 else min(size, frames), dtype="float32", always_2d=True)
@@ -129,10 +160,9 @@ def _read(file: sf.SoundFile, frames: int, sampling_rate: int | None) -> np.ndar
             break
         frames -= len(block) if frames > 0 else 0
         mono = _mix_down(block)
-        blocks.append(mono if resampler is None else resampler.resample_chunk(mono))
+        yield mono if resampler is None else resampler.resample_chunk(mono)
     if resampler is not None:
-        blocks.append(resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True))
-    return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
+        yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
 
 
 def _mix_down(block: np.ndarray) -> np.ndarray:
@@ -156,6 +186,10 @@ def _reason(source: AudioSource, error: Exception) -> str:
             return "the file does not exist"
         if path.is_dir():
             return "this is a folder"
+        try:
+            path.open("rb").close()
+        except OSError as refusal:
+            return f"it cannot be opened: {refusal.strerror}"
         if path.stat().st_size == 0:
             return "the file is empty (0 bytes)"
         if path.suffix.lower() in UNSUPPORTED_EXTENSIONS:

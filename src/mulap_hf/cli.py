@@ -1,11 +1,17 @@
 """The `mulap` command."""
 
 import argparse
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from .audio import find_audio_files
-from .embedding import Embedder, write_embeddings
+from .embedding import Embedder
+from .embedding_files import write_embeddings
+from .files import printable
+
+FEW_FILES, MOST_WORKERS = 20, 8
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,30 +31,70 @@ def main(arguments: list[str] | None = None) -> int:
     embed.add_argument("--per_chunk", action="store_true", help="one row per chunk, with times, instead of per track")
     embed.add_argument("--device", help="cpu, cuda, ...; by default the GPU if there is one")
     embed.add_argument("--overwrite", action="store_true", help="replace an existing output file")
+    embed.add_argument(
+        "--workers",
+        type=at_least(0),
+        help=f"processes that decode; by default one per core, at most {MOST_WORKERS}, and none for less than "
+        f"{FEW_FILES} files: then a thread decodes, and a file that crashes the decoder ends the run",
+    )
+    embed.add_argument(
+        "--batch_size",
+        type=at_least(1),
+        help="chunks that go through the model at once; by default as it is configured",
+    )
     embed.set_defaults(run=run_embed)
     args = parser.parse_args(arguments)
     return args.run(args)
 
 
 def run_embed(args: argparse.Namespace) -> int:
-    if args.output.exists() and not args.overwrite:
+    if os.path.isdir(args.output):
+        return _fail(f"{args.output} is a folder: name a file, for example {args.output / 'embeddings.parquet'}")
+    if os.path.exists(args.output) and not args.overwrite:
         return _fail(f"{args.output} exists: pass --overwrite to replace it")
     try:
         files = find_audio_files(args.paths)
     except FileNotFoundError as error:
         return _fail(str(error))
+    except OSError as error:
+        return _fail(f"{error.filename} cannot be read: {error.strerror}")
     if not files:
         return _fail(f"no audio files in {', '.join(args.paths)}")
     try:
-        failed = write_embeddings(Embedder(args.model, args.device), files, args.output, args.per_chunk)
-    except (OSError, ValueError) as error:
+        embedder = Embedder(args.model, args.device, args.batch_size)
+        workers = default_workers(len(files)) if args.workers is None else args.workers
+        failed = write_embeddings(embedder, files, args.output, args.per_chunk, workers)
+    except KeyboardInterrupt:
+        print("mulap: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130  # as shells count it
+    except ValueError as error:
         return _fail(str(error))
+    except OSError as error:
+        return _fail(f"{args.output} cannot be written: {error}")
     print(f"{len(files) - len(failed)} of {len(files)} files embedded in {args.output}")
     if failed:
         print(f"{len(failed)} files failed:", file=sys.stderr)
         for error in failed:
-            print(f"  {error}", file=sys.stderr)
+            print(f"  {printable(str(error))}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def default_workers(files: int) -> int:
+    if files < FEW_FILES:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS)
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A type of arguments: whole numbers that are not smaller."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is no whole number of at least {least}")
+        return int(text)
+
+    return number
 
 
 def _fail(message: str) -> int:

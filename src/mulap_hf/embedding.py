@@ -1,41 +1,24 @@
 """Embeddings of whole audio files: one row per track, or one per chunk."""
 
-import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from tqdm import tqdm
 
-from .audio import AudioError, load_audio
+from .audio import AudioError
+from .decoding import Piece, decode_files, prefetch
 from .feature_extraction_mulap import MulapFeatureExtractor
 from .initialization import backbone_fingerprint, open_backbone
 from .modeling_mulap_audio import MulapAudioModel
 
-_ROWS_PER_PART = 200
-
-Item, Result = TypeVar("Item"), TypeVar("Result")
-
-
-def prefetch(function: Callable[[Item], Result], items: Iterable[Item], ahead: int = 1) -> Iterator[Result]:
-    """`map(function, items)`, of which the next `ahead` results are computed meanwhile, in order, in a thread."""
-    items = iter(items)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        waiting = deque(pool.submit(function, item) for item in islice(items, ahead))
-        while waiting:
-            result = waiting.popleft().result()
-            waiting.extend(pool.submit(function, item) for item in islice(items, 1))
-            yield result
+_PIECES_AHEAD = 8  # of ten seconds, or a chunk
 
 
 @dataclass(frozen=True)
@@ -60,16 +43,20 @@ class Embedder:
     Args:
         model: folder or Hub name of any MuLaP model, or a `MulapAudioModel`.
         device: where to compute; default: the GPU if there is one.
+        batch_size: chunks, of several tracks, that go through the model at once; default: the model's
+            `chunk_batch_size`, which is set to it.
 
     Raises:
         ConversionError: the model cannot be found, or is no MuLaP.
     """
 
-    def __init__(self, model: str | Path | MulapAudioModel, device: str | None = None):
+    def __init__(self, model: str | Path | MulapAudioModel, device: str | None = None, batch_size: int | None = None):
         if not isinstance(model, MulapAudioModel):
             model = open_backbone(model)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device).eval()
+        if batch_size is not None:
+            self.model.config.chunk_batch_size = batch_size
         self.feature_extractor = MulapFeatureExtractor(sampling_rate=model.config.sampling_rate)
 
     @property
@@ -94,29 +81,49 @@ class Embedder:
         Raises:
             AudioError: the file cannot be read or has NaN samples.
         """
-        return self._embed(path, load_audio(path, self.sampling_rate))
+        (result,) = self.embed_all([path])
+        if isinstance(result, AudioError):
+            raise result
+        return result
 
-    def embed_all(self, paths: Iterable[str | os.PathLike]) -> Iterator[TrackEmbedding | AudioError]:
-        """Embeds files in order; the next ones are decoded meanwhile. A file that fails gives its error instead."""
+    def embed_all(self, paths: Iterable[str | os.PathLike], workers: int = 0) -> Iterator[TrackEmbedding | AudioError]:
+        """Embeds files as they are decoded. A file that fails gives its error instead.
 
-        def load(path) -> tuple[str | os.PathLike, np.ndarray | AudioError]:
-            try:
-                return path, load_audio(path, self.sampling_rate)
-            except AudioError as error:
-                return path, error
+        The chunks of different files go through the model together, which changes nothing but the rounding.
 
-        for path, waveform in prefetch(load, paths):
-            try:
-                yield waveform if isinstance(waveform, AudioError) else self._embed(path, waveform)
-            except AudioError as error:
-                yield error
+        Args:
+            paths: audio files.
+            workers: processes that decode; 0: a thread does. Only in a process may a file crash the decoder.
 
-    def _embed(self, path: str | os.PathLike, waveform: np.ndarray) -> TrackEmbedding:
-        try:
-            chunks = self.chunk_features([waveform])[0]
-        except ValueError as error:
-            raise AudioError(f"{path}: {error}") from error
-        return TrackEmbedding(str(path), len(waveform) / self.sampling_rate, chunks.mean(axis=0), chunks)
+        Yields:
+            The files in the order in which they are done; without workers that is their own.
+        """
+        features: dict[int, list[np.ndarray]] = {}  # of files that have not ended, chunk by chunk
+        unheard: list[tuple[list[np.ndarray], np.ndarray]] = []  # where a chunk's features go, and the chunk
+        ended: deque[tuple[Piece, list[np.ndarray]]] = deque()
+        batch_size = self.model.config.chunk_batch_size
+        pieces = decode_files(paths, self.sampling_rate, self.model.config.chunk_length, workers)
+        with closing(pieces), closing(prefetch(pieces, _PIECES_AHEAD)) as ahead:
+            for piece in chain(ahead, [None]):
+                if piece is not None:
+                    track = features.setdefault(piece.number, [])
+                    unheard += [(track, chunk) for chunk in piece.chunks]
+                    if piece.last:
+                        ended.append((piece, features.pop(piece.number)))
+                while len(unheard) >= (batch_size if piece else 1):
+                    batch, unheard = unheard[:batch_size], unheard[batch_size:]
+                    for (track, _), feature in zip(batch, self._encode([chunk for _, chunk in batch]), strict=True):
+                        track.append(feature)
+                while ended and not any(track is ended[0][1] for track, _ in unheard):
+                    yield _result(*ended.popleft())
+
+    @torch.inference_mode()
+    def _encode(self, chunks: list[np.ndarray]) -> np.ndarray:
+        """`(chunk_length,)` each -> float32 `(chunks, features)`."""
+        inputs = self.feature_extractor(
+            chunks, sampling_rate=self.sampling_rate, return_attention_mask=False, return_tensors="pt"
+        )
+        return self.model(**inputs.to(self.device)).pooler_output.float().cpu().numpy()
 
     @torch.inference_mode()
     def chunk_features(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:
@@ -136,107 +143,8 @@ class Embedder:
         return [track[:count] for track, count in zip(features, output.chunk_mask.sum(dim=1).tolist(), strict=True)]
 
 
-def write_embeddings(
-    embedder: Embedder, paths: list[Path], output: Path, per_chunk: bool = False, progress: bool = True
-) -> list[AudioError]:
-    """Embeds files into one parquet file; an interrupted run goes on where it stopped.
-
-    Columns per track: `path`, `seconds`, `embedding`; per chunk: `path`, `chunk`, `start`, `end` (s), `embedding`.
-    Finished rows are kept in `OUTPUT.parts/` until all are there.
-
-    Args:
-        embedder: the model.
-        paths: audio files.
-        output: parquet file to write.
-        per_chunk: one row per chunk instead of one per track.
-        progress: show a bar.
-
-    Returns:
-        The files that could not be embedded, with their reasons.
-
-    Raises:
-        ValueError: the parts that lie there are of another model or of other settings.
-    """
-    parts = output.with_name(output.name + ".parts")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    done = _resume(parts, embedder, per_chunk)
-    todo = [path for path in paths if str(path) not in done]
-    failed: list[AudioError] = []
-    rows: list[dict] = []
-    tracks = 0
-
-    def flush():
-        if rows:
-            number = len(list(parts.glob("*.parquet")))
-            _write_table(pa.Table.from_pylist(rows, _schema(embedder, per_chunk)), parts / f"{number:06d}.parquet")
-            rows.clear()
-
-    bar = tqdm(total=len(paths), initial=len(paths) - len(todo), unit="track", disable=not progress)
-    try:
-        for result in embedder.embed_all(todo):
-            bar.update()
-            if isinstance(result, AudioError):
-                failed.append(result)
-                continue
-            rows.extend(_rows(result, embedder.model.config.chunk_seconds, per_chunk))
-            tracks += 1
-            if tracks % _ROWS_PER_PART == 0:
-                flush()
-    finally:
-        flush()
-        bar.close()
-    files = sorted(parts.glob("*.parquet"))
-    tables = [pq.read_table(file) for file in files]
-    _write_table(pa.concat_tables(tables) if tables else _schema(embedder, per_chunk).empty_table(), output)
-    for file in (*files, parts / "settings.json"):
-        file.unlink()
-    parts.rmdir()
-    return failed
-
-
-def _rows(result: TrackEmbedding, chunk_seconds: float, per_chunk: bool) -> list[dict]:
-    if not per_chunk:
-        return [{"path": result.path, "seconds": result.seconds, "embedding": result.track}]
-    return [
-        {
-            "path": result.path,
-            "chunk": index,
-            "start": index * chunk_seconds,
-            "end": min((index + 1) * chunk_seconds, result.seconds),
-            "embedding": feature,
-        }
-        for index, feature in enumerate(result.chunks)
-    ]
-
-
-def _schema(embedder: Embedder, per_chunk: bool) -> pa.Schema:
-    embedding = ("embedding", pa.list_(pa.float32(), embedder.model.config.feature_size))
-    if per_chunk:
-        times = [("chunk", pa.int32()), ("start", pa.float64()), ("end", pa.float64())]
-        return pa.schema([("path", pa.string()), *times, embedding])
-    return pa.schema([("path", pa.string()), ("seconds", pa.float64()), embedding])
-
-
-def _write_table(table: pa.Table, path: Path):
-    """Never half a file."""
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(table, temporary)
-    temporary.replace(path)
-
-
-def _resume(parts: Path, embedder: Embedder, per_chunk: bool) -> set[str]:
-    """Which files an interrupted run has embedded; starts a new folder of parts where there is none."""
-    settings = {"model": embedder.fingerprint, "per_chunk": per_chunk}
-    file = parts / "settings.json"
-    if file.exists():
-        if json.loads(file.read_text(encoding="utf-8")) != settings:
-            raise ValueError(
-                f"{parts} holds parts of an interrupted run with another model or other settings: remove it, or "
-                "choose another output"
-            )
-    else:
-        parts.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(settings), encoding="utf-8")
-    return {
-        path for part in parts.glob("*.parquet") for path in pq.read_table(part, columns=["path"])["path"].to_pylist()
-    }
+def _result(end: Piece, features: list[np.ndarray]) -> TrackEmbedding | AudioError:
+    if end.error is not None:
+        return end.error
+    chunks = np.stack(features)
+    return TrackEmbedding(str(end.path), end.seconds, chunks.mean(axis=0), chunks)

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from ..audio import AudioError, load_audio
 from ..data.tables import DataError, Skipped
-from ..embedding import Embedder, prefetch
+from ..decoding import prefetch
+from ..embedding import Embedder
 from .degradations import degrade
 from .handcrafted import handcrafted_features
 from .tasks import PreparedData
@@ -174,7 +175,7 @@ class FeatureCache:
             (folder / "index.jsonl").open("a", encoding="utf-8") as lines,
         ):
             values.truncate(heard * extractor.feature_size * 4)
-            for batch in _batches(prefetch(hear, rows, ahead=16), _BATCH_SECONDS * extractor.sampling_rate):
+            for batch in _batches(prefetch(map(hear, rows), ahead=16), _BATCH_SECONDS * extractor.sampling_rate):
                 usable = [heard for heard in batch if isinstance(heard[1], np.ndarray)]
                 features = extractor.chunk_features([waveform for _, waveform in usable]) if usable else []
                 new = [{"id": name, "reason": str(error)} for name, error in batch if isinstance(error, AudioError)]

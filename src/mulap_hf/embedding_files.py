@@ -1,0 +1,195 @@
+"""Embeddings of many files as one parquet file, of which an interrupted run loses at most a minute."""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from .audio import AudioError
+from .embedding import Embedder, TrackEmbedding
+from .files import sync, write_json
+
+# A part is written when it is so old or has so many rows: what a crash may cost, and what memory must hold.
+_PART_SECONDS = 60
+_PART_ROWS = 10_000
+
+
+def write_embeddings(
+    embedder: Embedder,
+    paths: Iterable[str | os.PathLike],
+    output: str | os.PathLike,
+    per_chunk: bool = False,
+    workers: int = 0,
+    progress: bool = True,
+) -> list[AudioError]:
+    """Embeds files into one parquet file; an interrupted run goes on where it stopped.
+
+    Columns per track: `path`, `seconds`, `embedding`; per chunk: `path`, `chunk`, `start`, `end` (s), `embedding`.
+    Rows are in the order of `paths`, and each path is taken once. Until all are there, they are kept in
+    `OUTPUT.parts/`. A file that was changed since is embedded again, and one that is no longer asked for is left out.
+    Bytes of a name that are no UTF-8 are written as escapes.
+
+    Args:
+        embedder: the model.
+        paths: audio files.
+        output: parquet file to write.
+        per_chunk: one row per chunk instead of one per track.
+        workers: processes that decode, as in `Embedder.embed_all`.
+        progress: show a bar.
+
+    Returns:
+        The files that could not be embedded, with their reasons.
+
+    Raises:
+        ValueError: the parts that lie there are of another model or of other settings.
+        OSError: the output cannot be written.
+    """
+    names = {_name(path): path for path in paths}
+    parts = _Parts(Path(output), embedder, per_chunk)
+    parts.drop_changed(names)
+    todo = [path for name, path in names.items() if name not in parts.rows]
+    failed: list[AudioError] = []
+    heard, started = 0.0, time.monotonic()
+    with tqdm(total=len(names), initial=len(names) - len(todo), unit="track", disable=not progress) as bar:
+        try:
+            for result in embedder.embed_all(todo, workers):
+                if isinstance(result, AudioError):
+                    failed.append(result)
+                else:
+                    parts.add(result)
+                    heard += result.seconds
+                    bar.set_postfix_str(f"{heard / 60 / (time.monotonic() - started):.2g} h of audio/min", False)
+                bar.update()
+        finally:
+            parts.flush()
+    parts.join(names)
+    return failed
+
+
+class _Parts:
+    """The rows of an unfinished table, as parquet files in a folder beside it.
+
+    Attributes:
+        rows: where those of a file are, by its name: the part, the first row and how many.
+    """
+
+    def __init__(self, output: Path, embedder: Embedder, per_chunk: bool):
+        """Raises:
+        ValueError: the parts that lie there are of another model or of other settings.
+        """
+        self.output = output
+        self.folder = output.with_name(output.name + ".parts")
+        self.per_chunk, self.chunk_seconds = per_chunk, embedder.model.config.chunk_seconds
+        self.schema = _schema(embedder.feature_size, per_chunk)
+        self.rows: dict[str, tuple[Path, int, int]] = {}
+        self.waiting: list[pa.RecordBatch] = []
+        self.flushed = time.monotonic()
+        self.settings = self.folder / "settings.json"
+        settings = {"model": embedder.fingerprint, "per_chunk": per_chunk}
+        if not self.settings.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(self.settings, settings)
+        elif json.loads(self.settings.read_text(encoding="utf-8")) != settings:
+            raise ValueError(
+                f"{self.folder} holds parts of an interrupted run with another model or other settings: remove it, or "
+                "choose another output"
+            )
+        self.files = sorted(self.folder.glob("*.parquet"))
+        for file in self.files:
+            self._index(file, pq.ParquetFile(file).read(["path"])["path"])
+
+    def drop_changed(self, names: dict[str, str | os.PathLike]):
+        """Forgets the rows of files that are newer than their rows, or gone."""
+        for name in self.rows.keys() & names.keys():
+            path, written = names[name], self.rows[name][0].stat().st_mtime
+            if not os.path.exists(path) or os.stat(path).st_mtime > written:
+                del self.rows[name]
+
+    def add(self, result: TrackEmbedding):
+        """Takes the rows of a file; they are safe after the next `flush`, which comes by itself once a minute."""
+        self.waiting.append(_rows(result, self.schema, self.per_chunk, self.chunk_seconds))
+        old = time.monotonic() - self.flushed >= _PART_SECONDS
+        if old or sum(batch.num_rows for batch in self.waiting) >= _PART_ROWS:
+            self.flush()
+
+    def flush(self):
+        self.flushed = time.monotonic()
+        if not self.waiting:
+            return
+        number = int(self.files[-1].stem) + 1 if self.files else 0
+        file, table = self.folder / f"{number:06d}.parquet", pa.Table.from_batches(self.waiting, self.schema)
+        with _whole_file(file, self.schema) as writer:
+            writer.write_table(table)
+        self.files.append(file)
+        self._index(file, table["path"])
+        self.waiting = []
+
+    def join(self, names: Iterable[str]):
+        """Writes the table, in the order of the names that have rows, part by part, and removes the parts."""
+        read = lru_cache(maxsize=2)(lambda file: pq.ParquetFile(file).read())  # workers mix neighbours up
+        places = (self.rows[name] for name in names if name in self.rows)
+        with _whole_file(self.output, self.schema) as writer:
+            group = []
+            for file, tracks in groupby(places, key=lambda place: place[0]):
+                rows = np.concatenate([np.arange(start, start + count) for _, start, count in tracks])
+                group.append(read(file).take(rows))
+                if sum(table.num_rows for table in group) >= _PART_ROWS:
+                    writer.write_table(pa.concat_tables(group))
+                    group = []
+            if group:
+                writer.write_table(pa.concat_tables(group))
+        for file in sorted(self.folder.iterdir(), key=lambda file: file == self.settings):  # that one last
+            file.unlink()
+        self.folder.rmdir()
+
+    def _index(self, file: Path, paths: pa.ChunkedArray):
+        start = 0
+        for entry in pc.value_counts(paths).to_pylist():  # in the order in which they come; a file's rows are together
+            self.rows[entry["values"]] = (file, start, entry["counts"])
+            start += entry["counts"]
+
+
+def _name(path: str | os.PathLike) -> str:
+    """As text that parquet takes."""
+    return os.fsdecode(path).encode("utf-8", "backslashreplace").decode()
+
+
+def _schema(feature_size: int, per_chunk: bool) -> pa.Schema:
+    embedding = ("embedding", pa.list_(pa.float32(), feature_size))
+    if per_chunk:
+        times = [("chunk", pa.int32()), ("start", pa.float64()), ("end", pa.float64())]
+        return pa.schema([("path", pa.string()), *times, embedding])
+    return pa.schema([("path", pa.string()), ("seconds", pa.float64()), embedding])
+
+
+def _rows(result: TrackEmbedding, schema: pa.Schema, per_chunk: bool, chunk_seconds: float) -> pa.RecordBatch:
+    embeddings = result.chunks if per_chunk else result.track[None]
+    count, size = embeddings.shape
+    if per_chunk:
+        chunk = np.arange(count)
+        columns = [chunk, chunk * chunk_seconds, np.minimum((chunk + 1) * chunk_seconds, result.seconds)]
+    else:
+        columns = [[result.seconds]]
+    return pa.record_batch(
+        [[_name(result.path)] * count, *columns, pa.FixedSizeListArray.from_arrays(embeddings.ravel(), size)], schema
+    )
+
+
+@contextmanager
+def _whole_file(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """A file that is there once it is whole."""
+    temporary = path.with_name(path.name + ".tmp")
+    with pq.ParquetWriter(temporary, schema, use_dictionary=["path"]) as writer:  # embeddings do not repeat
+        yield writer
+    sync(temporary)
+    temporary.replace(path)

@@ -1,5 +1,6 @@
 """Files as chunks, from a thread or from processes: the same, in bounded quantity, whatever a file does."""
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -76,6 +77,7 @@ def test_a_file_that_crashes_the_decoder_is_named(music, monkeypatch):
         for block in original(path, rate):
             yield block
             if path == music[3]:
+                faulthandler.disable()  # pytest's: it would fill the log
                 os.kill(os.getpid(), signal.SIGSEGV)
 
     monkeypatch.setattr(decoding, "stream_audio", crashing)

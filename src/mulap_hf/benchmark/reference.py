@@ -22,7 +22,7 @@ def plain(model: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def count_gflop(model: nn.Module, **inputs) -> float:
-    """10^9 floating-point operations of a forward pass: those of its products and convolutions, as torch counts them."""
+    """10^9 floating-point operations of a forward pass: its products and convolutions, as torch counts them."""
     with FlopCounterMode(display=False) as counter:
         plain(model)(**inputs)
     return counter.get_total_flops() / 1e9

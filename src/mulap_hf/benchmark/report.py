@@ -53,9 +53,8 @@ def write_report(
     about = machine(device)
     rounds = len(measurements[0].seconds)
     lines = [
-        f"{about['device']}, {about['threads']} threads, torch {about['torch']}. Median (lowest to highest) of {rounds} "
-        "interleaved rounds in one process. "
-        + "".join(f"`x {name}`: how many times as fast as that, round by round. " for name in baselines).rstrip(),
+        f"{about['device']}, {about['threads']} threads, torch {about['torch']}. Median (lowest to highest) of "
+        f"{rounds} interleaved rounds in one process; `x NAME`: how many times as fast as NAME in the same round.",
         *notes,
     ]
     if roof is not None:

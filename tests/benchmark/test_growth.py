@@ -1,0 +1,71 @@
+"""Folders and growth are measured through what users call, and reported truly; no test times anything."""
+
+import json
+import os
+from statistics import median
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from helpers import micro_config
+
+from mulap_hf import MulapAudioModel
+from mulap_hf.benchmark import folder, growth
+from mulap_hf.benchmark.measure import Measurement
+from mulap_hf.benchmark.processes import run_embed
+from mulap_hf.embedding import Embedder
+from mulap_hf.embedding_files import write_embeddings
+
+
+def test_folder(tmp_path):
+    formats = [("wav", 16000, 1), ("mp3", 44100, 2)]
+    text = folder.run(tmp_path, 2, ["tiny"], files=12, file_seconds=3.0, workers=[0, 1], formats=formats)
+    for suffix, _, _ in formats:
+        path = tmp_path / f"folder-tiny-{suffix}"
+        raw = json.loads(path.with_suffix(".json").read_text())["variants"]
+        assert [row["name"] for row in raw] == [folder.FORMER, "pipeline, 0 workers", "pipeline, 1 workers"]
+        for row in raw:
+            assert row["units"] == 36 and len(row["seconds"]) == 2
+            assert f"| {row['name']} | {36 / median(row['seconds']):.3g} (" in path.with_suffix(".md").read_text()
+        assert path.with_suffix(".md").read_text() in text
+        assert path.with_suffix(".png").stat().st_size > 5000
+
+
+def test_both_ways_give_the_same(tmp_path):
+    files = folder.make_files(tmp_path / "music", 12, 3.0, "flac", 44100, 2)
+    assert files[11].samefile(files[1]) and not files[1].samefile(files[0])
+    embedder = Embedder(MulapAudioModel(micro_config().audio_config))
+    folder.one_by_one(embedder, files, tmp_path / "former.parquet")
+    write_embeddings(embedder, files, tmp_path / "now.parquet", workers=1, progress=False)
+    former, now = (pq.read_table(tmp_path / f"{name}.parquet").to_pydict() for name in ("former", "now"))
+    assert former["path"] == now["path"] and former["seconds"] == now["seconds"]
+    np.testing.assert_allclose(former["embedding"], now["embedding"], rtol=1e-5, atol=1e-5)
+
+
+def test_growth(tmp_path):
+    sizes = {"track": [1], "folder": [3], "batch": [1, 2], "text": [4, 8, 512], "pairs": [1, 2]}
+    text = growth.run(tmp_path, 1, "tiny", sizes, options=["--workers", "1"])
+    units = {"track": [1], "folder": [30], "batch": [1, 2], "text": [4, 8], "pairs": [1, 4]}
+    for kind, expected in units.items():
+        path = tmp_path / f"growth-{kind}-tiny"
+        raw = json.loads(path.with_suffix(".json").read_text())
+        assert [row["units"] for row in raw["sizes"]] == expected
+        assert all(len(row["seconds"]) == 1 and row["seconds"][0] > 0 for row in raw["sizes"])
+        assert path.with_suffix(".md").read_text() in text
+        assert path.with_suffix(".png").stat().st_size > 5000
+        if kind in ("track", "folder") and os.path.exists("/proc/self/smaps_rollup"):
+            assert all(row["peak_mib"] > 100 for row in raw["sizes"])  # torch alone is more
+
+
+def test_report_of_known_numbers(tmp_path):
+    rows = [Measurement("10", 10, seconds=[2.0, 4.0, 1.0], peak_mib=7), Measurement("40", 40, seconds=[8.0] * 3)]
+    text = growth.write_growth(tmp_path / "made", "track", rows, "made up")
+    assert "made up" in text
+    assert "to the power of 1.00" in text
+    assert "| 10 | 2 (1 to 4) | 5 | 2e+05 | 7 MiB |" in text
+    assert "| 40 | 8 (8 to 8) | 5 | 2e+05 | unknown |" in text
+
+
+def test_a_command_that_fails_is_told(tmp_path):
+    with pytest.raises(RuntimeError, match=r"status 2: mulap: .*nowhere does not exist"):
+        run_embed(tmp_path / "nowhere", "--model", tmp_path, "--output", tmp_path / "out.parquet")

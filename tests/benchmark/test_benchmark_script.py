@@ -6,8 +6,8 @@ from statistics import median
 import pytest
 from helpers import ROOT, run
 
-from mulap_hf import MulapConfig
-from mulap_hf.benchmark import data, training
+from mulap_hf import MulapConfig, MulapForPreTraining
+from mulap_hf.benchmark import data, embedding, training
 from mulap_hf.benchmark.measure import Measurement, Variant, measure
 from mulap_hf.benchmark.report import write_report
 
@@ -41,6 +41,13 @@ def test_report_has_every_variant(reports, name, variants):
     table = (reports / f"{name}.md").read_text()
     assert all(f"| {variant} |" in table for variant in variants if not variant.startswith("matrix product"))
     assert (reports / f"{name}.png").stat().st_size > 5000
+
+
+def test_equal_to_the_plain_computation():
+    assert embedding.largest_difference("tiny") < 1e-5
+    config = MulapConfig.from_preset("tiny")
+    inputs = training.make_batch(config, batch=4, clip_seconds=6)
+    assert training.gradient_difference(MulapForPreTraining(config), inputs) < 1e-4
 
 
 def test_counted_operations(reports):

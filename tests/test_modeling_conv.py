@@ -73,11 +73,17 @@ def test_equals_the_plain_computation(training, sizes):
     compare(make_layers().train(training), make_image(**sizes))
 
 
-def test_in_several_products(monkeypatch):
-    """More patches than one product takes, and a last product that is not full."""
-    monkeypatch.setattr(modeling_mulap_conv, "ROWS", 10)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_in_several_products(monkeypatch, threads):
+    """More frames than one product takes, and a last product that is not full."""
+    monkeypatch.setattr(modeling_mulap_conv, "PRODUCTS", 500)
     monkeypatch.setattr(modeling_mulap_conv, "GATHERED", 5000)
-    compare(make_layers(), make_image())
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        compare(make_layers(), make_image())
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("width", [1, 3])
@@ -94,6 +100,21 @@ def test_zero_scales(training):
 
 def test_single_precision():
     compare(make_layers().float(), make_image().float(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision(dtype):
+    """In single precision but for the weights, the image and what comes out; training is left to torch."""
+    layers, image = make_layers().eval().to(dtype), make_image().to(dtype)
+    exact = max_over_frequency(image.double(), copy.deepcopy(layers).double())
+    with torch.no_grad():
+        outputs = max_over_frequency(image, layers)
+    for output, expected in zip(outputs, exact, strict=True):
+        assert output.dtype == dtype
+        torch.testing.assert_close(output, expected.to(dtype), rtol=2 * torch.finfo(dtype).eps, atol=1e-2)
+    if dtype == torch.bfloat16:
+        trained = max_over_frequency(image, layers.train())
+        assert all(output.dtype == dtype and output.isfinite().all() for output in trained)
 
 
 def test_cumulative_running_statistics():

@@ -80,7 +80,7 @@ class MulapAudioConfig(PreTrainedConfig):
     midend_channels: int = 64
     midend_layers: int = 3
     midend_length: int = 7
-    chunk_batch_size: int = 8
+    chunk_batch_size: int = 16
 
     hidden_size: int = 256
     num_hidden_layers: int = 6

@@ -6,32 +6,61 @@ from statistics import median
 import pytest
 from helpers import ROOT, run
 
+from mulap_hf import MulapConfig, MulapForPreTraining
+from mulap_hf.benchmark import data, embedding, training
 from mulap_hf.benchmark.measure import Measurement, Variant, measure
 from mulap_hf.benchmark.report import write_report
 
 
-def test_script(tmp_path):
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    """The script's embedding report, and the reports of two parts on little data."""
+    folder = tmp_path_factory.mktemp("benchmark")
     result = run(
-        ROOT / "training" / "benchmark.py", "embedding", "training", "data", "--output", tmp_path, "--rounds", "2",
-        "--batches", "1", "--workers", "0", "--presets", "tiny",
-    )  # fmt: skip
+        ROOT / "training" / "benchmark.py", "embedding", "--output", folder, "--rounds", "2", "--presets", "tiny"
+    )
     assert result.returncode == 0, result.stderr
-    expected = {
-        "embedding-tiny": ["chunk by chunk, plain", "all chunks, plain", "all chunks", "matrix product, float32"],
-        "training-tiny": ["plain", "default"],
-        "data": ["mp3 44.1 kHz stereo, 0 workers", "tiny model, training"],
-    }
-    for name, variants in expected.items():
-        measured = json.loads((tmp_path / f"{name}.json").read_text())["variants"]
-        by_name = {variant["name"]: variant for variant in measured}
-        assert set(variants) <= set(by_name)
-        assert all(len(variant["seconds"]) == 2 and min(variant["seconds"]) > 0 for variant in measured)
-        table = (tmp_path / f"{name}.md").read_text()
-        assert table in result.stdout
-        assert (tmp_path / f"{name}.png").stat().st_size > 5000
-    # 1,4 GMAC of the two timbral convolutions, ten chunks: the count is of the work, not of what a variant does.
-    embedding = json.loads((tmp_path / "embedding-tiny.json").read_text())["variants"]
-    assert len({variant["gflop"] for variant in embedding[:-1]}) == 1
+    training.run(folder, 2, {"tiny": 2}, clip_seconds=4)
+    data.run(folder, 2, {"tiny": 1}, batches=1, workers=[0], file_seconds=4)
+    assert (folder / "embedding-tiny.md").read_text() in result.stdout
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "variants"),
+    [
+        ("embedding-tiny", ["chunk by chunk, plain", "all chunks, plain", "all chunks", "matrix product, float32"]),
+        ("training-tiny", ["plain", "default"]),
+        ("data", ["mp3 44.1 kHz stereo, 0 workers", "tiny model, training"]),
+    ],
+)
+def test_report_has_every_variant(reports, name, variants):
+    measured = json.loads((reports / f"{name}.json").read_text())["variants"]
+    assert set(variants) <= {variant["name"] for variant in measured}
+    assert all(len(variant["seconds"]) == 2 and min(variant["seconds"]) > 0 for variant in measured)
+    table = (reports / f"{name}.md").read_text()
+    assert all(f"| {variant} |" in table for variant in variants if not variant.startswith("matrix product"))
+    assert (reports / f"{name}.png").stat().st_size > 5000
+
+
+def test_equal_to_the_plain_computation():
+    assert embedding.largest_difference("tiny") < 1e-5
+    config = MulapConfig.from_preset("tiny")
+    inputs = training.make_batch(config, batch=4, clip_seconds=6)
+    assert training.gradient_difference(MulapForPreTraining(config), inputs) < 1e-4
+
+
+def test_counted_operations(reports):
+    """Of the plain computation, whatever a variant does instead: convolutions over all heights, above all."""
+    audio = MulapConfig.from_preset("tiny").audio_config
+    frames, chunks = audio.chunk_length // audio.hop_length + 1, 10
+    convolutions = 0
+    for height in (int(share * audio.num_mel_bins) for share in audio.timbral_heights):
+        heights = audio.num_mel_bins - height + 1
+        convolutions += 2 * height * audio.timbral_width * heights * audio.timbral_channels * frames * chunks
+    *variants, _ = json.loads((reports / "embedding-tiny.json").read_text())["variants"]
+    assert len({variant["gflop"] for variant in variants}) == 1
+    assert 1 < variants[0]["gflop"] / (convolutions / 1e9) < 1.5
 
 
 def test_measurements_are_of_the_same_rounds():

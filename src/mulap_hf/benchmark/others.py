@@ -37,8 +37,10 @@ def run(
     with torch.inference_mode():
         measurements = measure(variants, rounds, device)
     notes = [
-        f"Embedding {SECONDS} s of music. The other models get their spectrograms ready-made, MuLaP computes its own; "
-        "each takes the pieces it was made for, in one batch. Random weights, sizes of the published checkpoints."
+        f"Embedding {SECONDS} s of music, with random weights and the sizes of the published checkpoints: CLAP with "
+        "its HTSAT and AST on pieces of 10 s, Wav2Vec2-base (16 kHz) and MERT-95M (its HuBERT at 24 kHz) on 5 s, the "
+        "encoder of Whisper-small on 30 s, each all pieces in one batch. Where another model takes a spectrogram, it "
+        "gets it ready-made; MuLaP computes its own."
     ]
     baselines = [measurement.name for measurement in measurements[len(presets) :]]
     return write_report(output / "others", measurements, "seconds of audio", baselines, notes=notes, device=device)
@@ -47,28 +49,28 @@ def run(
 def others() -> Iterator[tuple[str, PreTrainedModel, dict[str, torch.Tensor]]]:
     """Name, model, and its input for `SECONDS` of audio."""
     yield (
-        "CLAP (HTSAT), 10 s pieces",
+        "CLAP",
         ClapAudioModel(ClapAudioConfig()),
         {"input_features": torch.randn(SECONDS // 10, 1, 1001, 64)},  # (pieces, 1, frames of 10 ms, mel bands)
     )
     yield (
-        "AST, 10 s pieces",
+        "AST",
         ASTModel(ASTConfig()),
         {"input_values": torch.randn(SECONDS // 10, 1024, 128)},  # (pieces, frames of 10 ms, mel bands)
     )
     yield (
-        "Wav2Vec2-base, 5 s pieces, 16 kHz",
+        "Wav2Vec2-base",
         Wav2Vec2Model(Wav2Vec2Config()),
         {"input_values": torch.randn(SECONDS // 5, 5 * 16000)},
     )
     yield (
-        "MERT-95M (its HuBERT), 5 s pieces, 24 kHz",
+        "MERT-95M",
         HubertModel(HubertConfig()),
         {"input_values": torch.randn(SECONDS // 5, 5 * 24000)},
     )
     whisper = WhisperConfig(d_model=768, encoder_layers=12, encoder_attention_heads=12, encoder_ffn_dim=3072)
     yield (
-        "Whisper-small encoder, 30 s pieces",
+        "Whisper-small",
         WhisperModel(whisper).get_encoder(),
         {"input_features": torch.randn(SECONDS // 30, whisper.num_mel_bins, 3000)},
     )

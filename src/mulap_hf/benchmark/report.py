@@ -68,7 +68,7 @@ def write_report(
     table = [f"| variant | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
     for row in rows:
         rates = [row.units / seconds for seconds in row.seconds]
-        cells = [f"{row.rate:.3g} ({min(rates):.3g} to {max(rates):.3g})"]
+        cells = [f"{_number(row.rate)} ({_number(min(rates))} to {_number(max(rates))})"]
         for name in baselines:
             ratios = row.faster_than(by_name[name])
             cells.append(f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
@@ -105,6 +105,11 @@ def plot(path: Path, rows: Sequence[Measurement], unit: str, baselines: Sequence
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def _number(value: float) -> str:
+    """Three digits, or as many as the whole number has."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _processor() -> str:

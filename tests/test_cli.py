@@ -103,6 +103,7 @@ def test_bad_arguments(embed, music, tmp_path, capsys):
         (tmp_path / "empty", {}, "no audio files in"),
         (music, {"model": tmp_path / "no_model"}, "found neither as a folder nor on the Hub"),
         (music, {"model": tmp_path / "bert"}, "is no MuLaP"),
+        (music, {"device": "nonsense"}, "device='nonsense' cannot be used here"),
     ):
         status, _, errors = embed(path, "--output", output, **options)
         assert status == 2 and message in errors

@@ -9,8 +9,8 @@ An interrupted run goes on when its command is repeated.
 
 import os
 
-# Threads that wait must not keep the cores from the processes that load data; it is read when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Threads that wait soon leave their core to the processes that load data; it is read when torch is imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import json
 import math

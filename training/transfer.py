@@ -11,7 +11,7 @@ interrupted run goes on when its command is repeated.
 import os
 
 # Threads that wait must not keep the cores from decoding; it is read when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import json
 import math

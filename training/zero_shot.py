@@ -10,7 +10,7 @@ What the backbone hears is kept for every later run; an interrupted run scores i
 import os
 
 # Threads that wait must not keep the cores from decoding; it is read when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import sys
 import time

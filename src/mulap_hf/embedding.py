@@ -48,13 +48,17 @@ class Embedder:
 
     Raises:
         ConversionError: the model cannot be found, or is no MuLaP.
+        ValueError: the device cannot be used.
     """
 
     def __init__(self, model: str | Path | MulapAudioModel, device: str | None = None, batch_size: int | None = None):
         if not isinstance(model, MulapAudioModel):
             model = open_backbone(model)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model = model.to(self.device).eval()
+        try:
+            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            self.model = model.to(self.device).eval()
+        except (RuntimeError, AssertionError) as error:  # an unknown name, or one that torch has no driver for
+            raise ValueError(f"device={device!r} cannot be used here: {str(error).splitlines()[0]}") from error
         if batch_size is not None:
             self.model.config.chunk_batch_size = batch_size
         self.feature_extractor = MulapFeatureExtractor(sampling_rate=model.config.sampling_rate)

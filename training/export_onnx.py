@@ -4,9 +4,9 @@ python training/export_onnx.py --model outputs/pretrained --output backbone.onnx
 python training/export_onnx.py --model outputs/transferred --output tagger.onnx --check song.mp3
 python training/export_onnx.py --model DIR --output small.onnx --quantize static --calibration my_music/
 
-Of a tagger the file has labels and embeddings, of any other model the embeddings of its backbone. ONNX Runtime must hear
-what torch hears, else no file is left. It takes `input_values` (batch, samples), and where clips were padded
-`audio_attention_mask`: what the processor gives. Its metadata say the rest:
+Of a tagger the file gives labels and embeddings, of any other model the embeddings of its backbone. ONNX Runtime must
+hear what torch hears, else no file is left. It takes `input_values` (batch, samples), and where clips were padded
+`audio_attention_mask`: what the feature extractor gives. Its metadata say the rest:
 
     import json, onnxruntime
     session = onnxruntime.InferenceSession("tagger.onnx")
@@ -16,7 +16,6 @@ what torch hears, else no file is left. It takes `input_values` (batch, samples)
 """
 
 import argparse
-import logging
 from pathlib import Path
 
 from mulap_hf import AudioError, load_audio
@@ -32,9 +31,7 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--model", required=True, help="folder or Hub name of a MuLaP model")
     parser.add_argument("--output", required=True, type=Path, help="file to write, ending in .onnx")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output file")
-    parser.add_argument(
-        "--opset", type=int, default=18, help="version of the ONNX operators, 18 or newer; default: 18"
-    )
+    parser.add_argument("--opset", type=int, default=18, help="of the ONNX operators, 18 or newer; default: 18")
     parser.add_argument(
         "--quantize",
         choices=["none", "dynamic", "static"],
@@ -47,7 +44,7 @@ def main(arguments: list[str] | None = None):
         "--calibration",
         type=Path,
         metavar="FOLDER",
-        help="of --quantize static: audio as varied as what will be heard, some dozens of files; 30 s of each are heard",
+        help="of --quantize static: some dozens of files, as varied as what will be heard; 30 s of each are taken",
     )
     parser.add_argument(
         "--check",
@@ -68,9 +65,8 @@ def main(arguments: list[str] | None = None):
 
 
 def export(args: argparse.Namespace):
+    # Here, so that what it says where the extra is missing is told like any other error.
     from mulap_hf.onnx_export import export_onnx, load_calibration, open_model
-
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here needs
 
     if args.output.exists() and not args.overwrite:
         raise ValueError(f"{args.output} exists: pass --overwrite to replace it")
@@ -96,8 +92,8 @@ def export(args: argparse.Namespace):
         tolerance=args.tolerance,
     )
     print(
-        f"{args.output}: {args.output.stat().st_size / 2**20:.1f} MiB; differs from torch by at most {difference:.1e} of "
-        "an output's largest value"
+        f"{args.output}: {args.output.stat().st_size / 2**20:.1f} MiB; it differs from torch by at most "
+        f"{difference:.1e} of an output's largest value"
     )
 
 

@@ -1,12 +1,12 @@
 """The audio model or a tagger as one ONNX file: waveforms in, embeddings or labels out, without torch.
 
-The network hears one chunk at a time. torch exports what becomes of a chunk; here it is, on request, quantised, and set
-into a graph that cuts tracks into chunks, leaves out the padding, hears one real chunk after the other (so that memory
-does not grow with the network's activations) and takes the means of tracks.
+torch exports what becomes of a chunk; on request that is quantised; `onnx_graph` makes tracks of it; ONNX Runtime must
+then hear what torch hears.
 """
 
 import copy
 import json
+import logging
 import tempfile
 from collections.abc import Iterable
 from itertools import chain
@@ -28,11 +28,15 @@ try:
     import onnx
     import onnxruntime
     import onnxscript  # noqa: F401 - torch.onnx writes with it
-    from onnx import TensorProto, helper, numpy_helper
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 except ImportError as error:
     raise ImportError(f'ONNX needs packages that are not installed ({error}): pip install "mulap-hf[onnx]"') from error
+
+from .onnx_graph import assemble
+
+# It warns of torchvision, which nothing here needs.
+logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
 
 Exportable = MulapAudioModel | MulapForAudioClassification
 Quantization = Literal["none", "dynamic", "static"]
@@ -42,82 +46,8 @@ CALIBRATION_SECONDS = 30.0
 # Largest difference to torch, as a share of an output's largest value.
 TOLERANCES = {"none": 1e-4, "dynamic": 0.1, "static": 0.1}
 
-# Chunks, and which of them are real. The mask is broadcast, so that its default, a single one, serves every shape. An
-# incomplete last chunk is not heard, unless it is the only one: as in `MulapAudioModel`.
-_CHUNKS = """
-    input_shape = Shape (input_values)
-    samples = Shape <start = 1, end = 2> (input_values)
-    complete_chunks = Div (samples, chunk_length)
-    num_chunks = Max (complete_chunks, one)
-    heard = Mul (num_chunks, chunk_length)
-    excess = Sub (heard, samples)
-    missing = Max (excess, zero)
-    pads = Concat <axis = 0> (zero, zero, zero, missing)
-    chunk_shape = Concat <axis = 0> (minus_one, num_chunks, chunk_length)
-    flat_shape = Concat <axis = 0> (minus_one, chunk_length)
-
-    is_real = Cast <to = 9> (audio_attention_mask)
-    audible = Where (is_real, input_values, silence)
-    padded = Pad (audible, pads)
-    cropped = Slice (padded, zero, heard, one)
-    all_chunks = Reshape (cropped, flat_shape)
-
-    mask = Cast <to = 2> (is_real)
-    full_mask = Expand (mask, input_shape)
-    padded_mask = Pad (full_mask, pads)
-    cropped_mask = Slice (padded_mask, zero, heard, one)
-    chunks_of_mask = Reshape (cropped_mask, chunk_shape)
-    complete = ReduceMin <keepdims = 0> (chunks_of_mask, two)
-    any_complete = ReduceMax <keepdims = 1> (complete, one)
-    none_complete = Equal (any_complete, no)
-    chunk_count = Squeeze (num_chunks)
-    positions = Range (first, chunk_count, step)
-    is_first = Equal (positions, first)
-    only = And (is_first, none_complete)
-    is_complete = Cast <to = 9> (complete)
-    is_heard = Or (is_complete, only)
-    chunk_mask = Cast <to = 7> (is_heard)
-
-    flat_is_heard = Reshape (is_heard, minus_one)
-    chunks = Compress <axis = 0> (all_chunks, flat_is_heard)
-    where_across = NonZero (is_heard)
-    where = Transpose (where_across)
-    chunk_mask_shape = Shape (is_heard)
-    weights = Cast <to = 1> (is_heard)
-    real_chunks = ReduceSum <keepdims = 1> (weights, one)
-"""
-# `(real chunks, size)` -> `(batch, chunks, size)`, zero where a chunk is padding, and its mean over the real chunks.
-_TRACKS = """
-    {name}_size = Shape <start = 1, end = 2> ({name})
-    {name}_shape = Concat <axis = 0> (chunk_mask_shape, {name}_size)
-    {name}_zeros = Expand (silence, {name}_shape)
-    {chunks} = ScatterND ({name}_zeros, where, {name})
-    {name}_sum = ReduceSum <keepdims = 0> ({chunks}, one)
-    {track} = Div ({name}_sum, real_chunks)
-"""
-_PROBABILITIES = """
-    probabilities = {function} (logits)
-    all_chunk_probabilities = {function} (chunk_logits)
-    chunk_weights = Unsqueeze (weights, two)
-    chunk_probabilities = Mul (all_chunk_probabilities, chunk_weights)
-"""
-_CONSTANTS = {
-    **{name: np.array([value]) for name, value in {"zero": 0, "one": 1, "two": 2, "minus_one": -1}.items()},
-    "first": np.array(0),
-    "step": np.array(1),
-    "silence": np.array(0, dtype=np.float32),
-    "no": np.array(0, dtype=np.uint8),
-}
-_OUTPUTS = {
-    "last_hidden_state": (["batch", "chunks", "features"], "of every chunk its feature, zero where it is padding"),
-    "pooler_output": (["batch", "features"], "the embedding of every track: the mean of its chunks' features"),
-    "chunk_mask": (["batch", "chunks"], "1 = real chunk, 0 = padding"),
-    "logits": (["batch", "labels"], "of every track, the mean over its chunks"),
-    "chunk_logits": (["batch", "chunks", "labels"], "of every chunk, zero where it is padding"),
-    "probabilities": (["batch", "labels"], "of every track, from its logits"),
-    "chunk_probabilities": (["batch", "chunks", "labels"], "of every chunk, zero where it is padding"),
-}
-_FUNCTIONS = {"single_label_classification": "Softmax", "multi_label_classification": "Sigmoid", "regression": None}
+# What the pipeline makes of logits, by problem type.
+_ACTIVATIONS = {"single_label_classification": "Softmax", "multi_label_classification": "Sigmoid", "regression": None}
 
 
 class ExportError(ValueError):
@@ -148,14 +78,14 @@ def export_onnx(
 ) -> float:
     """Writes a model as an ONNX file that takes waveforms, once its outputs were compared with torch's.
 
-    Inputs: `input_values` `(batch, samples)`, float32 at the model's rate, of any length; `audio_attention_mask` of the
-    same shape, int32, 1 = real, 0 = padding, which may be left out where nothing is padding: what
-    `MulapFeatureExtractor` gives. Outputs: `last_hidden_state`, `pooler_output` and `chunk_mask` as `MulapAudioOutput`;
-    of a tagger also `logits` and `chunk_logits`, and except for a regression `probabilities` and `chunk_probabilities`.
+    Inputs are what `MulapFeatureExtractor` gives: `input_values` `(batch, samples)`, float32 at the model's rate, of
+    any length; `audio_attention_mask` of the same shape, int32, 1 = real, 0 = padding, which may be left out where
+    nothing is padding. Outputs: `last_hidden_state`, `pooler_output` and `chunk_mask` as `MulapAudioOutput`; of a
+    tagger also `logits` and `chunk_logits`, and except for a regression `probabilities` and `chunk_probabilities`.
     The file's metadata say the rest: sampling rate, length of a chunk, labels.
 
-    Quantised are the two tall convolutions, which are nearly all of the arithmetic: weights per channel, activations in
-    8 bits, on scales that are measured anew for every chunk ("dynamic") or once on music ("static").
+    Quantised are the two tall convolutions, which are nearly all of the arithmetic: weights per channel, activations
+    in 8 bits, on scales that are measured anew for every chunk ("dynamic") or once on music ("static").
 
     Args:
         model: in float32, on the CPU.
@@ -184,8 +114,9 @@ def export_onnx(
     graph = _export_chunks(model, opset)
     if quantize != "none":
         graph = _quantize(graph, config.chunk_length, quantize, calibration)
-    exported = _assemble(graph, model)
-    helper.set_model_props(exported, _metadata(model, name, quantize))
+    activation = None if isinstance(model, MulapAudioModel) else _ACTIVATIONS[_problem(model)]
+    exported = assemble(graph, config.chunk_length, activation)
+    onnx.helper.set_model_props(exported, _metadata(model, name, quantize))
     onnx.checker.check_model(exported, full_check=True)
     temporary = output.with_name(output.name + ".tmp")
     onnx.save(exported, temporary)
@@ -248,6 +179,10 @@ def load_calibration(files: list[Path], sampling_rate: int) -> Iterable[np.ndarr
 
 def _audio_model(model: Exportable) -> MulapAudioModel:
     return model if isinstance(model, MulapAudioModel) else model.audio_model
+
+
+def _problem(model: MulapForAudioClassification) -> str:
+    return model.config.problem_type or "single_label_classification"
 
 
 class _FourierLogMel(nn.Module):
@@ -342,85 +277,21 @@ def _quantize(
 
 
 class _ChunkReader(CalibrationDataReader):
-    """The complete chunks of every waveform."""
+    """The complete chunks of every waveform, and its first one cut off early, as silence is rare in music and common
+    around it."""
 
     def __init__(self, waveforms: Iterable[np.ndarray], chunk_length: int):
         cut = (waveform[: len(waveform) // chunk_length * chunk_length] for waveform in waveforms)
-        batches = ({"chunks": samples.reshape(-1, chunk_length)} for samples in cut if len(samples))
+        chunks = (samples.reshape(-1, chunk_length) for samples in cut if len(samples))
+        early = np.arange(chunk_length) < chunk_length // 10
+        batches = ({"chunks": np.concatenate([each, each[:1] * early])} for each in chunks)
         first = next(batches, None)
         if first is None:
-            raise ExportError(
-                f"there is nothing to calibrate with: no audio as long as a chunk, {chunk_length} samples"
-            )
+            raise ExportError(f"nothing to calibrate with: no audio is as long as a chunk, {chunk_length} samples")
         self.batches = chain([first], batches)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self.batches, None)
-
-
-def _assemble(chunks: onnx.ModelProto, model: Exportable) -> onnx.ModelProto:
-    """The graph of tracks around the graph of chunks."""
-    problem = None if isinstance(model, MulapAudioModel) else model.config.problem_type
-    parts = [_CHUNKS, _TRACKS.format(name="features", chunks="last_hidden_state", track="pooler_output")]
-    names = ["last_hidden_state", "pooler_output", "chunk_mask"]
-    if not isinstance(model, MulapAudioModel):
-        parts.append(_TRACKS.format(name="scores", chunks="chunk_logits", track="logits"))
-        names = ["logits", "chunk_logits", *names]
-        if function := _FUNCTIONS[problem]:
-            parts.append(_PROBABILITIES.format(function=function))
-            names = ["probabilities", "chunk_probabilities", *names]
-    nodes = [onnx.parser.parse_node(line) for part in parts for line in part.splitlines() if line.strip()]
-    heard = next(index for index, node in enumerate(nodes) if "chunks" in node.output) + 1
-    nodes.insert(heard, _scan(chunks.graph))
-    constants = {**_CONSTANTS, "chunk_length": np.array([_audio_model(model).config.chunk_length])}
-    graph = helper.make_graph(
-        nodes,
-        "mulap",
-        inputs=[
-            _value("input_values", TensorProto.FLOAT, ["batch", "samples"], "mono waveforms in [-1, 1]"),
-            _value(
-                "audio_attention_mask",
-                TensorProto.INT32,
-                ["mask_batch", "mask_samples"],
-                "as large as input_values: 1 = real sample, 0 = padding; may be left out: all is real",
-            ),
-        ],
-        outputs=[
-            _value(name, TensorProto.INT64 if name == "chunk_mask" else TensorProto.FLOAT, *_OUTPUTS[name])
-            for name in names
-        ],
-        initializer=[
-            numpy_helper.from_array(value, name)
-            for name, value in {**constants, "audio_attention_mask": np.ones((1, 1), dtype=np.int32)}.items()
-        ],
-    )
-    return helper.make_model(
-        graph, opset_imports=chunks.opset_import, ir_version=chunks.ir_version, producer_name="mulap-hf"
-    )
-
-
-def _scan(graph: onnx.GraphProto) -> onnx.NodeProto:
-    """The chunks `(real chunks, samples)`, each on its own -> what the graph of chunks gives."""
-    outputs = [output.name for output in graph.output]
-    length = graph.input[0].type.tensor_type.shape.dim[1].dim_value
-    inside = onnx.compose.add_prefix_graph(graph, "chunk/")  # no name may be the outer graph's
-    nodes = [
-        helper.make_node("Unsqueeze", ["chunk", "chunk_axis"], ["chunk/chunks"]),
-        *inside.node,
-        *(helper.make_node("Squeeze", [f"chunk/{name}", "chunk_axis"], [f"chunk_{name}"]) for name in outputs),
-    ]
-    body = helper.make_graph(
-        nodes,
-        "chunk",
-        inputs=[_value("chunk", TensorProto.FLOAT, [length])],
-        outputs=[_value(f"chunk_{name}", TensorProto.FLOAT, [f"{name}_size"]) for name in outputs],
-        initializer=[*inside.initializer, numpy_helper.from_array(np.array([0]), "chunk_axis")],
-    )
-    return helper.make_node("Scan", ["chunks"], outputs, body=body, num_scan_inputs=1)
-
-
-def _value(name: str, kind: int, shape: list[str | int], doc: str = "") -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, kind, shape, doc_string=doc)
 
 
 def _metadata(model: Exportable, name: str, quantize: Quantization) -> dict[str, str]:
@@ -438,5 +309,5 @@ def _metadata(model: Exportable, name: str, quantize: Quantization) -> dict[str,
     }
     if isinstance(model, MulapForAudioClassification):
         labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
-        metadata |= {"labels": json.dumps(labels), "problem_type": model.config.problem_type}
+        metadata |= {"labels": json.dumps(labels), "problem_type": _problem(model)}
     return {key: str(value) for key, value in metadata.items()}

@@ -14,6 +14,7 @@ from mulap_hf import MulapAudioModel, MulapFeatureExtractor, MulapForAudioClassi
 from mulap_hf.onnx_export import ExportError, export_onnx, open_session
 
 SCRIPT = ROOT / "training" / "export_onnx.py"
+EIGHT_BITS = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
 LABELS = ["calm", "piano", "techno"]
 # Every .npz of a folder through a model, by name of its arrays.
 RUN = """
@@ -158,7 +159,7 @@ def test_quantized(how, backbone, check, tmp_path):
     (scan,) = (node for node in onnx.load(path).graph.node if node.op_type == "Scan")
     body = scan.attribute[0].g if scan.attribute[0].name == "body" else scan.attribute[1].g
     weights = {each.name.removeprefix("chunk/audio_model.musicnn."): each for each in body.initializer}
-    quantized = sorted(name for name, each in weights.items() if each.data_type == onnx.TensorProto.INT8)
+    quantized = sorted(name for name, each in weights.items() if each.data_type in EIGHT_BITS)
     shapes = [list(weights[name].dims) for name in quantized if "weight" in name and weights[name].dims]
     assert [shape for shape in shapes if len(shape) > 1] == [[4, 1, 16, 7], [4, 1, 9, 7]]  # the tall ones, no other
     assert open_session(path).get_modelmeta().custom_metadata_map["quantization"] == how

@@ -36,9 +36,9 @@ def main(arguments: list[str] | None = None):
         "--quantize",
         choices=["none", "dynamic", "static"],
         default="none",
-        help="int8 for the two tall convolutions, where nearly all of the arithmetic is. static: about twice as fast "
-        "in the published size, on scales measured on --calibration. dynamic: needs no music, but is slower than "
-        "float32. Both cost accuracy: training/benchmark.py precision tells how much. Default: none",
+        help="int8 for the two tall convolutions, where nearly all of the arithmetic is, on scales that are measured "
+        "once on --calibration (static: the fastest) or anew for every chunk (dynamic: needs no music). It pays in the "
+        "published size; what it costs in accuracy tells training/benchmark.py precision. Default: none",
     )
     parser.add_argument(
         "--calibration",

@@ -36,8 +36,8 @@ def main(arguments: list[str] | None = None):
         "--quantize",
         choices=["none", "dynamic", "static"],
         default="none",
-        help="int8 for the two tall convolutions, where nearly all of the arithmetic is, on scales that are measured "
-        "once on --calibration (static: the fastest) or anew for every chunk (dynamic: needs no music). It pays in the "
+        help="int8 for the two tall convolutions, where nearly all of the arithmetic is, on scales measured "
+        "once on --calibration (static: the fastest) or anew for every chunk (dynamic: needs no music). Pays in the "
         "published size; what it costs in accuracy tells training/benchmark.py precision. Default: none",
     )
     parser.add_argument(

@@ -188,6 +188,7 @@ def _make_clips(split: str, count: int) -> list[dict]:
 
 def _random_backbone(preset: str, waveforms: Sequence[np.ndarray]) -> MulapAudioModel:
     """With the statistics of music in its BatchNorms: at their initial ones the features would hardly vary."""
+    torch.manual_seed(0)
     model = MulapAudioModel(MulapConfig.from_preset(preset).audio_config).train()
     norms = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
     for norm in norms:

@@ -15,6 +15,11 @@ core = [
     "pyarrow>=21",  # embeddings as parquet
     "tqdm>=4.66",
 ]
+onnx = [
+    "onnx>=1.20",  # the graph around the exported network, and its checks
+    "onnxscript>=0.6",  # torch.onnx writes with it
+    "onnxruntime>=1.23",  # compares the file with torch, and quantises it
+]
 extras = {
     "train": [
         "accelerate>=1.15",
@@ -26,7 +31,9 @@ extras = {
         "tensorboard>=2.20",  # the default tracker
         "matplotlib>=3.10",  # plots in reports
     ],
+    "onnx": onnx,
     "test": [
+        *onnx,
         "pytest>=8.4",
         "pytest-xdist>=3.8",
         "scikit-learn>=1.7",  # the yardstick of our metrics

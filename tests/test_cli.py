@@ -103,11 +103,12 @@ def test_bad_arguments(embed, music, tmp_path, capsys):
         (tmp_path / "empty", {}, "no audio files in"),
         (music, {"model": tmp_path / "no_model"}, "found neither as a folder nor on the Hub"),
         (music, {"model": tmp_path / "bert"}, "is no MuLaP"),
-        (music, {"device": "nonsense"}, "device='nonsense' cannot be used here"),
     ):
         status, _, errors = embed(path, "--output", output, **options)
         assert status == 2 and message in errors
         assert not output.exists()
+    status, _, errors = embed(music, "--output", output, "--device", "nonsense")
+    assert status == 2 and "device='nonsense' cannot be used here" in errors
     for option, value in (("--workers", "-1"), ("--workers", "two"), ("--batch_size", "0")):
         with pytest.raises(SystemExit):
             embed(music, "--output", output, f"{option}={value}")

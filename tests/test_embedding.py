@@ -197,7 +197,7 @@ def test_killed_process(model_folder, music, tmp_path, asked):
     np.testing.assert_allclose(embeddings, np.resize(first, embeddings.shape), rtol=0, atol=1e-6 * np.abs(first).max())
 
 
-def test_length_takes_no_memory(model_folder, tmp_path):
+def test_length_and_number_take_no_memory(model_folder, tmp_path):
     config = micro_config(audio_config={"chunk_length": 48000})
     settle(MulapForPreTraining(config)).save_pretrained(tmp_path / "model")
     for minutes in (1, 30):
@@ -206,6 +206,9 @@ def test_length_takes_no_memory(model_folder, tmp_path):
         with (tmp_path / f"{minutes}.wav").open("wb") as file:  # silence, which takes no disk
             file.write(header % ((size + 36).to_bytes(4, "little"), size.to_bytes(4, "little")))
             file.truncate(44 + size)
+    write_tone(tmp_path / "many" / "0.wav", seconds=10, rate=16000)
+    for number in range(1, 400):
+        (tmp_path / "many" / f"{number}.wav").hardlink_to(tmp_path / "many" / "0.wav")
     code = """
 import json, re, resource, sys
 from pathlib import Path
@@ -213,14 +216,15 @@ from mulap_hf.embedding import Embedder
 from mulap_hf.embedding_files import write_embeddings
 folder = Path(sys.argv[1])
 embedder = Embedder(folder / "model")
-for minutes in (1, 30):
+for files in ([folder / "1.wav"], [folder / "30.wav"], sorted((folder / "many").iterdir())):
     for workers in (0, 1):
-        assert write_embeddings(embedder, [folder / f"{minutes}.wav"], folder / "out.parquet", True, workers) == []
+        assert write_embeddings(embedder, files, folder / "out.parquet", True, workers) == []
     peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
     print(json.dumps([peak / 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024]))
 """
     result = run("-c", code, tmp_path)
     assert result.returncode == 0, result.stderr
-    (short, short_worker), (long, long_worker) = map(json.loads, result.stdout.splitlines())
-    assert pq.read_metadata(tmp_path / "out.parquet").num_rows == 600
+    (short, short_worker), (long, long_worker), (many, _) = map(json.loads, result.stdout.splitlines())
+    assert pq.read_metadata(tmp_path / "out.parquet").num_rows == 400 * 3
     assert long - short < 60 and long_worker - short_worker < 60  # MiB; the samples alone are 110
+    assert many - long < 60  # their samples are 244

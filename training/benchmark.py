@@ -4,6 +4,7 @@ python training/benchmark.py embedding     # the backbone beside its plain compu
 python training/benchmark.py training      # a step of pre-training: forward, backward, optimiser
 python training/benchmark.py others        # CLAP, AST, Wav2Vec2, MERT and Whisper beside MuLaP's backbone
 python training/benchmark.py folder        # `mulap embed` on wav, flac and mp3 files
+python training/benchmark.py precision     # bfloat16, ONNX Runtime and int8: speed, and what it costs in accuracy
 python training/benchmark.py growth        # time and memory with the length, the number and the size of everything
 python training/benchmark.py data          # does the input pipeline feed clips faster than the models consume them?
 python training/benchmark.py embedding training others --device cuda --dtype bfloat16 --compile
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None):
         "training": run_training,
         "others": run_others,
         "folder": run_folder,
+        "precision": run_precision,
         "growth": run_growth,
         "data": run_data,
     }
@@ -43,6 +45,7 @@ def main(arguments: list[str] | None = None):
     parser.add_argument(
         "--workers", type=int, nargs="+", default=[0, 1, 2], help="data, folder: processes; default: 0 1 2"
     )
+    parser.add_argument("--tagger", help="precision: folder of a tagger of the embedded corpus, to measure its scores")
     args = parser.parse_args(arguments)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -79,6 +82,12 @@ def run_others(args: argparse.Namespace) -> str:
 
 def run_folder(args: argparse.Namespace) -> str:
     return folder.run(args.output, args.rounds, args.presets, workers=args.workers, device=args.device)
+
+
+def run_precision(args: argparse.Namespace) -> str:
+    from mulap_hf.benchmark import precision  # here, because the other parts do not need the extra "onnx"
+
+    return precision.run(args.output, args.rounds, args.presets, tagger=args.tagger)
 
 
 def run_growth(args: argparse.Namespace) -> str:

@@ -124,10 +124,7 @@ class Embedder:
     @torch.inference_mode()
     def _encode(self, chunks: list[np.ndarray]) -> np.ndarray:
         """`(chunk_length,)` each -> float32 `(chunks, features)`."""
-        inputs = self.feature_extractor(
-            chunks, sampling_rate=self.sampling_rate, return_attention_mask=False, return_tensors="pt"
-        )
-        return self.model(**inputs.to(self.device)).pooler_output.float().cpu().numpy()
+        return self.model(torch.from_numpy(np.stack(chunks)).to(self.device)).pooler_output.float().cpu().numpy()
 
     @torch.inference_mode()
     def chunk_features(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:
@@ -142,7 +139,8 @@ class Embedder:
             return_attention_mask=len(waveforms) > 1,  # of one, it is all ones, and as large as the track
             return_tensors="pt",
         )
-        output = self.model(**inputs.to(self.device))
+        # Not `inputs.to`: what that leaves behind holds the audio until the garbage collector comes.
+        output = self.model(**{name: values.to(self.device) for name, values in inputs.items()})
         features = output.last_hidden_state.float().cpu().numpy()  # (tracks, chunks, features)
         return [track[:count] for track, count in zip(features, output.chunk_mask.sum(dim=1).tolist(), strict=True)]
 

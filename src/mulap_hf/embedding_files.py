@@ -22,6 +22,9 @@ from .files import sync, write_json
 # A part is written when it is so old or has so many rows: what a crash may cost, and what memory must hold.
 _PART_SECONDS = 60
 _PART_ROWS = 10_000
+# Tracks whose rows wait one by one. Many small things that stay, scattered over the memory in which audio comes and
+# goes, would leave no room for it between them: it would grow by half a megabyte with every file.
+_SCATTERED = 32
 
 
 def write_embeddings(
@@ -118,6 +121,8 @@ class _Parts:
     def add(self, result: TrackEmbedding):
         """Takes the rows of a file; they are safe after the next `flush`, which comes by itself once a minute."""
         self.waiting.append(_rows(result, self.schema, self.per_chunk, self.chunk_seconds))
+        if len(self.waiting) > _SCATTERED:
+            self.waiting = pa.Table.from_batches(self.waiting).combine_chunks().to_batches()
         old = time.monotonic() - self.flushed >= _PART_SECONDS
         if old or sum(batch.num_rows for batch in self.waiting) >= _PART_ROWS:
             self.flush()

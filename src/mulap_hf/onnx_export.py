@@ -139,6 +139,8 @@ def open_session(path: str | Path, threads: int | None = None) -> onnxruntime.In
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or torch.get_num_threads()
     options.log_severity_level = 3  # it warns of the mask, that it may be left out
+    # Threads that go on spinning after a run would take the cores from what comes next.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 

@@ -75,7 +75,7 @@ def run(
         else:
             with torch.inference_mode():
                 measurements = measure(make_variants(kind, config, values), rounds)
-        reports.append(write_growth(output / f"growth-{kind}-{preset}", kind, measurements, f"preset `{preset}`"))
+        reports.append(write_growth(output / f"growth-{kind}-{preset}", kind, measurements, f"Preset `{preset}`"))
     return "\n".join(reports)
 
 
@@ -155,7 +155,7 @@ def write_growth(path: Path, kind: str, measurements: Sequence[Measurement], abo
         path: without suffix.
         kind: a key of `KINDS`.
         measurements: with the sizes as names, ascending.
-        about: stands in the title.
+        about: a sentence without its full stop, for instance which preset it is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     size, unit, what = KINDS[kind]
@@ -163,7 +163,7 @@ def write_growth(path: Path, kind: str, measurements: Sequence[Measurement], abo
     medians = [median(row.seconds) for row in measurements]
     place = machine()
     text = (
-        f"{what}; {about}. {place['device']}, {place['threads']} threads, torch {place['torch']}; median (lowest to "
+        f"{what} {about}. {place['device']}, {place['threads']} threads, torch {place['torch']}; median (lowest to "
         f"highest) of {len(measurements[0].seconds)} measurements.\n\n"
     )
     if len(sizes) > 1:

@@ -98,6 +98,18 @@ def model_kind(config: PreTrainedConfig) -> str:
     return "fused" if config.connection_text_layers else "dual"
 
 
+def saved_kind(model: str | Path) -> str:
+    """`model_kind` of a folder or Hub name; of anything that is no MuLaP "backbone".
+
+    Raises:
+        ConversionError: it cannot be found, or is no model that transformers knows.
+    """
+    try:
+        return model_kind(AutoConfig.from_pretrained(model))
+    except (OSError, ValueError) as error:
+        raise ConversionError(f"{model}: found neither as a folder nor on the Hub: {_first_line(error)}") from error
+
+
 def open_backbone(model: str | Path) -> MulapAudioModel:
     """The backbone of any saved MuLaP model.
 

@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import AutoConfig
 
 from ..conversion import ConversionError
 from ..data.tables import DataError
 from ..embedding import Embedder
-from ..initialization import model_kind
+from ..initialization import saved_kind
 from ..modeling_mulap import MulapModel
 from ..modeling_mulap_audio import MulapAudioOutput, masked_mean, unpack
 from ..modeling_mulap_joint import Stream
@@ -35,11 +34,7 @@ def has_text_side(model: str | Path) -> bool:
     Raises:
         ConversionError: it cannot be found, or is no model that transformers knows.
     """
-    try:
-        return model_kind(AutoConfig.from_pretrained(model)) in ("fused", "dual")
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ConversionError(f"{model}: found neither as a folder nor on the Hub: {reason}") from error
+    return saved_kind(model) in ("fused", "dual")
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def zero_shot_scores(
         return {kind: scores.reshape(shape).mean(axis=2) for kind, scores in found.items()}  # (clips, labels)
 
     validation = cache.features(scorer.extractor, data, VALIDATION)
-    few = _spread(len(validation.ids), CALIBRATION_CLIPS)
+    few = spread(len(validation.ids), CALIBRATION_CLIPS)
     usual = score_all(validation.select([validation.ids[row] for row in few]), VALIDATION)
     predictions: dict[str, dict[str, Predictions]] = {}
     for split in splits:
@@ -111,7 +111,7 @@ def zero_shot_scores(
     return predictions
 
 
-def _spread(number: int, most: int | None) -> np.ndarray:
+def spread(number: int, most: int | None) -> np.ndarray:
     """Indices of at most so many of a number of items, evenly spaced."""
     return np.linspace(0, number - 1, min(most or number, number)).astype(int)
 
@@ -120,12 +120,18 @@ def _spread(number: int, most: int | None) -> np.ndarray:
 class Retrieval:
     """Every description against every recording.
 
+    names: the id of the first row of each recording.
+    texts: the descriptions.
     right: `(clips, texts)`, bool, which belong together.
+    matching: `(clips, texts)`, log-odds of a match, NaN where they were not needed; None of a model without.
     methods: by direction ("text_to_audio", "audio_to_text") and method, scores `(queries, items)`.
     skipped: clips that could not be heard.
     """
 
+    names: list[str]
+    texts: list[str]
     right: np.ndarray
+    matching: np.ndarray | None
     methods: dict[str, dict[str, np.ndarray]]
     skipped: list[Skipped]
 
@@ -171,6 +177,7 @@ def retrieve(
     kinds: Sequence[str],
     top_k: int = 32,
     recordings: int | None = None,
+    most_pairs: int | None = None,
 ) -> Retrieval:
     """Scores of all pairs of a split's recordings and descriptions, each taken once however often it is stored.
 
@@ -183,18 +190,20 @@ def retrieve(
         top_k: items per query that are re-ranked.
         recordings: most of them, with their descriptions; evenly spaced in the split. None: all. Ranks among another
             number of items are not to be compared.
+        most_pairs: match all pairs if they are no more; of more, only what is re-ranked. None: `MOST_PAIRS`.
 
     Raises:
-        DataError: there are no descriptions, no clip can be heard, or there are more than `MOST_PAIRS` pairs for a
+        DataError: there are no descriptions, no clip can be heard, or there are more than `most_pairs` pairs for a
             model that has only matching scores.
     """
+    most_pairs = MOST_PAIRS if most_pairs is None else most_pairs
     captions, audio = data.captions(split), data.recordings(split)
     features = cache.features(scorer.extractor, data, split)
     heard = [name for name in features.ids if name in captions]
     if not heard:
         raise DataError(f"{data.folder}: no clip of {split} has a description and can be heard")
     names, wording, right = unique_pairs({name: (audio[name], captions[name]) for name in heard})
-    rows = _spread(len(names), recordings)
+    rows = spread(len(names), recordings)
     columns = np.flatnonzero(right[rows].any(axis=0))
     names, wording = [names[row] for row in rows], [wording[column] for column in columns]
     right = right[np.ix_(rows, columns)]
@@ -204,15 +213,15 @@ def retrieve(
     def add(method: str, by_text: np.ndarray, by_audio: np.ndarray):
         methods[TEXT_TO_AUDIO][method], methods[AUDIO_TO_TEXT][method] = by_text, by_audio
 
-    similarity, wanted = None, None
+    similarity, matching, wanted = None, None, None
     if CONTRASTIVE in kinds:
         similarity = scorer.contrastive(clips, texts)
         add(CONTRASTIVE, similarity.T, similarity)
     if MATCHING in kinds:
-        if right.size > MOST_PAIRS:
+        if right.size > most_pairs:
             if similarity is None:
                 raise DataError(
-                    f"{data.folder}: {len(names)} clips x {len(wording)} descriptions are more than {MOST_PAIRS:,} "
+                    f"{data.folder}: {len(names)} clips x {len(wording)} descriptions are more than {most_pairs:,} "
                     "pairs; a model without contrastive scores has to match them all: pass --recordings with fewer"
                 )
             wanted = shortlist(similarity, top_k) | shortlist(similarity.T, top_k).T
@@ -221,7 +230,7 @@ def retrieve(
             add(MATCHING, matching.T, matching)
         if similarity is not None:
             add(RERANKED, rerank(similarity.T, matching.T, top_k), rerank(similarity, matching, top_k))
-    return Retrieval(right, methods, features.skipped)
+    return Retrieval(names, wording, right, matching, methods, features.skipped)
 
 
 def zero_shot_report(

@@ -1,0 +1,90 @@
+"""What pictures are made of: clips of a split, their waveforms, descriptions and labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..audio import load_audio
+from ..data.schema import Task, read_tasks
+from ..data.tables import DataError
+from ..transfer.tasks import PreparedData, TaskData
+from ..transfer.zero_shot import TEMPLATES, clean_label
+
+
+@dataclass(frozen=True)
+class Illustration:
+    """A part of the page.
+
+    title: of its section.
+    text: Markdown of the section: what is seen, tables, pictures.
+    summary: what the pictures show, and the number that goes with it.
+    pictures: file names, in the folder of the page.
+    numbers: what is drawn, as JSON values.
+    """
+
+    title: str
+    text: str
+    summary: str
+    pictures: list[str]
+    numbers: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Material:
+    """A split of a prepared dataset, for humans.
+
+    data: the dataset.
+    split: of it.
+    """
+
+    data: PreparedData
+    split: str
+    _targets: dict[str, dict[str, np.ndarray]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def tasks(self) -> tuple[Task, ...]:
+        return read_tasks(self.data.folder)
+
+    def truth(self, task: Task) -> dict[str, np.ndarray]:
+        """What `Task.target` gives, by clip."""
+        if task.name not in self._targets:
+            self._targets[task.name] = TaskData(self.data.folder, task).targets(self.split).by_id
+        return self._targets[task.name]
+
+    @cached_property
+    def captions(self) -> dict[str, str]:
+        """Descriptions by clip; of data without, none."""
+        try:
+            return self.data.captions(self.split)
+        except DataError:
+            return {}
+
+    def classes_of(self, task: Task, clip: str) -> list[str]:
+        """The classes of a clip in a task that has classes, as words."""
+        target = self.truth(task).get(clip)
+        if target is None:
+            return []
+        indices = np.flatnonzero(target) if task.kind == "multi_label" else [int(target)]
+        return [clean_label(task.classes[index]) for index in indices]
+
+    def labels(self, clip: str) -> list[str]:
+        """What the data says of a clip: its class of every task in one text, its other tags in another."""
+        names: dict[str, list[str]] = {kind: [] for kind in TEMPLATES}
+        for task in self.tasks:
+            if task.kind in TEMPLATES:
+                names[task.kind] += self.classes_of(task, clip)
+        classes = names["single_label"]
+        tags = [name for name in dict.fromkeys(names["multi_label"]) if name not in classes]
+        return [text for text in (" · ".join(classes), ", ".join(tags)) if text]
+
+    def waveforms(self, clips: Sequence[str], rate: int) -> dict[str, np.ndarray]:
+        """Mono waveforms `(samples,)` of some clips, as far as the data lets hear them."""
+        wanted, heard = set(clips), {}
+        for row in self.data.rows(self.split):
+            if row["id"] in wanted:
+                content, path = row["audio"]["bytes"], row["audio"]["path"]
+                heard[row["id"]] = load_audio(path if content is None else content, rate, duration=self.data.seconds)
+        return heard

@@ -9,8 +9,8 @@ import torch
 from ..data.tables import DataError
 from ..files import markdown_table, printable
 from ..transfer.pair_scores import PairScorer
+from .drawing import draw_log_mel, save_picture
 from .material import Illustration, Material
-from .spectrogram import draw_log_mel
 
 _GLOBAL = "whole clip"
 _START, _END = "(start)", "(end)"
@@ -129,10 +129,9 @@ def illustrate_attention(
     text = [
         f"The clip {example}, {'drawn by lot' if drawn else 'as asked for'}, and its description "
         f"“{printable(captions[example])}”{f' (the truth: {printable(truth)})' if truth else ''}. The log-odds of the "
-        f"pair to match are {found.log_odds:+.2f}. Weights are means over the heads. Upper maps: what a word's weights "
-        "over the chunks and the whole clip are; they sum to 1 along a row. Lower maps: what a chunk's weights over the "
-        "words are; they sum to 1 down a column. Weights tell where a layer looks, not why the model decides as it "
-        "does.",
+        f"pair to match are {found.log_odds:+.2f}. Weights are means over the heads. Upper maps: a word's weights "
+        "over the chunks and the whole clip, which sum to 1 along a row. Lower maps: a chunk's weights over the "
+        "words, which sum to 1 down a column. Weights tell where a layer looks, not why the model decides as it does.",
         "![attention between words and chunks, under the spectrogram](attention.png)",
         markdown_table(header, rows),
     ]
@@ -177,14 +176,15 @@ def _draw(scorer: PairScorer, waveform: np.ndarray, found: CoAttention, path: Pa
     )
     edges = [-wide, *(start for start, _ in found.times), end]
     directions = (
-        ("words → chunks", found.text_to_audio),
-        ("chunks → words", found.audio_to_text.transpose(0, 2, 1)),
-    )  # (connections, words, 1 + chunks) both
+        ("words → chunks", found.text_to_audio, 1 / (1 + len(found.times))),
+        ("chunks → words", found.audio_to_text.transpose(0, 2, 1), 1 / len(found.words)),
+    )  # both (connections, words, 1 + chunks)
     for column in range(connections):
         draw_log_mel(panels[0, column], scorer.extractor.model, waveform)
         panels[0, column].set_title(f"connection {column + 1}")
         panels[0, column].set_ylabel("kHz")
-        for axes, (title, weights) in zip(panels[1:, column], directions, strict=True):
+        for row, (title, weights, even) in zip(panels[1:], directions, strict=True):
+            axes = row[column]
             rows = np.arange(len(found.words) + 1) - 0.5
             image = axes.pcolormesh(edges, rows, weights[column], cmap="viridis", vmin=0, vmax=weights.max())
             axes.set_title(title, fontsize="medium")
@@ -192,8 +192,9 @@ def _draw(scorer: PairScorer, waveform: np.ndarray, found: CoAttention, path: Pa
             axes.invert_yaxis()
             axes.axvline(0, color="white", linewidth=3)
             if column == connections - 1:
-                figure.colorbar(image, ax=panels[1 + [t for t, _ in directions].index(title), :], label="weight")
+                bar = figure.colorbar(image, ax=row, label="weight; red: even")
+                bar.ax.axhline(even, color="red", linewidth=2)
         panels[-1, column].set_xticks([-wide / 2, *edges[1:]], ["whole\nclip", *(f"{edge:g}" for edge in edges[1:])])
         panels[-1, column].set_xlabel("seconds")
         panels[0, column].set_xlim(-wide, end)
-    figure.savefig(path, dpi=100)
+    save_picture(figure, path)

@@ -8,10 +8,11 @@ import numpy as np
 from ..corpus import INSTRUMENT_LABELS
 from ..data.tables import DataError
 from ..embedding import Embedder
-from ..files import format_interval, markdown_table
+from ..files import format_interval, known, markdown_table
 from ..metrics.scores import COVERAGE, without_nan
 from ..transfer.features import FeatureCache
 from ..transfer.zero_shot import clean_label, spread
+from .drawing import save_picture
 from .material import Illustration, Material
 from .tsne import principal_components, squared_distances, tsne
 
@@ -21,8 +22,8 @@ _MOST_TAGS = 12
 _FEWEST = 5  # clips that have a tag
 _RESAMPLES = 1000
 _CLASS, _TAG, _VALUE = "class", "tag", "value"
-_COLOURS = [f"C{index}" for index in (0, 1, 2, 3, 4)]
-_MARKERS = "osX"
+_COLOURS = 10  # of matplotlib's cycle; then the marker changes
+_MARKERS = "os"
 _OTHERS = "0.85"
 
 
@@ -75,7 +76,7 @@ def illustrate_map(
     rest = {title: column for title, column in columns.items() if title not in tags and _can_be_coloured(*column)}
     pictures = []
     if rest:
-        _draw_columns(places, rest, folder / "map.png")
+        _draw_columns(places, rest, agreement, folder / "map.png")
         pictures.append("map.png")
     if tags:
         _draw_tags(places, tags, agreement, folder / "map_tags.png")
@@ -203,30 +204,41 @@ def _sections(
     )
 
 
-def _panel(axes, title: str):
-    axes.set_title(title, fontsize="medium", parse_math=False)
-    axes.set(xticks=[], yticks=[], aspect="equal")
+def _panel(axes, title: str, number: Mapping[str, float | None], kind: str):
+    """A square without ticks, and how well neighbours agree in its title."""
+    if kind == _VALUE:
+        said = f"correlation with neighbours {known(number['value']):.4}, chance 0"
+    else:
+        said = f"neighbours alike {number['value']:.0%}, chance {number['chance']:.0%}"
+    axes.set_title(f"{title}\n{said}", fontsize="medium", parse_math=False)
+    axes.set(xticks=[], yticks=[], box_aspect=1)
+    axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.03)
 
 
-def _draw_columns(places: Mapping[str, np.ndarray], columns: Mapping[str, tuple[str, np.ndarray]], path: Path):
+def _draw_columns(
+    places: Mapping[str, np.ndarray],
+    columns: Mapping[str, tuple[str, np.ndarray]],
+    agreement: Mapping[str, Mapping[str, Mapping[str, float]]],
+    path: Path,
+):
     """A row per model, a column per label."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2 * len(columns), 4.4 * len(places)), layout="constrained")
+    figure = Figure(figsize=(4.9 * len(columns), 4.3 * len(places)), layout="constrained")
     panels = figure.subplots(len(places), len(columns), squeeze=False)
     for row, (model, points) in zip(panels, places.items(), strict=True):
         for axes, (title, (kind, values)) in zip(row, columns.items(), strict=True):
-            _panel(axes, title if len(places) == 1 else f"{title}, {model}")
+            _panel(axes, title if len(places) == 1 else f"{title}, {model}", agreement[title][model], kind)
             if kind == _VALUE:
                 spots = axes.scatter(*points.T, c=values, cmap="viridis", s=14)
                 figure.colorbar(spots, ax=axes, shrink=0.8)
                 continue
             for index, name in enumerate(np.unique(values)):
-                style = {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index // len(_COLOURS)]}
-                axes.scatter(*points[values == name].T, s=18, linewidths=0, label=name, **style)
+                style = {"color": f"C{index % _COLOURS}", "marker": _MARKERS[index // _COLOURS]}
+                axes.scatter(*points[values == name].T, s=20, linewidths=0, label=name, **style)
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small", frameon=False)
-    figure.savefig(path, dpi=100)
+    save_picture(figure, path)
 
 
 def _draw_tags(
@@ -240,7 +252,7 @@ def _draw_tags(
 
     columns = min(4, len(tags))
     lines = -(-len(tags) // columns)
-    figure = Figure(figsize=(3 * columns, 3.1 * lines * len(places)), layout="constrained")
+    figure = Figure(figsize=(2.8 * columns, 3.3 * lines * len(places)), layout="constrained")
     for part, (model, points) in zip(
         figure.subfigures(len(places), 1, squeeze=False)[:, 0], places.items(), strict=True
     ):
@@ -248,10 +260,9 @@ def _draw_tags(
             part.suptitle(model, parse_math=False)
         panels = part.subplots(lines, columns, squeeze=False).flatten()
         for axes, (title, has) in zip(panels, tags.items(), strict=False):
-            number = agreement[title][model]
-            _panel(axes, f"{title}\nneighbours {number['value']:.0%}, chance {number['chance']:.0%}")
+            _panel(axes, title, agreement[title][model], _TAG)
             axes.scatter(*points[~has].T, s=5, color=_OTHERS)
             axes.scatter(*points[has].T, s=9, color="C0")
         for axes in panels[len(tags) :]:
             axes.remove()
-    figure.savefig(path, dpi=100)
+    save_picture(figure, path)

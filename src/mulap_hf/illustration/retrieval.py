@@ -12,14 +12,14 @@ from ..metrics.retrieval import RANKS, score_queries
 from ..transfer.features import FeatureCache
 from ..transfer.pair_scores import CONTRASTIVE, MATCHING, PairScorer
 from ..transfer.zero_shot import RERANKED, TEXT_TO_AUDIO, Retrieval, retrieve
+from .drawing import draw_log_mel, save_picture
 from .material import Illustration, Material
-from .spectrogram import draw_log_mel
 
 _SHOWN = 5  # results of a query
 _ORDERS = {
     CONTRASTIVE: "by similarity in the shared space",
     MATCHING: "by the log-odds of a match",
-    RERANKED: "the first of these, re-ranked by the log-odds of a match",
+    RERANKED: "the first {top_k} of these, re-ranked by the log-odds of a match",
 }
 _RIGHT, _WRONG = "#1a7f37", "0.55"
 
@@ -62,7 +62,7 @@ def illustrate_retrieval(
     waveforms = material.waveforms(clips, scorer.extractor.sampling_rate)
     pictures = [f"retrieval_{place}.png" for place in range(1, number + 1)]
     for name, query in zip(pictures, shown, strict=True):
-        _draw_query(query, material, waveforms, scorer, len(found.names), folder / name)
+        _draw_query(query, material, waveforms, scorer, len(found.names), top_k, folder / name)
     chance = chance_recall(found.right.sum(axis=0), len(found.names))
     _draw_ranks(ranks, chance, folder / "retrieval_ranks.png")
     last = list(methods)[-1]
@@ -139,9 +139,9 @@ def _sections(numbers: Mapping[str, Any], pictures: list[str], material: Materia
         "right one. Several recordings may fit a description as well as the right one does, and count as wrong."
     )
     for place, (query, picture) in enumerate(zip(numbers["queries"], pictures, strict=True), start=1):
-        text = printable(query["description"])
         ranks = ", ".join(f"{method} {rank:g}" for method, rank in query["rank"].items())
-        yield f"### {place}. {text}"
+        yield f"### Description {place}"
+        yield f"> {printable(query['description'])}"
         yield f"Rank of the right recording: {ranks} of {numbers['recordings']}."
         yield f"![spectrograms of what was found for the description {place}]({picture})"
     yield "### All descriptions"
@@ -153,17 +153,20 @@ def _sections(numbers: Mapping[str, Any], pictures: list[str], material: Materia
     yield "![share of descriptions by the rank of the right recording](retrieval_ranks.png)"
 
 
-def _draw_query(query: dict, material: Material, waveforms: dict, scorer: PairScorer, items: int, path: Path):
+def _draw_query(
+    query: dict, material: Material, waveforms: dict, scorer: PairScorer, items: int, top_k: int, path: Path
+):
     """A row per order, a column per result."""
     from matplotlib.figure import Figure
 
     columns = max(len(results) for results in query["results"].values())
-    figure = Figure(figsize=(2.7 * columns + 0.3, 4.1 * len(query["results"]) + 0.9), layout="constrained")
+    figure = Figure(figsize=(2.7 * columns + 0.3, 3.3 * len(query["results"]) + 0.6), layout="constrained")
     title = "\n".join(wrap(f"“{printable(query['description'])}”", 26 * columns))
     figure.suptitle(title, fontsize="large", parse_math=False)
     rows = figure.subfigures(len(query["results"]), 1, squeeze=False)[:, 0]
     for row, (method, results) in zip(rows, query["results"].items(), strict=True):
-        row.suptitle(f"{_ORDERS[method]}: right one at rank {query['rank'][method]:g} of {items}", fontsize="medium")
+        order = _ORDERS[method].format(top_k=top_k)
+        row.suptitle(f"{order}: right one at rank {query['rank'][method]:g} of {items}", fontsize="medium")
         panels = row.subplots(1, columns, squeeze=False)[0]
         for axes, result in zip(panels, results, strict=False):
             _draw_result(axes, result, material, waveforms[result["id"]], scorer)
@@ -172,7 +175,7 @@ def _draw_query(query: dict, material: Material, waveforms: dict, scorer: PairSc
         panels[0].set_ylabel("kHz")
         for axes in panels[len(results) :]:
             axes.set_axis_off()
-    figure.savefig(path, dpi=100)
+    save_picture(figure, path)
 
 
 def _draw_result(axes, result: dict, material: Material, waveform: np.ndarray, scorer: PairScorer):
@@ -184,7 +187,7 @@ def _draw_result(axes, result: dict, material: Material, waveform: np.ndarray, s
     scores = ", ".join(f"{name} {result[key]:.2f}" for key, name in names.items() if key in result)
     mark = " ✓ the right one" if result["right"] else ""
     weight = "bold" if result["right"] else "normal"
-    axes.set_title(f"{result['place']}.{mark}\n{scores}", fontsize="small", color="black", fontweight=weight)
+    axes.set_title(f"rank {result['place']}{mark}\n{scores}", fontsize="small", fontweight=weight)
     lines = [f"“{material.captions[result['id']]}”", *material.labels(result["id"])]
     text = "\n".join("\n".join(wrap(shorten(printable(line), 140, placeholder=" …"), 34)) for line in lines)
     axes.set_xlabel(f"seconds\n{text}", fontsize="x-small", parse_math=False)
@@ -211,4 +214,4 @@ def _draw_ranks(ranks: Mapping[str, np.ndarray], chance: np.ndarray, path: Path)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper left")
-    figure.savefig(path, dpi=100)
+    save_picture(figure, path)

@@ -13,8 +13,8 @@ from ..files import markdown_table, printable
 from ..initialization import saved_kind
 from ..modeling_mulap import MulapForAudioClassification
 from ..pipeline_mulap import MulapAudioClassificationPipeline
+from .drawing import draw_log_mel, save_picture
 from .material import Illustration, Material
-from .spectrogram import draw_log_mel
 
 _BATCH = 16  # chunks
 
@@ -183,10 +183,11 @@ def illustrate_tags(tagger: Tagger, track: Track, folder: Path, hop_seconds: flo
     )
     if known:
         explained += (
-            " The track is made of clips, so that it is known what changes when (dotted lines); where a label is true, "
-            "its strip is shaded. A chunk across a change hears both sides: a curve takes a chunk's length to turn."
+            " The track is made of clips, so that it is known what changes when (dotted lines); where a label is "
+            "true, its strip is shaded. A chunk across a change hears both sides, so a curve takes a chunk's length "
+            "to turn."
         )
-    table = markdown_table(("label", "highest", "mean where true", "mean where not"), rows)
+    table = markdown_table(("label", "highest", "mean where it is true", "mean where it is not"), rows)
     return Illustration(
         "Tags over a track",
         f"{explained}\n\n![probabilities of labels over time, under the spectrogram](tags.png)\n\n{table}",
@@ -202,7 +203,7 @@ def _is_true(label: str, times: np.ndarray, sections: Sequence[Section]) -> np.n
 
 
 def _mean(values: np.ndarray) -> str:
-    return f"{values.mean():.2f}" if len(values) else "never"
+    return f"{values.mean():.2f}" if len(values) else "nowhere"
 
 
 def _draw(
@@ -247,5 +248,6 @@ def _draw(
     for axes in panels:
         for section in track.sections[1:]:
             axes.axvline(section.start, color="0.3" if axes is not panels[0] else "white", linestyle=":", linewidth=1)
-    panels[-1].set_xlabel("seconds" + ("; shaded: the label is true" if track.sections else ""))
-    figure.savefig(path, dpi=100)
+    known = any(section.labels is not None for section in track.sections)
+    panels[-1].set_xlabel("seconds" + ("; shaded: the label is true" if known else ""))
+    save_picture(figure, path)

@@ -1,0 +1,103 @@
+"""training/illustrate.py as its users run it."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from helpers import ROOT, run, write_tone
+
+from mulap_hf.audio import AudioError
+from mulap_hf.conversion import ConversionError
+from mulap_hf.data import DataError
+
+
+@pytest.fixture
+def draw(main, tmp_path, dataset):
+    """Runs the script in this process; gives its numbers and its page."""
+
+    def call(model, *more, data=dataset):
+        folder = tmp_path / "out"
+        options = ("--output_dir", folder, "--cache_dir", tmp_path / "features", "--model", model, "--neighbours", 3)
+        main(list(map(str, (*options, *(() if data is None else ("--data", data)), *more))))
+        return json.loads((folder / "illustrations.json").read_text()), (folder / "illustrations.md").read_text()
+
+    return call
+
+
+def test_everything_as_a_process(tmp_path, dataset, folders):
+    out = tmp_path / "out"
+    options = {"model": folders["aligned"], "tagger": folders["tagger"], "compare": folders["dual"], "data": dataset}
+    options |= {"output_dir": out, "cache_dir": tmp_path / "features", "neighbours": 3, "hop_seconds": 0.1}
+    options |= {"track_seconds": 3, "queries": 2}
+    flags = [word for name, value in options.items() for word in (f"--{name}", value)]
+    done = run(ROOT / "training" / "illustrate.py", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "left out" not in done.stderr and "Warning" not in done.stderr
+    assert f"Written to {out}: illustrations.md, illustrations.json and 7 pictures" in done.stdout
+    numbers = json.loads((out / "illustrations.json").read_text())
+    assert list(numbers) == ["run", "retrieval", "tags", "map", "attention", "left_out"]
+    assert list(numbers["map"]["places"]) == ["aligned", "dual"] and numbers["left_out"] == {}
+    page = (out / "illustrations.md").read_text()
+    pictures = sorted(path.name for path in out.glob("*.png"))
+    assert len(pictures) == 7 and all(f"]({name})" in page for name in pictures)
+
+
+def test_what_is_missing_is_left_out_and_said(draw, folders, capsys):
+    numbers, page = draw(folders["dual"])
+    assert list(numbers["left_out"]) == ["tags", "attention"]
+    assert "dual is no classifier: pass --tagger" in numbers["left_out"]["tags"]
+    assert "has no co-attention (it is a dual encoder)" in page
+    assert "attention is left out: " in capsys.readouterr().err
+    with pytest.raises(DataError, match="out has pictures: .* --overwrite_output"):
+        draw(folders["dual"])
+    numbers, _ = draw(folders["tagger"], "--overwrite_output")
+    assert list(numbers["left_out"]) == ["retrieval", "attention"] and numbers["tags"]["drawn"]
+    assert "has no text side" in numbers["left_out"]["retrieval"]
+
+
+def test_data_without_descriptions_or_labels(draw, folders, dataset, tmp_path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "tasks.json").write_text("[]")
+    for shard in dataset.glob("test-*.parquet"):
+        pq.write_table(pq.read_table(shard).select(["id", "audio"]), bare / shard.name)
+    numbers, _ = draw(folders["aligned"], "--tagger", folders["tagger"], data=bare)
+    assert {name: reason.partition(": ")[2] or reason for name, reason in numbers["left_out"].items()} == {
+        "retrieval": "its split test has no descriptions (column caption)",
+        "map": f"{bare} has no labels to colour a map by (its tasks.json is empty)",
+        "attention": "its split test has no descriptions (column caption)",
+    }
+    assert all(section["labels"] is None for section in numbers["tags"]["sections"])
+    with pytest.raises(DataError, match="nothing can be drawn"):
+        draw(folders["aligned"], "--overwrite_output", data=bare)
+
+
+def test_a_file_needs_no_data(draw, folders, tmp_path):
+    write_tone(tmp_path / "song.wav", 2.0, rate=44_100, channels=2)
+    track = ("--parts", "tags", "--track", tmp_path / "song.wav", "--hop_seconds", 0.1)
+    numbers, page = draw(folders["tagger"], *track, data=None)
+    assert numbers["tags"]["times"][:2] == [pytest.approx(0.15), pytest.approx(0.25)]
+    assert "song.wav" in page and numbers["run"].get("data") is None
+
+
+def test_what_cannot_be_done_is_said_before_anything_is_drawn(draw, folders, tmp_path):
+    def fails(error, message, *options, model=folders["dual"], **data):
+        with pytest.raises(error, match=message):
+            draw(model, *options, **data)
+        assert not (tmp_path / "out").exists()
+
+    fails(ConversionError, "nowhere: found neither as a folder nor on the Hub", model=tmp_path / "nowhere")
+    fails(ConversionError, "nowhere: found neither", "--tagger", tmp_path / "nowhere")
+    fails(ConversionError, "nowhere: found neither", "--compare", tmp_path / "nowhere")
+    fails(DataError, "--data .*nowhere does not exist", data=tmp_path / "nowhere")
+    fails(DataError, "there is no split 'tset'; there are test, train, validation", "--split", "tset")
+    fails(DataError, "--queries 0: at least 1", "--queries", 0)
+    fails(DataError, "--hop_seconds 0.0: more than 0", "--hop_seconds", 0)
+    fails(AudioError, "no.wav: the file does not exist", "--track", tmp_path / "no.wav")
+
+
+def test_help_explains_every_option(main, capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "--compare" in shown and "Nearest clips that tell how good a neighbourhood is" in shown

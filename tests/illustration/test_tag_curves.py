@@ -1,0 +1,73 @@
+"""Curves of a tagger: against the model itself, and what is true when."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import CHUNK, RATE, waveforms
+from pictures import colours
+from tones import make_rows
+
+from mulap_hf import MulapForAudioClassification
+from mulap_hf.conversion import ConversionError
+from mulap_hf.data import DataError
+from mulap_hf.illustration.tag_curves import Tagger, Track, illustrate_tags, join_clips
+
+
+@torch.no_grad()
+def test_curves_are_the_models_probabilities_of_overlapping_chunks(folders):
+    tagger = Tagger(folders["tagger"], "cpu")
+    track = waveforms(1, 2 * CHUNK + 1000)[0]
+    times, scores = tagger.curves(track.numpy(), hop_seconds=0.1)
+    starts = [0, 1600, 3200, 4800]
+    np.testing.assert_allclose(times, [(start + CHUNK / 2) / RATE for start in starts])
+    model = MulapForAudioClassification.from_pretrained(folders["tagger"]).eval()
+    chunks = torch.stack([track[start : start + CHUNK] for start in starts])
+    np.testing.assert_allclose(scores, model(chunks).logits.sigmoid().numpy(), atol=1e-5)
+    times, scores = tagger.curves(track[:1000].numpy(), hop_seconds=0.1)  # shorter than a chunk
+    assert times.tolist() == [1000 / RATE / 2] and scores.shape == (1, 4)
+
+
+def test_clips_are_joined_and_the_truth_with_them(tmp_path, folders, material):
+    tagger = Tagger(folders["tagger"], "cpu")
+    track = join_clips(material, tagger.labels, RATE, seconds=3.0, section_seconds=0.6, seed=0)
+    rows = {row["id"]: row for row in make_rows("test", 18)}
+    assert len({section.clip for section in track.sections}) == len(track.sections)
+    assert track.sections[-1].start < 3.0 <= track.sections[-1].end == len(track.waveform) / RATE
+    heard = material.waveforms([section.clip for section in track.sections], RATE)
+    for section in track.sections:
+        assert section.labels == set(rows[section.clip]["sound"])
+        assert section.title == rows[section.clip]["register"]
+        part = track.waveform[round(section.start * RATE) : round(section.end * RATE)]
+        np.testing.assert_array_equal(part, heard[section.clip][: round(0.6 * RATE)])
+    everything = join_clips(material, tagger.labels, RATE, seconds=999, section_seconds=0.6, seed=1)
+    assert len(everything.sections) == 18  # no more than there are
+    shown = illustrate_tags(tagger, track, tmp_path, hop_seconds=0.1, num_tags=2)
+    numbers = shown.numbers
+    peaks = {label: max(curve) for label, curve in numbers["probabilities"].items()}
+    assert numbers["drawn"] == sorted(peaks, key=peaks.get, reverse=True)[:2]
+    assert [part["labels"] for part in numbers["sections"]] == [sorted(one.labels) for one in track.sections]
+    label = numbers["drawn"][0]
+    inside = [
+        value
+        for time, value in zip(numbers["times"], numbers["probabilities"][label], strict=True)
+        if any(part["start"] <= time < part["end"] and label in part["labels"] for part in numbers["sections"])
+    ]
+    mean = f"{np.mean(inside):.2f}" if inside else "nowhere"
+    assert f"| {label} | {peaks[label]:.2f} | {mean} |" in shown.text
+    assert colours(tmp_path / "tags.png") > 10
+
+
+def test_what_nobody_knows_is_not_shaded(tmp_path, folders, material):
+    tagger = Tagger(folders["tagger"], "cpu")
+    assert join_clips(material, ["other", "labels"], RATE, 1, 1, 0).sections[0].labels is None
+    song = Track("song.wav", waveforms(1, RATE)[0].numpy())
+    shown = illustrate_tags(tagger, song, tmp_path, hop_seconds=0.3, num_tags=99)
+    assert shown.numbers["sections"] == [] and len(shown.numbers["drawn"]) == 4
+    assert "shaded" not in shown.text and colours(tmp_path / "tags.png") > 10
+
+
+def test_what_has_no_probabilities(folders):
+    with pytest.raises(DataError, match=r"regressor tells values \(LABEL_0, LABEL_1\), no probabilities"):
+        Tagger(folders["regressor"])
+    with pytest.raises(ConversionError, match=r"dual is no classifier: pass --tagger"):
+        Tagger(folders["dual"])

@@ -90,5 +90,5 @@ def test_a_recording_that_is_stored_twice_is_no_neighbour_of_itself(tmp_path, da
     shown = illustrate_map(models, material, cache, tmp_path, recordings=500, neighbours=2, seed=0)
     assert shown.numbers["clips"] == [row["id"] for row in rows]
     assert len(illustrate_map(models, material, cache, tmp_path, 6, 2, 0).numbers["clips"]) == 6
-    with pytest.raises(DataError, match="9 clips of test .* too few for a map with 8 neighbours"):
+    with pytest.raises(DataError, match=r"9 clips of test .* too few for a map with 8 neighbours"):
         illustrate_map(models, material, cache, tmp_path, recordings=500, neighbours=8, seed=0)

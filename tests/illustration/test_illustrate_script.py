@@ -1,10 +1,11 @@
 """training/illustrate.py as its users run it."""
 
 import json
+import runpy
 
 import pyarrow.parquet as pq
 import pytest
-from helpers import ROOT, run, write_tone
+from helpers import ROOT, write_tone
 
 from mulap_hf.audio import AudioError
 from mulap_hf.conversion import ConversionError
@@ -24,33 +25,28 @@ def draw(main, tmp_path, dataset):
     return call
 
 
-def test_everything_as_a_process(tmp_path, dataset, folders):
+def test_everything(draw, folders, tmp_path, capsys):
+    options = ("--tagger", folders["tagger"], "--compare", folders["dual"], "--hop_seconds", 0.1, "--track_seconds", 3)
+    numbers, page = draw(folders["aligned"], *options, "--queries", 1)
+    said = capsys.readouterr()
+    assert "left out" not in said.err
     out = tmp_path / "out"
-    options = {"model": folders["aligned"], "tagger": folders["tagger"], "compare": folders["dual"], "data": dataset}
-    options |= {"output_dir": out, "cache_dir": tmp_path / "features", "neighbours": 3, "hop_seconds": 0.1}
-    options |= {"track_seconds": 3, "queries": 2}
-    flags = [word for name, value in options.items() for word in (f"--{name}", value)]
-    done = run(ROOT / "training" / "illustrate.py", *flags)
-    assert done.returncode == 0, done.stderr
-    assert "left out" not in done.stderr and "Warning" not in done.stderr
-    assert f"Written to {out}: illustrations.md, illustrations.json and 7 pictures" in done.stdout
-    numbers = json.loads((out / "illustrations.json").read_text())
+    assert f"Written to {out}: illustrations.md, illustrations.json and 6 pictures" in said.out
     assert list(numbers) == ["run", "retrieval", "tags", "map", "attention", "left_out"]
     assert list(numbers["map"]["places"]) == ["aligned", "dual"] and numbers["left_out"] == {}
-    page = (out / "illustrations.md").read_text()
     pictures = sorted(path.name for path in out.glob("*.png"))
-    assert len(pictures) == 7 and all(f"]({name})" in page for name in pictures)
+    assert len(pictures) == 6 and all(f"]({name})" in page for name in pictures)
 
 
 def test_what_is_missing_is_left_out_and_said(draw, folders, capsys):
-    numbers, page = draw(folders["dual"])
+    numbers, page = draw(folders["dual"], "--queries", 1)
     assert list(numbers["left_out"]) == ["tags", "attention"]
     assert "dual is no classifier: pass --tagger" in numbers["left_out"]["tags"]
     assert "has no co-attention (it is a dual encoder)" in page
     assert "attention is left out: " in capsys.readouterr().err
-    with pytest.raises(DataError, match="out has pictures: .* --overwrite_output"):
+    with pytest.raises(DataError, match=r"out has pictures: .* --overwrite_output"):
         draw(folders["dual"])
-    numbers, _ = draw(folders["tagger"], "--overwrite_output")
+    numbers, _ = draw(folders["tagger"], "--overwrite_output", "--num_tags", 1)
     assert list(numbers["left_out"]) == ["retrieval", "attention"] and numbers["tags"]["drawn"]
     assert "has no text side" in numbers["left_out"]["retrieval"]
 
@@ -94,6 +90,12 @@ def test_what_cannot_be_done_is_said_before_anything_is_drawn(draw, folders, tmp
     fails(DataError, "--queries 0: at least 1", "--queries", 0)
     fails(DataError, "--hop_seconds 0.0: more than 0", "--hop_seconds", 0)
     fails(AudioError, "no.wav: the file does not exist", "--track", tmp_path / "no.wav")
+
+
+def test_errors_end_with_their_message(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["illustrate.py", "--model", str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit, match=r"^error: .*nowhere: found neither as a folder nor on the Hub"):
+        runpy.run_path(str(ROOT / "training" / "illustrate.py"), run_name="__main__")
 
 
 def test_help_explains_every_option(main, capsys):

@@ -67,7 +67,7 @@ def test_what_nobody_knows_is_not_shaded(tmp_path, folders, material):
 
 
 def test_what_has_no_probabilities(folders):
-    with pytest.raises(DataError, match=r"regressor tells values \(LABEL_0, LABEL_1\), no probabilities"):
+    with pytest.raises(DataError, match=r"regressor tells values \(LABEL_0, LABEL_1\), not probabilities"):
         Tagger(folders["regressor"])
     with pytest.raises(ConversionError, match=r"dual is no classifier: pass --tagger"):
         Tagger(folders["dual"])

@@ -119,9 +119,10 @@ def parts(
 
     def map_of_models() -> Illustration:
         model = scorer().extractor if has_text_side(args.model) else Embedder(args.model, args.device)
-        models = {name_of(args.model): model}
+        models = {Path(args.model).name: model}
         if args.compare is not None:
-            models[name_of(args.compare)] = Embedder(args.compare, args.device)
+            name = Path(args.compare).name
+            models[args.compare if name in models else name] = Embedder(args.compare, args.device)
         return illustrate_map(models, material, features, folder, args.recordings, args.neighbours, args.seed)
 
     def tags() -> Illustration:
@@ -143,11 +144,6 @@ def parts(
         "attention": lambda: illustrate_attention(scorer(), material, folder, args.example, args.seed),
     }
     return {name: drawers[name] for name in PARTS if name in args.parts}
-
-
-def name_of(model: str) -> str:
-    """A model's folder or repository without what is before it."""
-    return Path(model).name or model
 
 
 if __name__ == "__main__":

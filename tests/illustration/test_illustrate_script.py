@@ -39,15 +39,15 @@ def test_everything(draw, folders, tmp_path, capsys):
 
 
 def test_what_is_missing_is_left_out_and_said(draw, folders, capsys):
-    numbers, page = draw(folders["dual"], "--queries", 1)
+    numbers, page = draw(folders["dual"], "--queries", 1, "--parts", "retrieval", "tags", "attention")
     assert list(numbers["left_out"]) == ["tags", "attention"]
     assert "dual is no classifier: pass --tagger" in numbers["left_out"]["tags"]
     assert "has no co-attention (it is a dual encoder)" in page
     assert "attention is left out: " in capsys.readouterr().err
     with pytest.raises(DataError, match=r"out has pictures: .* --overwrite_output"):
         draw(folders["dual"])
-    numbers, _ = draw(folders["tagger"], "--overwrite_output", "--num_tags", 1)
-    assert list(numbers["left_out"]) == ["retrieval", "attention"] and numbers["tags"]["drawn"]
+    numbers, _ = draw(folders["tagger"], "--overwrite_output", "--parts", "retrieval", "tags")
+    assert list(numbers["left_out"]) == ["retrieval"] and numbers["tags"]["drawn"]
     assert "has no text side" in numbers["left_out"]["retrieval"]
 
 

@@ -5,12 +5,14 @@ import pytest
 import torch
 from helpers import CHUNK, RATE, waveforms
 from pictures import colours
-from tones import make_rows
+from tones import make_rows, write_split
 
 from mulap_hf import MulapForAudioClassification
 from mulap_hf.conversion import ConversionError
 from mulap_hf.data import DataError
+from mulap_hf.illustration.material import Material
 from mulap_hf.illustration.tag_curves import Tagger, Track, illustrate_tags, join_clips
+from mulap_hf.transfer.tasks import open_described
 
 
 @torch.no_grad()
@@ -71,3 +73,25 @@ def test_what_has_no_probabilities(folders):
         Tagger(folders["regressor"])
     with pytest.raises(ConversionError, match=r"dual is no classifier: pass --tagger"):
         Tagger(folders["dual"])
+
+
+def test_the_truth_is_that_of_the_task_that_has_the_labels(material):
+    register = join_clips(material, ["low", "high"], RATE, 1, 1, 0)  # a tagger may have been taught fewer
+    assert [section.labels for section in register.sections] == [{section.title} for section in register.sections]
+
+
+def test_what_is_broken_is_left_out(dataset, tmp_path):
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "tasks.json").write_text((dataset / "tasks.json").read_text())
+    rows = make_rows("test", 4)
+    rows[1]["audio"] = {"bytes": b"<html>", "path": None}
+    write_split(folder, "test", rows)
+    material = Material(open_described(folder), "test")
+    track = join_clips(material, ["loud"], RATE, seconds=99, section_seconds=1, seed=0)
+    assert {section.clip for section in track.sections} == {"test-000", "test-002", "test-003"}
+    for row in rows:
+        row["audio"] = rows[1]["audio"]
+    write_split(folder, "test", rows)
+    with pytest.raises(DataError, match="no clip of test can be heard"):
+        join_clips(material, ["loud"], RATE, seconds=99, section_seconds=1, seed=0)

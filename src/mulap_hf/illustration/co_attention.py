@@ -9,11 +9,13 @@ import torch
 from ..data.tables import DataError
 from ..files import markdown_table, printable
 from ..transfer.pair_scores import PairScorer
-from .drawing import draw_log_mel, save_picture
+from .drawing import draw_log_mel
 from .material import Illustration, Material
 
 _GLOBAL = "whole clip"
 _START, _END = "(start)", "(end)"
+_DRAWN = 20  # clips, in case that the first cannot be heard
+_MOST_WORDS, _MOST_TICKS = 64, 10  # that are drawn
 
 
 @dataclass(frozen=True)
@@ -102,15 +104,22 @@ def illustrate_attention(
         seed: of the draw.
 
     Raises:
-        DataError: the model has no co-attention, or there is no such clip with a description.
+        DataError: the model has no co-attention, or there is no such clip with a description that can be
+            heard.
     """
     captions = material.data.captions(material.split)
     drawn = example is None
     if drawn:
-        example = str(np.random.default_rng(seed).choice(sorted(captions)))
-    if example not in captions:
+        candidates = np.random.default_rng(seed).permutation(sorted(captions))[:_DRAWN].tolist()
+    elif example in captions:
+        candidates = [example]
+    else:
         raise DataError(f"--example {example}: no clip of {material.split} with a description has this id")
-    waveform = material.waveforms([example], scorer.extractor.sampling_rate)[example]
+    waveforms = material.waveforms(candidates, scorer.extractor.sampling_rate)
+    if not waveforms:
+        raise DataError(f"{material.data.folder}: {', '.join(candidates)}: cannot be heard")
+    example = next(clip for clip in candidates if clip in waveforms)
+    waveform = waveforms[example]
     found = co_attention(scorer, waveform, captions[example])
     _draw(scorer, waveform, found, folder / "attention.png")
     even_chunk, even_word = 1 / (1 + len(found.times)), 1 / len(found.words)
@@ -146,8 +155,8 @@ def illustrate_attention(
             "description": captions[example],
             "words": found.words,
             "chunks": [_GLOBAL, *found.times],
-            "text_to_audio": found.text_to_audio.tolist(),
-            "audio_to_text": found.audio_to_text.tolist(),
+            "text_to_audio": found.text_to_audio.round(5).tolist(),
+            "audio_to_text": found.audio_to_text.round(5).tolist(),
             "log_odds": found.log_odds,
         },
     )
@@ -169,7 +178,8 @@ def _draw(scorer: PairScorer, waveform: np.ndarray, found: CoAttention, path: Pa
     connections = len(found.text_to_audio)
     end = found.times[-1][1]
     wide = end / len(found.times) / 2  # the whole clip's column
-    height = 0.22 * len(found.words) + 0.7
+    words = [printable(word) for word in found.words[:_MOST_WORDS]]
+    height = 0.22 * len(words) + 0.7
     figure = Figure(figsize=(5.4 * connections + 1, 2 + 2 * height), layout="constrained")
     panels = figure.subplots(
         3, connections, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [1.8, height, height]}
@@ -185,16 +195,19 @@ def _draw(scorer: PairScorer, waveform: np.ndarray, found: CoAttention, path: Pa
         panels[0, column].set_ylabel("kHz")
         for row, (title, weights, even) in zip(panels[1:], directions, strict=True):
             axes = row[column]
-            rows = np.arange(len(found.words) + 1) - 0.5
-            image = axes.pcolormesh(edges, rows, weights[column], cmap="viridis", vmin=0, vmax=weights.max())
+            rows = np.arange(len(words) + 1) - 0.5
+            image = axes.pcolormesh(
+                edges, rows, weights[column, : len(words)], cmap="viridis", vmin=0, vmax=weights.max()
+            )
             axes.set_title(title, fontsize="medium")
-            axes.set_yticks(range(len(found.words)), map(printable, found.words), parse_math=False)
+            axes.set_yticks(range(len(words)), words, parse_math=False)
             axes.invert_yaxis()
             axes.axvline(0, color="white", linewidth=3)
             if column == connections - 1:
                 bar = figure.colorbar(image, ax=row, label="weight; red: even")
                 bar.ax.axhline(even, color="red", linewidth=2)
-        panels[-1, column].set_xticks([-wide / 2, *edges[1:]], ["whole\nclip", *(f"{edge:g}" for edge in edges[1:])])
+        ticks = edges[1 :: -(-len(found.times) // _MOST_TICKS)]
+        panels[-1, column].set_xticks([-wide / 2, *ticks], ["whole\nclip", *(f"{tick:g}" for tick in ticks)])
         panels[-1, column].set_xlabel("seconds")
         panels[0, column].set_xlim(-wide, end)
-    save_picture(figure, path)
+    figure.savefig(path, dpi=100)

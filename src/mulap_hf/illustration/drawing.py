@@ -39,7 +39,7 @@ def draw_log_mel(axes, backbone: MulapAudioModel, waveform: np.ndarray):
 
 
 def save_picture(figure, path: Path):
-    """Writes a PNG of 256 colours: spectrograms take a third of the bytes."""
+    """Writes a PNG of 256 colours: many spectrograms take a third of the bytes. A colour bar would have steps."""
     from PIL import Image
 
     content = BytesIO()

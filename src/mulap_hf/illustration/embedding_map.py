@@ -12,7 +12,6 @@ from ..files import format_interval, known, markdown_table
 from ..metrics.scores import COVERAGE, without_nan
 from ..transfer.features import FeatureCache
 from ..transfer.zero_shot import clean_label, spread
-from .drawing import save_picture
 from .material import Illustration, Material
 from .tsne import principal_components, squared_distances, tsne
 
@@ -90,7 +89,7 @@ def illustrate_map(
         pictures,
         {
             "clips": clips,
-            "places": {name: values.tolist() for name, values in places.items()},
+            "places": {name: values.round(3).tolist() for name, values in places.items()},
             "neighbours": neighbours,
             "agreement": agreement,
         },
@@ -238,7 +237,7 @@ def _draw_columns(
                 style = {"color": f"C{index % _COLOURS}", "marker": _MARKERS[index // _COLOURS]}
                 axes.scatter(*points[values == name].T, s=20, linewidths=0, label=name, **style)
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small", frameon=False)
-    save_picture(figure, path)
+    figure.savefig(path, dpi=100)
 
 
 def _draw_tags(
@@ -265,4 +264,4 @@ def _draw_tags(
             axes.scatter(*points[has].T, s=9, color="C0")
         for axes in panels[len(tags) :]:
             axes.remove()
-    save_picture(figure, path)
+    figure.savefig(path, dpi=100)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..audio import load_audio
 from ..data.schema import Task, read_tasks
 from ..data.tables import DataError
+from ..transfer.features import hear
 from ..transfer.tasks import PreparedData, TaskData
 from ..transfer.zero_shot import TEMPLATES, clean_label
 
@@ -63,28 +63,25 @@ class Material:
             return {}
 
     def classes_of(self, task: Task, clip: str) -> list[str]:
-        """The classes of a clip in a task that has classes, as words."""
+        """The classes that are true of a clip, in a task that has classes; none where nobody knows."""
         target = self.truth(task).get(clip)
         if target is None:
             return []
         indices = np.flatnonzero(target) if task.kind == "multi_label" else [int(target)]
-        return [clean_label(task.classes[index]) for index in indices]
+        return [task.classes[index] for index in indices]
 
     def labels(self, clip: str) -> list[str]:
         """What the data says of a clip: its class of every task in one text, its other tags in another."""
         names: dict[str, list[str]] = {kind: [] for kind in TEMPLATES}
         for task in self.tasks:
             if task.kind in TEMPLATES:
-                names[task.kind] += self.classes_of(task, clip)
+                names[task.kind] += map(clean_label, self.classes_of(task, clip))
         classes = names["single_label"]
         tags = [name for name in dict.fromkeys(names["multi_label"]) if name not in classes]
         return [text for text in (" · ".join(classes), ", ".join(tags)) if text]
 
     def waveforms(self, clips: Sequence[str], rate: int) -> dict[str, np.ndarray]:
-        """Mono waveforms `(samples,)` of some clips, as far as the data lets hear them."""
-        wanted, heard = set(clips), {}
-        for row in self.data.rows(self.split):
-            if row["id"] in wanted:
-                content, path = row["audio"]["bytes"], row["audio"]["path"]
-                heard[row["id"]] = load_audio(path if content is None else content, rate, duration=self.data.seconds)
-        return heard
+        """Mono waveforms `(samples,)` of some clips; those that cannot be heard are not among them."""
+        wanted = set(clips)
+        heard = dict(hear(row, rate, self.data.seconds) for row in self.data.rows(self.split) if row["id"] in wanted)
+        return {clip: waveform for clip, waveform in heard.items() if isinstance(waveform, np.ndarray)}

@@ -184,7 +184,7 @@ def _draw_result(axes, result: dict, material: Material, waveform: np.ndarray, s
     for spine in axes.spines.values():
         spine.set(color=colour, linewidth=4 if result["right"] else 1)
     names = {"similarity": "similarity", "log_odds": "log-odds"}
-    scores = ", ".join(f"{name} {result[key]:.2f}" for key, name in names.items() if key in result)
+    scores = ", ".join(f"{name} {result[key]:.3f}" for key, name in names.items() if key in result)
     mark = " ✓ the right one" if result["right"] else ""
     weight = "bold" if result["right"] else "normal"
     axes.set_title(f"rank {result['place']}{mark}\n{scores}", fontsize="small", fontweight=weight)

@@ -1,5 +1,6 @@
 """What a tagger says over time: the probability of each label, chunk by chunk, under the spectrogram of a track."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,37 +107,35 @@ def join_clips(
 
     Args:
         material: the clips.
-        labels: of the tagger; the truth is that of the task with just these classes, if there is one.
+        labels: of the tagger; the truth is that of the task that has them as classes, if there is one.
         rate: of the track, in Hz.
         seconds: its length; the last clip is finished.
         section_seconds: most that is taken of a clip, from its start.
         seed: of the order.
+
+    Raises:
+        DataError: no clip can be heard.
     """
-    task = next((task for task in material.tasks if set(task.classes) == set(labels)), None)
-    truth = {} if task is None else material.truth(task)
-    clips = list(truth) or material.data.ids(material.split)
-    number = max(1, int(np.ceil(seconds / section_seconds)))
+    telling = [task for task in material.tasks if set(labels) <= set(task.classes)]
+    task = min(telling, key=lambda task: len(task.classes), default=None)
+    clips = material.data.ids(material.split) if task is None else list(material.truth(task))
     parts, sections, end = [], [], 0.0
-    order = np.random.default_rng(seed).permutation(len(clips))
-    while end < seconds and len(order):  # shorter clips fill less than a section each
-        few, order = [clips[index] for index in order[:number]], order[number:]
+    order = np.random.default_rng(seed).permutation(clips).tolist()
+    number = math.ceil(seconds / section_seconds)  # are enough, unless some are shorter or cannot be heard
+    while end < seconds and order:
+        few, order = order[:number], order[number:]
         waveforms = material.waveforms(few, rate)
-        for clip in few:
+        for clip in filter(waveforms.__contains__, few):
             if end >= seconds:
                 break
             parts.append(waveforms[clip][: round(section_seconds * rate)])
             start, end = end, end + len(parts[-1]) / rate
-            true = None if task is None else frozenset(np.array(task.classes)[_indices(truth[clip])].tolist())
-            title = next(iter(material.labels(clip)), "")
-            sections.append(Section(start, end, clip, title, true))
-    return Track(
-        f"{len(sections)} clips of {material.split}, one after another", np.concatenate(parts), tuple(sections)
-    )
-
-
-def _indices(target: np.ndarray) -> np.ndarray:
-    """Of the true classes, of a target of either kind."""
-    return np.flatnonzero(target) if target.ndim else target[None]
+            true = None if task is None else frozenset(material.classes_of(task, clip))
+            sections.append(Section(start, end, clip, next(iter(material.labels(clip)), ""), true))
+    if not parts:
+        raise DataError(f"{material.data.folder}: no clip of {material.split} can be heard")
+    name = f"{len(sections)} clips of {material.split}, one after another"
+    return Track(name, np.concatenate(parts), tuple(sections))
 
 
 def illustrate_tags(tagger: Tagger, track: Track, folder: Path, hop_seconds: float, num_tags: int) -> Illustration:
@@ -165,7 +164,7 @@ def illustrate_tags(tagger: Tagger, track: Track, folder: Path, hop_seconds: flo
         "chunk_seconds": tagger.chunk_seconds,
         "hop_seconds": hop_seconds,
         "times": times.tolist(),
-        "probabilities": {label: scores[:, index].tolist() for index, label in enumerate(tagger.labels)},
+        "probabilities": {label: scores[:, index].round(4).tolist() for index, label in enumerate(tagger.labels)},
         "drawn": [tagger.labels[index] for index in top],
         "sections": [
             {

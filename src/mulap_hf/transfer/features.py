@@ -163,7 +163,7 @@ class FeatureCache:
         """Appends the missing tracks to the two files and to `index`."""
         heard = sum(line.get("chunks", 0) for line in index.values())
         rows = (row for row in data.rows(split) if row["id"] not in index)
-        hear = partial(_hear, rate=extractor.sampling_rate, seconds=data.seconds, condition=condition)
+        hear_row = partial(hear, rate=extractor.sampling_rate, seconds=data.seconds, condition=condition)
         bar = tqdm(total=len(data.ids(split)), initial=len(index), unit="track", desc=label, disable=not self.progress)
         # Lines are what counts: bytes beyond them, and a line that was not finished, are of an interrupted run.
         (folder / "index.jsonl").write_text(
@@ -175,7 +175,7 @@ class FeatureCache:
             (folder / "index.jsonl").open("a", encoding="utf-8") as lines,
         ):
             values.truncate(heard * extractor.feature_size * 4)
-            for batch in _batches(prefetch(map(hear, rows), ahead=16), _BATCH_SECONDS * extractor.sampling_rate):
+            for batch in _batches(prefetch(map(hear_row, rows), ahead=16), _BATCH_SECONDS * extractor.sampling_rate):
                 usable = [heard for heard in batch if isinstance(heard[1], np.ndarray)]
                 features = extractor.chunk_features([waveform for _, waveform in usable]) if usable else []
                 new = [{"id": name, "reason": str(error)} for name, error in batch if isinstance(error, AudioError)]
@@ -189,8 +189,8 @@ class FeatureCache:
                 bar.update(len(new))
 
 
-def _hear(
-    row: dict[str, Any], rate: int, seconds: float | None, condition: str | None
+def hear(
+    row: dict[str, Any], rate: int, seconds: float | None, condition: str | None = None
 ) -> tuple[str, np.ndarray | AudioError]:
     """What is heard of a row, or why nothing."""
     content, path = row["audio"]["bytes"], row["audio"]["path"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from pictures import colours
-from tones import SIZES
+from tones import SIZES, make_rows
 
 from mulap_hf.illustration.material import Material
 from mulap_hf.illustration.retrieval import chance_recall, illustrate_retrieval
@@ -39,7 +39,11 @@ def test_ranks_are_those_counted_by_hand(tmp_path, scorer, three, cache, monkeyp
     assert queries["calm"]["rank"] == {"contrastive": 2, "reranked": 2}
     assert queries["loud"]["rank"] == {"contrastive": 2, "reranked": 2}
     first, right = queries["calm"]["results"]["contrastive"]
-    assert first == {"place": 1, "id": "test-002", "right": False, "similarity": pytest.approx(0.9), "log_odds": -1.0}
+    scores = {"similarity": pytest.approx(0.9), "log_odds": -1.0}
+    said = {"description": "loud", "labels": three.labels("test-002")}
+    assert first == {"place": 1, "id": "test-002", "right": False, **scores, **said}
+    row = make_rows("test", 3)[2]
+    assert said["labels"] == [row["register"], ", ".join(row["sound"])]
     assert (right["place"], right["id"], right["right"]) == (2, "test-001", True)
     assert numbers["recall"]["contrastive"] == {"r1": 0.0, "r5": 1.0, "r10": 1.0}
     assert numbers["recall"]["chance"]["r1"] == pytest.approx((2 / 3 + 1 / 3) / 2)

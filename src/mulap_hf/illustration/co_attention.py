@@ -9,7 +9,7 @@ import torch
 from ..data.tables import DataError
 from ..files import markdown_table, printable
 from ..transfer.pair_scores import PairScorer
-from .drawing import draw_log_mel
+from .drawing import draw_log_mel, save_picture, short
 from .material import Illustration, Material
 
 _GLOBAL = "whole clip"
@@ -147,8 +147,8 @@ def illustrate_attention(
     return Illustration(
         "Co-attention over words and chunks",
         "\n\n".join(text),
-        f"{example}: {len(found.words)} words and marks, {len(found.times)} chunks, "
-        f"{len(found.text_to_audio)} connections",
+        f"{example}; words and marks: {len(found.words)}, chunks: {len(found.times)}, connections: "
+        f"{len(found.text_to_audio)}",
         ["attention.png"],
         {
             "clip": example,
@@ -178,7 +178,7 @@ def _draw(scorer: PairScorer, waveform: np.ndarray, found: CoAttention, path: Pa
     connections = len(found.text_to_audio)
     end = found.times[-1][1]
     wide = end / len(found.times) / 2  # the whole clip's column
-    words = [printable(word) for word in found.words[:_MOST_WORDS]]
+    words = [short(word) for word in found.words[:_MOST_WORDS]]
     height = 0.22 * len(words) + 0.7
     figure = Figure(figsize=(5.4 * connections + 1, 2 + 2 * height), layout="constrained")
     panels = figure.subplots(
@@ -210,4 +210,4 @@ def _draw(scorer: PairScorer, waveform: np.ndarray, found: CoAttention, path: Pa
         panels[-1, column].set_xticks([-wide / 2, *ticks], ["whole\nclip", *(f"{tick:g}" for tick in ticks)])
         panels[-1, column].set_xlabel("seconds")
         panels[0, column].set_xlim(-wide, end)
-    figure.savefig(path, dpi=100)
+    save_picture(figure, path)

@@ -1,11 +1,13 @@
 """What the pictures have in common: log-mel spectrograms as the model hears them, and small files."""
 
+import warnings
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ..files import printable
 from ..modeling_mulap_audio import MulapAudioModel
 
 _KILOHERTZ = (0.25, 0.5, 1, 2, 4, 8, 16)
@@ -38,10 +40,25 @@ def draw_log_mel(axes, backbone: MulapAudioModel, waveform: np.ndarray):
     axes.set_yticks(np.interp(shown, peaks, np.arange(bands)), [f"{tick:g}" for tick in shown])
 
 
-def save_picture(figure, path: Path):
-    """Writes a PNG of 256 colours: many spectrograms take a third of the bytes. A colour bar would have steps."""
+def short(text: str, most: int = 24) -> str:
+    """A text for an axis: on one line, of at most so many characters."""
+    text = printable(text)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def save_picture(figure, path: Path, palette: bool = False):
+    """Writes a PNG. What the font has no glyphs for is drawn as boxes; the page and the numbers have the text.
+
+    Args:
+        figure: of matplotlib.
+        path: of the file.
+        palette: 256 colours: many spectrograms take a third of the bytes, but a colour bar would have steps.
+    """
     from PIL import Image
 
     content = BytesIO()
-    figure.savefig(content, dpi=100)
-    Image.open(content).convert("RGB").quantize(dither=Image.Dither.NONE).save(path, optimize=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure.savefig(content, dpi=100)
+    image = Image.open(content).convert("RGB")
+    (image.quantize(dither=Image.Dither.NONE) if palette else image).save(path, optimize=True)

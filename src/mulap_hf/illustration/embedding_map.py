@@ -12,6 +12,7 @@ from ..files import format_interval, known, markdown_table
 from ..metrics.scores import COVERAGE, without_nan
 from ..transfer.features import FeatureCache
 from ..transfer.zero_shot import clean_label, spread
+from .drawing import save_picture, short
 from .material import Illustration, Material
 from .tsne import principal_components, squared_distances, tsne
 
@@ -209,7 +210,7 @@ def _panel(axes, title: str, number: Mapping[str, float | None], kind: str):
         said = f"correlation with neighbours {known(number['value']):.4}, chance 0"
     else:
         said = f"neighbours alike {number['value']:.0%}, chance {number['chance']:.0%}"
-    axes.set_title(f"{title}\n{said}", fontsize="medium", parse_math=False)
+    axes.set_title(f"{short(title, 40)}\n{said}", fontsize="medium", parse_math=False)
     axes.set(xticks=[], yticks=[], box_aspect=1)
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.03)
@@ -235,9 +236,9 @@ def _draw_columns(
                 continue
             for index, name in enumerate(np.unique(values)):
                 style = {"color": f"C{index % _COLOURS}", "marker": _MARKERS[index // _COLOURS]}
-                axes.scatter(*points[values == name].T, s=20, linewidths=0, label=name, **style)
+                axes.scatter(*points[values == name].T, s=20, linewidths=0, label=short(name), **style)
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small", frameon=False)
-    figure.savefig(path, dpi=100)
+    save_picture(figure, path)
 
 
 def _draw_tags(
@@ -264,4 +265,4 @@ def _draw_tags(
             axes.scatter(*points[has].T, s=9, color="C0")
         for axes in panels[len(tags) :]:
             axes.remove()
-    figure.savefig(path, dpi=100)
+    save_picture(figure, path)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from textwrap import shorten, wrap
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..metrics.retrieval import RANKS, score_queries
 from ..transfer.features import FeatureCache
 from ..transfer.pair_scores import CONTRASTIVE, MATCHING, PairScorer
 from ..transfer.zero_shot import RERANKED, TEXT_TO_AUDIO, Retrieval, retrieve
-from .drawing import draw_log_mel, save_picture
+from .drawing import draw_log_mel, save_picture, short
 from .material import Illustration, Material
 
 _SHOWN = 5  # results of a query
@@ -57,12 +57,12 @@ def illustrate_retrieval(
     ranks = {name: score_queries(scores, found.right.T)["rank"] for name, scores in methods.items()}
     number = min(queries, len(found.texts))
     drawn = np.random.default_rng(seed).choice(len(found.texts), number, replace=False)
-    shown = [_query(found, methods, ranks, int(query)) for query in drawn]
+    shown = [_query(found, methods, ranks, int(query), material) for query in drawn]
     clips = {result["id"] for query in shown for results in query["results"].values() for result in results}
     waveforms = material.waveforms(clips, scorer.extractor.sampling_rate)
     pictures = [f"retrieval_{place}.png" for place in range(1, number + 1)]
     for name, query in zip(pictures, shown, strict=True):
-        _draw_query(query, material, waveforms, scorer, len(found.names), top_k, folder / name)
+        _draw_query(query, waveforms, scorer, len(found.names), top_k, folder / name)
     chance = chance_recall(found.right.sum(axis=0), len(found.names))
     _draw_ranks(ranks, chance, folder / "retrieval_ranks.png")
     last = list(methods)[-1]
@@ -98,7 +98,13 @@ def chance_recall(right: np.ndarray, items: int) -> np.ndarray:
     return 1 - missed.mean(axis=0)
 
 
-def _query(found: Retrieval, methods: Mapping[str, np.ndarray], ranks: Mapping[str, np.ndarray], query: int) -> dict:
+def _query(
+    found: Retrieval,
+    methods: Mapping[str, np.ndarray],
+    ranks: Mapping[str, np.ndarray],
+    query: int,
+    material: Material,
+) -> dict[str, Any]:
     """What was found for a description: the first results, and behind them the first right one if it is not there."""
     right, results = found.right[:, query], {}
     for method, scores in methods.items():
@@ -113,6 +119,8 @@ def _query(found: Retrieval, methods: Mapping[str, np.ndarray], ranks: Mapping[s
                 "id": found.names[order[place]],
                 "right": bool(right[order[place]]),
                 **_scores(found, methods, query, int(order[place])),
+                "description": material.captions[found.names[order[place]]],
+                "labels": material.labels(found.names[order[place]]),
             }
             for place in places
         ]
@@ -153,15 +161,13 @@ def _sections(numbers: Mapping[str, Any], pictures: list[str], material: Materia
     yield "![share of descriptions by the rank of the right recording](retrieval_ranks.png)"
 
 
-def _draw_query(
-    query: dict, material: Material, waveforms: dict, scorer: PairScorer, items: int, top_k: int, path: Path
-):
+def _draw_query(query: dict, waveforms: dict, scorer: PairScorer, items: int, top_k: int, path: Path):
     """A row per order, a column per result."""
     from matplotlib.figure import Figure
 
     columns = max(len(results) for results in query["results"].values())
     figure = Figure(figsize=(2.7 * columns + 0.3, 3.3 * len(query["results"]) + 0.6), layout="constrained")
-    title = "\n".join(wrap(f"“{printable(query['description'])}”", 26 * columns))
+    title = "\n".join(wrap(short(f"“{query['description']}”", 300), 26 * columns))
     figure.suptitle(title, fontsize="large", parse_math=False)
     rows = figure.subfigures(len(query["results"]), 1, squeeze=False)[:, 0]
     for row, (method, results) in zip(rows, query["results"].items(), strict=True):
@@ -169,16 +175,16 @@ def _draw_query(
         row.suptitle(f"{order}: right one at rank {query['rank'][method]:g} of {items}", fontsize="medium")
         panels = row.subplots(1, columns, squeeze=False)[0]
         for axes, result in zip(panels, results, strict=False):
-            _draw_result(axes, result, material, waveforms[result["id"]], scorer)
+            _draw_result(axes, result, waveforms[result["id"]], scorer)
         for axes in panels[1 : len(results)]:
             axes.tick_params(labelleft=False)
         panels[0].set_ylabel("kHz")
         for axes in panels[len(results) :]:
             axes.set_axis_off()
-    save_picture(figure, path)
+    save_picture(figure, path, palette=True)
 
 
-def _draw_result(axes, result: dict, material: Material, waveform: np.ndarray, scorer: PairScorer):
+def _draw_result(axes, result: dict, waveform: np.ndarray, scorer: PairScorer):
     draw_log_mel(axes, scorer.extractor.model, waveform)
     colour = _RIGHT if result["right"] else _WRONG
     for spine in axes.spines.values():
@@ -188,8 +194,8 @@ def _draw_result(axes, result: dict, material: Material, waveform: np.ndarray, s
     mark = " ✓ the right one" if result["right"] else ""
     weight = "bold" if result["right"] else "normal"
     axes.set_title(f"rank {result['place']}{mark}\n{scores}", fontsize="small", fontweight=weight)
-    lines = [f"“{material.captions[result['id']]}”", *material.labels(result["id"])]
-    text = "\n".join("\n".join(wrap(shorten(printable(line), 140, placeholder=" …"), 34)) for line in lines)
+    lines = [f"“{result['description']}”", *result["labels"]]
+    text = "\n".join("\n".join(wrap(short(line, 140), 34)) for line in lines)
     axes.set_xlabel(f"seconds\n{text}", fontsize="x-small", parse_math=False)
 
 

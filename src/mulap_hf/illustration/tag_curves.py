@@ -14,10 +14,12 @@ from ..files import markdown_table, printable
 from ..initialization import saved_kind
 from ..modeling_mulap import MulapForAudioClassification
 from ..pipeline_mulap import MulapAudioClassificationPipeline
-from .drawing import draw_log_mel, save_picture
+from ..transfer.zero_shot import clean_label
+from .drawing import draw_log_mel, save_picture, short
 from .material import Illustration, Material
 
 _BATCH = 16  # chunks
+_MOST_TITLES = 15  # of sections that have room side by side
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ def _draw(
     for section in track.sections:
         middle = (section.start + section.end) / 2
         panels[0].annotate(
-            section.title.replace(" · ", "\n"),
+            "\n".join(map(short, section.title.split(" · "))),
             (middle, 1),
             (0, 3),
             xycoords=("data", "axes fraction"),
@@ -233,6 +235,7 @@ def _draw(
             ha="center",
             va="bottom",
             fontsize="small",
+            rotation=0 if len(track.sections) <= _MOST_TITLES else 90,
             parse_math=False,
         )
     for axes, index in zip(panels[1:], top, strict=True):
@@ -242,11 +245,11 @@ def _draw(
             if section.labels is not None and name in section.labels:
                 axes.axvspan(section.start, section.end, color="C2", alpha=0.25, linewidth=0)
         axes.set(ylim=(-0.05, 1.05), yticks=(0, 1))
-        axes.set_ylabel(name, rotation=0, ha="right", va="center", parse_math=False)
+        axes.set_ylabel(short(clean_label(name)), rotation=0, ha="right", va="center", parse_math=False)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels:
         for section in track.sections[1:]:
             axes.axvline(section.start, color="0.3" if axes is not panels[0] else "white", linestyle=":", linewidth=1)
     known = any(section.labels is not None for section in track.sections)
     panels[-1].set_xlabel("seconds" + ("; shaded: the label is true" if known else ""))
-    save_picture(figure, path)
+    save_picture(figure, path, palette=True)

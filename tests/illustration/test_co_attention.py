@@ -56,3 +56,10 @@ def test_a_dual_encoder_has_none(folders, tmp_path, material):
     scorer = PairScorer(folders["dual"], "cpu", progress=False)
     with pytest.raises(DataError, match=r"dual has no co-attention \(it is a dual encoder\)"):
         illustrate_attention(scorer, material, tmp_path, None, seed=0)
+
+
+def test_log_odds_that_were_not_trained_are_said_to_be_so(tmp_path, scorer, material):
+    assert "not trained" not in illustrate_attention(scorer, material, tmp_path, "test-004", seed=0).text
+    scorer.model.config.matching_loss_weight = 0
+    text = illustrate_attention(scorer, material, tmp_path, "test-004", seed=0).text
+    assert "to match (which the model was not trained for) are" in text

@@ -26,7 +26,11 @@ class IllustrationArguments:
     parts: list[str] = option(
         list(PARTS), "What is drawn; what a model or the data cannot give is left out.", choices=list(PARTS)
     )
-    recordings: int = option(500, "Most recordings of the split to retrieve among, and on the map; evenly spaced.")
+    recordings: int = option(
+        500,
+        "Most recordings of the split to retrieve among, and on the map, whose time grows with their square; evenly "
+        "spaced.",
+    )
     queries: int = option(5, "Descriptions whose results are shown, chosen by --seed.")
     top_k: int = option(32, "How many of a query's contrastive results are re-ranked by their matching scores.")
     track: str | None = option(

@@ -8,7 +8,7 @@ import torch
 
 from ..data.tables import DataError
 from ..files import markdown_table, printable
-from ..transfer.pair_scores import PairScorer
+from ..transfer.pair_scores import MATCHING, PairScorer
 from .drawing import draw_log_mel, save_picture, short
 from .material import Illustration, Material
 
@@ -135,10 +135,11 @@ def illustrate_attention(
     ]
     header = ("connection", "largest, words to chunks (even)", "which", "largest, chunks to words (even)", "which")
     truth = "; ".join(material.labels(example))
+    trained = "" if MATCHING in scorer.kinds else " (which the model was not trained for)"
     text = [
         f"The clip {example}, {'drawn by lot' if drawn else 'as asked for'}, and its description "
         f"“{printable(captions[example])}”{f' (the truth: {printable(truth)})' if truth else ''}. The log-odds of the "
-        f"pair to match are {found.log_odds:+.2f}. Weights are means over the heads. Upper maps: a word's weights "
+        f"pair to match{trained} are {found.log_odds:+.2f}. Weights are means over the heads. Upper maps: a word's weights "
         "over the chunks and the whole clip, which sum to 1 along a row. Lower maps: a chunk's weights over the "
         "words, which sum to 1 down a column. Weights tell where a layer looks, not why the model decides as it does.",
         "![attention between words and chunks, under the spectrogram](attention.png)",

@@ -8,7 +8,7 @@ import numpy as np
 from ..corpus import INSTRUMENT_LABELS
 from ..data.tables import DataError
 from ..embedding import Embedder
-from ..files import format_interval, known, markdown_table
+from ..files import format_interval, markdown_table
 from ..metrics.scores import COVERAGE, without_nan
 from ..transfer.features import FeatureCache
 from ..transfer.zero_shot import clean_label, spread
@@ -207,7 +207,8 @@ def _sections(
 def _panel(axes, title: str, number: Mapping[str, float | None], kind: str):
     """A square without ticks, and how well neighbours agree in its title."""
     if kind == _VALUE:
-        said = f"correlation with neighbours {known(number['value']):.4}, chance 0"
+        value = "unknown" if number["value"] is None else f"{number['value']:.2f}"
+        said = f"correlation with neighbours {value}, chance 0"
     else:
         said = f"neighbours alike {number['value']:.0%}, chance {number['chance']:.0%}"
     axes.set_title(f"{short(title, 40)}\n{said}", fontsize="medium", parse_math=False)

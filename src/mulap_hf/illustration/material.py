@@ -1,7 +1,7 @@
 """What pictures are made of: clips of a split, their waveforms, descriptions and labels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -42,7 +42,6 @@ class Material:
 
     data: PreparedData
     split: str
-    _targets: dict[str, dict[str, np.ndarray]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
@@ -50,9 +49,11 @@ class Material:
 
     def truth(self, task: Task) -> dict[str, np.ndarray]:
         """What `Task.target` gives, by clip."""
-        if task.name not in self._targets:
-            self._targets[task.name] = TaskData(self.data.folder, task).targets(self.split).by_id
-        return self._targets[task.name]
+        return self._truth[task.name]
+
+    @cached_property
+    def _truth(self) -> dict[str, dict[str, np.ndarray]]:
+        return {task.name: TaskData(self.data.folder, task).targets(self.split).by_id for task in self.tasks}
 
     @cached_property
     def captions(self) -> dict[str, str]:

@@ -54,7 +54,8 @@ def illustrate_retrieval(
     most_pairs = 0 if CONTRASTIVE in kinds else None
     found = retrieve(scorer, material.data, material.split, cache, kinds, top_k, recordings, most_pairs)
     methods = {name: scores for name, scores in found.methods[TEXT_TO_AUDIO].items() if name in _ORDERS}
-    ranks = {name: score_queries(scores, found.right.T)["rank"] for name, scores in methods.items()}
+    measured = {name: score_queries(scores, found.right.T) for name, scores in methods.items()}
+    ranks = {name: values["rank"] for name, values in measured.items()}
     number = min(queries, len(found.texts))
     drawn = np.random.default_rng(seed).choice(len(found.texts), number, replace=False)
     shown = [_query(found, methods, ranks, int(query), material) for query in drawn]
@@ -66,7 +67,7 @@ def illustrate_retrieval(
     chance = chance_recall(found.right.sum(axis=0), len(found.names))
     _draw_ranks(ranks, chance, folder / "retrieval_ranks.png")
     last = list(methods)[-1]
-    recall = {name: {f"r{k}": float((values <= k).mean()) for k in RANKS} for name, values in ranks.items()}
+    recall = {name: {f"r{k}": float(values[f"r{k}"].mean()) for k in RANKS} for name, values in measured.items()}
     numbers = {
         "recordings": len(found.names),
         "descriptions": len(found.texts),

@@ -139,9 +139,10 @@ def illustrate_attention(
     text = [
         f"The clip {example}, {'drawn by lot' if drawn else 'as asked for'}, and its description "
         f"“{printable(captions[example])}”{f' (the truth: {printable(truth)})' if truth else ''}. The log-odds of the "
-        f"pair to match{trained} are {found.log_odds:+.2f}. Weights are means over the heads. Upper maps: a word's weights "
-        "over the chunks and the whole clip, which sum to 1 along a row. Lower maps: a chunk's weights over the "
-        "words, which sum to 1 down a column. Weights tell where a layer looks, not why the model decides as it does.",
+        f"pair to match{trained} are {found.log_odds:+.2f}. Weights are means over the heads. Upper maps: a "
+        "word's weights over the chunks and the whole clip, which sum to 1 along a row. Lower maps: a chunk's weights "
+        "over the words, which sum to 1 down a column. Weights tell where a layer looks, not why the model decides as "
+        "it does.",
         "![attention between words and chunks, under the spectrogram](attention.png)",
         markdown_table(header, rows),
     ]

@@ -123,7 +123,7 @@ def load_pairs(
     """Training and validation pairs: the user's, or those of the embedded corpus."""
     train_data, validation_data = data_args.train_data, data_args.validation_data
     if train_data is None:
-        clips, seconds = data_args.corpus_clips, data_args.clip_seconds
+        clips, seconds = data_args.corpus_clips, max(data_args.corpus_seconds, data_args.clip_seconds)
         try:
             with accelerator.main_process_first():
                 write_pretraining_corpus(data_args.corpus_dir, clips, seconds, progress=accelerator.is_main_process)

@@ -146,6 +146,11 @@ class MulapConfig(PreTrainedConfig):
             the batch: at "random", or "hard": the more similar, the likelier.
         num_matching_negatives: how many each of them draws.
         mlm_loss_weight, mam_loss_weight, matching_loss_weight, contrastive_loss_weight: weights of the losses.
+        words_loss_weight: weight of predicting a caption's words from the track embedding alone; 0: there is no head
+            for it.
+        chunks_loss_weight: weight of telling two chunks of one clip from those of other clips; 0: there is no head for
+            it.
+        chunks_temperature: what the cosine similarities of chunks are divided by.
         mam_loss: what masked audio modelling minimises: "mse", "huber", or "kl" between softmaxes.
         mam_target: what it predicts: the masked chunks' "features", the same "normalized" (each feature over the real
             chunks of the batch, to mean 0 and variance 1), or "zeros", a fault of the published implementation.
@@ -179,6 +184,9 @@ class MulapConfig(PreTrainedConfig):
     mam_loss_weight: float | int = 4.0
     matching_loss_weight: float | int = 2.0
     contrastive_loss_weight: float | int = 1.0
+    words_loss_weight: float | int = 0.0
+    chunks_loss_weight: float | int = 0.0
+    chunks_temperature: float = 0.5
     mam_loss: Literal["mse", "huber", "kl"] = "mse"
     mam_target: Literal["features", "normalized", "zeros"] = "features"
     global_token: Literal["unmasked", "all"] = "unmasked"

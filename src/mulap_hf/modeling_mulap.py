@@ -21,7 +21,7 @@ from .modeling_mulap_audio import (
     unpack,
 )
 from .modeling_mulap_joint import MulapJointModel, MulapStates, Stream
-from .modeling_mulap_layers import MulapPredictionHead
+from .modeling_mulap_layers import MulapPredictionHead, MulapViewHead, MulapWordsHead
 
 MATCHED, MISMATCHED = 0, 1
 IGNORED_LABEL = -100
@@ -55,19 +55,27 @@ class MulapForPreTrainingOutput(MulapStates):
 
     loss: weighted sum of the losses whose labels were given.
     mlm_loss, mam_loss, matching_loss: masked language modelling, masked audio modelling, audio-text matching.
+    words_loss: of the captions' words, from the track embeddings alone.
     mlm_logits: `(labelled tokens, vocabulary)` with `mlm_labels`, else `(batch, tokens, vocabulary)`.
     mam_predictions, mam_targets: `(batch, chunks, features)`, what is predicted of each chunk, and the truth.
+    words_logits: `(batch, vocabulary)`, of a model with `config.words_loss_weight`.
     chunk_features: `(batch, chunks, features)`, what the backbone hears, unmasked.
+    chunk_views: `(clips, 2, 128)`, of a model with `config.chunks_loss_weight`: two chunks of every clip that has two,
+        in the space where a contrastive loss compares them; which two is drawn at random in training, the first two
+        otherwise.
     """
 
     loss: torch.FloatTensor | None = None
     mlm_loss: torch.FloatTensor | None = None
     mam_loss: torch.FloatTensor | None = None
     matching_loss: torch.FloatTensor | None = None
+    words_loss: torch.FloatTensor | None = None
     mlm_logits: torch.FloatTensor | None = None
     mam_predictions: torch.FloatTensor | None = None
     mam_targets: torch.FloatTensor | None = None
+    words_logits: torch.FloatTensor | None = None
     chunk_features: torch.FloatTensor | None = None
+    chunk_views: torch.FloatTensor | None = None
 
 
 @dataclass
@@ -208,7 +216,8 @@ class MulapModel(MulapJointModel):
 
 
 class MulapForPreTraining(MulapJointModel):
-    """MuLaP with its three proxy tasks: the matching head of `MulapModel`, and heads for MLM and MAM."""
+    """MuLaP with its proxy tasks: the matching head of `MulapModel`, heads for MLM and MAM and, if they have a weight,
+    heads on the backbone alone for the captions' words and for the likeness of a clip's chunks."""
 
     _auto_map = _AUTO_MAP
     _tied_weights_keys = {"mlm_head.decoder.weight": "text_embeddings.word_embeddings.weight"}
@@ -221,6 +230,8 @@ class MulapForPreTraining(MulapJointModel):
             )
         self.mlm_head = MulapPredictionHead(config.text_config, config.text_config.vocab_size)
         self.mam_head = MulapPredictionHead(config.audio_config, config.audio_config.feature_size)
+        self.words_head = MulapWordsHead(config) if config.words_loss_weight else None
+        self.chunks_head = MulapViewHead(config.audio_config.feature_size) if config.chunks_loss_weight else None
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Linear:
@@ -240,6 +251,8 @@ class MulapForPreTraining(MulapJointModel):
         mlm_labels: torch.Tensor | None = None,
         matching_labels: torch.Tensor | None = None,
         caption_ids: torch.Tensor | None = None,
+        word_ids: torch.Tensor | None = None,
+        word_weights: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         **kwargs,
@@ -253,6 +266,8 @@ class MulapForPreTraining(MulapJointModel):
             matching_labels: `(batch,)`, 0 = matched, 1 = mismatched, -100 = ignored.
             caption_ids: `(batch,)`, instead of `matching_labels` where all pairs are matched: the mismatched ones are
                 drawn from the batch as `config.matching_negatives` says, never of two equal captions' clips.
+            word_ids, word_weights: `(batch, words)`, the tokens of each clip's own caption, and what each counts: they
+                sum to 1 for a caption, or to 0 if it has none that count.
 
         Raises:
             ValueError: a shape does not fit.
@@ -275,6 +290,10 @@ class MulapForPreTraining(MulapJointModel):
             negatives = self._fuse_negatives(text_stream, audio_stream, caption_ids)
         states = self._fuse(text_stream, audio_stream, output_hidden_states, output_attentions)
         output = MulapForPreTrainingOutput(**states, chunk_features=features)
+        if self.words_head is not None:
+            output.words_logits = self.words_head(audio.pooler_output)  # (batch, vocabulary)
+        if self.chunks_head is not None:
+            output.chunk_views = self.chunks_head(self._two_chunks(features, chunk_mask))  # (clips, 2, 128)
         output.mam_predictions = self.mam_head(states.audio_last_hidden_state[:, 1:])  # (batch, chunks, features)
         weighted_losses = []
         if mlm_labels is None:
@@ -294,8 +313,21 @@ class MulapForPreTraining(MulapJointModel):
             output.matching_loss = _balanced_matching_loss(states.matching_logits, negatives)
         if output.matching_loss is not None:
             weighted_losses.append(self.config.matching_loss_weight * output.matching_loss)
+        if output.words_logits is not None and word_ids is not None:
+            chances = output.words_logits.float().log_softmax(dim=-1).gather(1, word_ids)  # (batch, words)
+            output.words_loss = -(word_weights * chances).sum() / len(word_ids)
+            weighted_losses.append(self.config.words_loss_weight * output.words_loss)
         output.loss = sum(weighted_losses) if weighted_losses else None
         return output
+
+    def _two_chunks(self, features: torch.Tensor, chunk_mask: torch.Tensor) -> torch.Tensor:
+        """`(clips, 2, features)`, of the clips that have two real chunks."""
+        features, chunk_mask = (part[chunk_mask.sum(dim=1) > 1] for part in (features, chunk_mask))
+        order = chunk_mask.float()
+        if self.training:
+            order = order * (1 + torch.rand_like(order))
+        chosen = order.argsort(dim=1, descending=True, stable=True)[:, :2]  # (clips, 2)
+        return features.gather(1, chosen.unsqueeze(-1).expand(-1, -1, features.shape[-1]))
 
     def _fuse_negatives(self, text: Stream, audio: Stream, caption_ids: torch.Tensor) -> torch.Tensor:
         """Matching logits `(negatives, 2)` of every clip with others' texts and of every text with others' clips.

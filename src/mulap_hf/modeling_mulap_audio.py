@@ -20,7 +20,7 @@ from .modeling_mulap_layers import MulapAlignment
 JOINT_PARTS = (
     r"^(alignment|audio_embeddings|audio_layers|audio_pooler|text_embeddings|text_layers|text_pooler|connections)\."
 )
-HEADS = r"^(matching_head|mlm_head|mam_head|classifier)\."
+HEADS = r"^(matching_head|mlm_head|mam_head|words_head|chunks_head|classifier)\."
 
 
 @dataclass

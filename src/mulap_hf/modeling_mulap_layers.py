@@ -198,14 +198,14 @@ class MulapAlignment(nn.Module):
 
     def project_audio(self, features: torch.Tensor) -> torch.Tensor:
         """`(clips, features)` -> `(clips, projection size)`, of length 1."""
-        return F.normalize(self.audio_projection(_batch_norm(self.audio_norm, features)), dim=-1)
+        return F.normalize(self.audio_projection(batch_norm(self.audio_norm, features)), dim=-1)
 
     def project_text(self, states: torch.Tensor) -> torch.Tensor:
         """`(texts, text size)` -> `(texts, projection size)`, of length 1."""
-        return F.normalize(self.text_projection(_batch_norm(self.text_norm, states)), dim=-1)
+        return F.normalize(self.text_projection(batch_norm(self.text_norm, states)), dim=-1)
 
 
-def _batch_norm(norm: nn.BatchNorm1d, values: torch.Tensor) -> torch.Tensor:
+def batch_norm(norm: nn.BatchNorm1d, values: torch.Tensor) -> torch.Tensor:
     """A single row has no statistics: it is normalised by those so far, as in eval mode.
 
     A synchronised norm takes the rows of all processes together, and all of them must call it.
@@ -213,6 +213,30 @@ def _batch_norm(norm: nn.BatchNorm1d, values: torch.Tensor) -> torch.Tensor:
     if norm.training and len(values) < 2 and type(norm) is nn.BatchNorm1d:
         return F.batch_norm(values, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
     return norm(values)
+
+
+class MulapWordsHead(nn.Module):
+    """Words of a caption from the embedding of its track (Huang et al., SuperClass, NeurIPS 2024): the classes of a
+    linear classifier, after BatchNorm."""
+
+    def __init__(self, config: MulapConfig):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(config.audio_config.feature_size)
+        self.decoder = nn.Linear(config.audio_config.feature_size, config.text_config.vocab_size)
+
+    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """`(tracks, features)` -> `(tracks, vocabulary)`."""
+        return self.decoder(batch_norm(self.norm, embeddings))
+
+
+class MulapViewHead(nn.Sequential):
+    """Backbone features -> what views of the same clip are compared by (Chen et al., SimCLR, ICML 2020, section 2.1):
+    `(views, features)` -> `(views, 128)`."""
+
+    size = 128  # SimCLR's, and CLMR's
+
+    def __init__(self, features: int):
+        super().__init__(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, self.size))
 
 
 class MulapPredictionHead(nn.Module):

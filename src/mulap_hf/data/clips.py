@@ -9,6 +9,7 @@ from torch.utils.data import get_worker_info
 
 from ..audio import AudioError, load_audio
 from ..processing_mulap import MulapProcessor
+from .augmentation import Augmentation
 from .tables import Skipped
 
 SILENCE = 1e-4  # a clip that never exceeds -80 dB of full scale has nothing in it
@@ -26,6 +27,8 @@ class ClipCollator:
         processor: prepares clips and captions.
         clip_seconds: how much of each track is heard.
         random_crop: hear a random part; otherwise the first.
+        chunk_length: samples per chunk of the model.
+        augmentation: what is done to every chunk by itself, if anything.
         min_seconds: shorter tracks are skipped.
         seed: of everything random.
         epoch: set by `begin`.
@@ -36,6 +39,8 @@ class ClipCollator:
     processor: MulapProcessor
     clip_seconds: float = 20.0
     random_crop: bool = True
+    chunk_length: int = 48000
+    augmentation: Augmentation | None = None
     min_seconds: float = 0.5
     seed: int = 0
     epoch: int = 0
@@ -62,13 +67,20 @@ class ClipCollator:
         for row in rows:
             position = rng.random()  # drawn for every row, so that a broken one does not move the others
             try:
-                clips.append(self.load(row, position))
+                clips.append(self.augment(self.load(row, position), rng))
                 kept.append(row)
             except AudioError as error:
                 batch["skipped"].append(Skipped(row["id"], str(error)))
         if not kept:
             return batch
         return batch | {"ids": [row["id"] for row in kept]} | self.make_inputs(kept, clips, rng)
+
+    def augment(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """`(samples,)` -> `(samples,)`."""
+        if self.augmentation is None:
+            return clip
+        chunks = np.split(clip, range(self.chunk_length, len(clip), self.chunk_length))
+        return np.concatenate([self.augmentation(chunk, rng, len(chunk)) for chunk in chunks])
 
     def make_inputs(self, rows: list[dict], clips: list[np.ndarray], rng: np.random.Generator) -> dict:
         """What the model takes, of usable rows and their clips, each `(samples,)`."""

@@ -5,6 +5,8 @@ from zlib import crc32
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..modeling_mulap import IGNORED_LABEL, MATCHED, MISMATCHED
@@ -22,21 +24,22 @@ class PreTrainingCollator(ClipCollator):
     mismatched there are no `matching_labels`.
 
     Args:
-        chunk_length: samples per chunk of the model.
         mlm_probability: share of the tokens to predict; of these 80 % become [MASK], 10 % a random token.
         whole_words: choose all pieces of a word together.
         mam_probability: share of the chunks to predict.
         min_masked_chunks: how many chunks of a clip to mask at least, in expectation: raises the share for short
             clips, to one half at most.
         mismatch_probability: share of the pairs that get another pair's caption.
+        importance: `(vocabulary,)`, what each token counts among the words of a caption (see `word_importance`); none:
+            there are no `word_ids` and `word_weights`.
     """
 
-    chunk_length: int
     mlm_probability: float = 0.15
     whole_words: bool = False
     mam_probability: float = 0.15
     min_masked_chunks: float = 1.0
     mismatch_probability: float = 0.5
+    importance: np.ndarray | None = None
 
     def __post_init__(self):
         super().__post_init__()
@@ -63,7 +66,19 @@ class PreTrainingCollator(ClipCollator):
         }
         if self.mismatch_probability > 0:
             batch["matching_labels"] = torch.from_numpy(np.where(mismatched, MISMATCHED, MATCHED))
+        if self.importance is not None:
+            batch |= self._words(captions)
         return batch
+
+    def _words(self, captions: list[str]) -> dict[str, torch.Tensor]:
+        """The different tokens of each caption and their shares, `(batch, words)`; padded with shares of 0."""
+        bags = [torch.tensor(sorted(set(ids))) for ids in self.processor.tokenizer(captions)["input_ids"]]
+        shares = [torch.from_numpy(self.importance)[bag].float() for bag in bags]
+        shares = [share / share.sum().clamp(min=1e-6) for share in shares]
+        return {
+            "word_ids": pad_sequence(bags, batch_first=True),
+            "word_weights": pad_sequence(shares, batch_first=True),
+        }
 
     def _mask_chunks(self, lengths: list[int], rng: np.random.Generator) -> np.ndarray:
         """Which chunks to predict, `(batch, chunks)`, bool."""
@@ -88,6 +103,21 @@ class PreTrainingCollator(ClipCollator):
         masked = np.where(chosen & (fate < 0.8), tokenizer.mask_token_id, ids)
         masked = np.where(chosen & (fate >= 0.9), rng.choice(self._ordinary_ids, ids.shape), masked)
         return masked, np.where(chosen, ids, IGNORED_LABEL)
+
+
+def word_importance(tokenizer: PreTrainedTokenizerBase, captions: list[str]) -> np.ndarray:
+    """Inverse document frequencies, `(vocabulary,)`: the rarer a token, the more it says of a track. What no caption
+    has, and special tokens, count nothing.
+
+    Args:
+        captions: at least one.
+    """
+    frequency = np.zeros(len(tokenizer))
+    for ids in tokenizer(captions, truncation=True)["input_ids"]:
+        frequency[list(set(ids))] += 1
+    importance = np.log(len(captions) / np.maximum(frequency, 1)) * (frequency > 0)
+    importance[tokenizer.all_special_ids] = 0
+    return importance
 
 
 def mismatch_captions(

@@ -93,6 +93,9 @@ class DataArguments:
         0.5, "Most of the heard part that one of its two views takes, in whole chunks but at least one (simclr)."
     )
     crop: str = option("random", "Which part of longer tracks is heard in training.", choices=["random", "first"])
+    augment: bool = option(
+        False, "Change level and tone of every chunk at random and add noise, in training (simclr always does)."
+    )
     max_text_length: int = option(64, "Longest caption in tokens; longer ones are cut.")
     mlm_probability: float = option(0.15, "Share of the tokens to predict.")
     mam_probability: float = option(0.15, "Share of the chunks to predict.")
@@ -103,6 +106,7 @@ class DataArguments:
     shuffle_buffer: int = option(256, "Pairs, undecoded, among which the next is drawn at random.")
     corpus_dir: str = option("outputs/corpus", "Where the embedded corpus is written, once.")
     corpus_clips: int = option(600, "Clips of the embedded corpus to train on.")
+    corpus_seconds: float = option(9.0, "Their length.")
 
 
 @dataclass

@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ..configuration_mulap import MulapConfig
+from ..data.augmentation import Augmentation
 from ..data.clips import ClipCollator
 from ..data.streams import PairStream
 from ..processing_mulap import MulapProcessor
@@ -84,10 +85,13 @@ class Objective(ABC):
         """What is saved for users of the trained model."""
         return model
 
-    def collator_options(self, training: bool) -> dict:
+    def collator_options(self, config: MulapConfig, training: bool) -> dict:
         """Arguments of any `ClipCollator`."""
+        rate = self.processor.feature_extractor.sampling_rate
         return {
             "processor": self.processor,
+            "chunk_length": config.audio_config.chunk_length,
+            "augmentation": Augmentation(rate, pitch=0.0) if training and self.data_args.augment else None,
             "clip_seconds": self.data_args.clip_seconds,
             "random_crop": training and self.data_args.crop == "random",
             "seed": self.args.seed,

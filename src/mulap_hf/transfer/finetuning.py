@@ -106,7 +106,7 @@ class FineTuning(ClassificationObjective):
         )
 
     def make_collator(self, config: MulapConfig, training: bool) -> TaskCollator:
-        options = self.collator_options(training)
+        options = self.collator_options(config, training)
         options["clip_seconds"] = self.how.train_seconds if training else self.how.validation_seconds
         if self._seconds is not None:
             options["clip_seconds"] = min(options["clip_seconds"], self._seconds)

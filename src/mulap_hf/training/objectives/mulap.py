@@ -1,22 +1,27 @@
-"""MuLaP (Manco et al., ICASSP 2022): masked language, masked audio, matching and, before the fusion, alignment."""
+"""MuLaP (Manco et al., ICASSP 2022): masked language, masked audio, matching; before the fusion, what the backbone is
+taught by itself."""
 
 import math
+from functools import cached_property
 
+import numpy as np
 import torch
 
 from ...configuration_mulap import MulapConfig
-from ...data.collator import PreTrainingCollator
+from ...data.collator import PreTrainingCollator, word_importance
 from ...modeling_mulap import IGNORED_LABEL, MATCHED, MISMATCHED, MulapForPreTraining
 from ...modeling_mulap_audio import masked_mean
-from ..contrastive import info_nce
+from ..contrastive import info_nce, nt_xent
 from ..evaluation import feature_statistics, join, known_scores, mean_over, variance_explained
 from ..objective import Objective, Record
 
-TASKS = ("mlm", "mam", "matching", "contrastive")
+TASKS = ("mlm", "mam", "matching", "contrastive", "words", "chunks")
 
 
 class MulapObjective(Objective):
-    """The paper's proxy tasks and, in a model with a shared space, align before fuse (Li et al., NeurIPS 2021)."""
+    """The paper's proxy tasks and, as the model's configuration says, align before fuse (Li et al., NeurIPS 2021), the
+    captions' words as classes (Huang et al., SuperClass, NeurIPS 2024) and a clip's chunks as views of each other
+    (Chen et al., SimCLR, ICML 2020)."""
 
     def make_model(self, config: MulapConfig) -> MulapForPreTraining:
         self._config = config
@@ -27,20 +32,24 @@ class MulapObjective(Objective):
         if training and config.matching_negatives != "given":
             mismatch = 0.0  # the model draws its own
         return PreTrainingCollator(
-            **self.collator_options(training),
-            chunk_length=config.audio_config.chunk_length,
+            **self.collator_options(config, training),
             mlm_probability=self.data_args.mlm_probability,
             whole_words=self.data_args.whole_words,
             mam_probability=self.data_args.mam_probability,
             min_masked_chunks=self.data_args.min_masked_chunks,
             mismatch_probability=mismatch,
+            importance=self._importance if config.words_loss_weight else None,
         )
 
     def loss_weights(self, config: MulapConfig) -> dict[str, float]:
         weights = {f"{task}_loss": getattr(config, f"{task}_loss_weight") for task in TASKS}
-        if not config.projection_size:
-            del weights["contrastive_loss"]
-        return weights
+        has = {"contrastive_loss": config.projection_size}
+        has |= {name: weights[name] for name in ("words_loss", "chunks_loss")}
+        return {name: weight for name, weight in weights.items() if has.get(name, True)}
+
+    @cached_property
+    def _importance(self) -> np.ndarray:
+        return word_importance(self.processor.tokenizer, self.pairs.captions())
 
     def count(self, batch: dict[str, torch.Tensor]) -> dict[str, int]:
         pairs = len(batch["input_ids"])
@@ -51,6 +60,11 @@ class MulapObjective(Objective):
         }
         if self._config.projection_size:
             counts["contrastive_loss"] = int(_matched(batch).sum())
+        if self._config.words_loss_weight:
+            counts["words_loss"] = pairs
+        if self._config.chunks_loss_weight:
+            shortest = 2 * self._config.audio_config.chunk_length
+            counts["chunks_loss"] = int((batch["audio_attention_mask"].sum(dim=1) >= shortest).sum())
         return counts
 
     def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -64,6 +78,8 @@ class MulapObjective(Objective):
                 output.logit_scale,
                 text_ids=batch["caption_ids"][matched],
             )
+        if output.chunk_views is not None:
+            losses["chunks_loss"] = nt_xent(*output.chunk_views.unbind(dim=1), self._config.chunks_temperature)
         return losses
 
     def measure(self, model: MulapForPreTraining, batch: dict[str, torch.Tensor]) -> Record:

@@ -20,8 +20,7 @@ class MuscallObjective(Objective):
 
     def make_collator(self, config: MulapConfig, training: bool) -> PreTrainingCollator:
         return PreTrainingCollator(
-            **self.collator_options(training),
-            chunk_length=config.audio_config.chunk_length,
+            **self.collator_options(config, training),
             mlm_probability=0.0,
             mam_probability=0.0,
             mismatch_probability=0.0,

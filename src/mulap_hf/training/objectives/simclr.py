@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional as F
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
@@ -15,11 +14,10 @@ from ...data.augmentation import Augmentation
 from ...data.clips import ClipCollator
 from ...data.tables import DataError
 from ...modeling_mulap_audio import MulapAudioModel, MulapPreTrainedModel
+from ...modeling_mulap_layers import MulapViewHead
 from ..contrastive import nt_xent
 from ..evaluation import feature_statistics, join, mean_over
 from ..objective import Objective, Record
-
-PROJECTION_SIZE = 128  # both papers'
 
 
 @dataclass
@@ -42,9 +40,8 @@ class ViewModel(MulapPreTrainedModel):
 
     def __init__(self, config: MulapConfig):
         super().__init__(config)
-        features = config.audio_config.feature_size
         self.audio_model = MulapAudioModel(config.audio_config)
-        self.projection = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, PROJECTION_SIZE))
+        self.projection = MulapViewHead(config.audio_config.feature_size)
         self.post_init()
 
     @can_return_tuple
@@ -66,6 +63,9 @@ class ViewCollator(ClipCollator):
     augmentation: Augmentation
     view_samples: int
 
+    def augment(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return clip  # its views are, each for itself
+
     def make_inputs(self, rows: list[dict], clips: list[np.ndarray], rng: np.random.Generator) -> dict:
         views = [self.augmentation(clip, rng, self.view_samples) for _ in range(2) for clip in clips]
         return {"input_values": torch.from_numpy(np.stack(views))}
@@ -84,11 +84,8 @@ class SimclrObjective(Objective):
             raise DataError(f"--view_share {self.data_args.view_share} is no share: more than 0, 1 at most")
         rate, chunk_length = self.processor.feature_extractor.sampling_rate, config.audio_config.chunk_length
         chunks = int(self.data_args.view_share * self.data_args.clip_seconds * rate / chunk_length)
-        return ViewCollator(
-            **self.collator_options(training),
-            augmentation=Augmentation(rate),
-            view_samples=max(1, chunks) * chunk_length,
-        )
+        options = self.collator_options(config, training) | {"augmentation": Augmentation(rate)}
+        return ViewCollator(**options, view_samples=max(1, chunks) * chunk_length)
 
     def loss_weights(self, config: MulapConfig) -> dict[str, float]:
         return {"contrastive_loss": 1.0}

@@ -54,4 +54,4 @@ class SupervisedObjective(ClassificationObjective):
         return self._task
 
     def make_collator(self, config: MulapConfig, training: bool) -> LabelCollator:
-        return LabelCollator(**self.collator_options(training), task=self.task)
+        return LabelCollator(**self.collator_options(config, training), task=self.task)

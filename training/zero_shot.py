@@ -51,8 +51,8 @@ def main(arguments: list[str] | None = None):
         args.templates,
         args.top_k,
         args.recordings,
-        args.resamples,
-        args.seed,
+        resamples=args.resamples,
+        seed=args.seed,
     )
     kinds = {data.task.kind for data in tasks.values()}
     templates = args.templates or [template for kind in sorted(kinds) for template in TEMPLATES[kind]]

@@ -22,7 +22,7 @@ TEMPLATES = {
 TEXT_TO_AUDIO, AUDIO_TO_TEXT = "text_to_audio", "audio_to_text"
 CHANCE, RERANKED = "chance", "reranked"
 CALIBRATION_CLIPS = 300
-MOST_PAIRS = 1_000_000  # of clips and descriptions that are all matched; of more, only what is re-ranked
+MOST_PAIRS = 1_000_000  # of clips and descriptions that are all matched
 _CHANCE_DRAWS = 100
 
 
@@ -171,6 +171,7 @@ def retrieve(
     kinds: Sequence[str],
     top_k: int = 32,
     recordings: int | None = None,
+    most_pairs: int = MOST_PAIRS,
 ) -> Retrieval:
     """Scores of all pairs of a split's recordings and descriptions, each taken once however often it is stored.
 
@@ -183,10 +184,11 @@ def retrieve(
         top_k: items per query that are re-ranked.
         recordings: most of them, with their descriptions; evenly spaced in the split. None: all. Ranks among another
             number of items are not to be compared.
+        most_pairs: of more, only those are matched that are re-ranked.
 
     Raises:
-        DataError: there are no descriptions, no clip can be heard, or there are more than `MOST_PAIRS` pairs for a
-            model that has only matching scores.
+        DataError: there are no descriptions, no clip can be heard, or there are more than `most_pairs` for a model
+            that has only matching scores.
     """
     captions, audio = data.captions(split), data.recordings(split)
     features = cache.features(scorer.extractor, data, split)
@@ -209,10 +211,10 @@ def retrieve(
         similarity = scorer.contrastive(clips, texts)
         add(CONTRASTIVE, similarity.T, similarity)
     if MATCHING in kinds:
-        if right.size > MOST_PAIRS:
+        if right.size > most_pairs:
             if similarity is None:
                 raise DataError(
-                    f"{data.folder}: {len(names)} clips x {len(wording)} descriptions are more than {MOST_PAIRS:,} "
+                    f"{data.folder}: {len(names)} clips x {len(wording)} descriptions are more than {most_pairs:,} "
                     "pairs; a model without contrastive scores has to match them all: pass --recordings with fewer"
                 )
             wanted = shortlist(similarity, top_k) | shortlist(similarity.T, top_k).T
@@ -233,6 +235,7 @@ def zero_shot_report(
     templates: Sequence[str] | None = None,
     top_k: int = 32,
     recordings: int | None = None,
+    most_pairs: int = MOST_PAIRS,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -245,7 +248,7 @@ def zero_shot_report(
         retrieval: data whose descriptions are to be found, and to find.
         kinds: "contrastive", "matching"; None: all that the model has been trained for.
         templates: see `prompts`.
-        top_k, recordings: see `retrieve`.
+        top_k, recordings, most_pairs: see `retrieve`.
         resamples, seed: of the bootstrap over clips or queries.
 
     Returns:
@@ -265,7 +268,7 @@ def zero_shot_report(
     found = {}
     if retrieval is not None:
         found = {
-            split: retrieve(scorer, retrieval, split, cache, kinds, top_k, recordings)
+            split: retrieve(scorer, retrieval, split, cache, kinds, top_k, recordings, most_pairs)
             for split in retrieval.test_splits
         }
     report: dict[str, Any] = {"tasks": {}, "retrieval": {}, "sizes": {"tasks": {}, "retrieval": {}}}

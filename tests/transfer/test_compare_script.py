@@ -132,6 +132,9 @@ def test_what_is_there_is_kept_and_what_is_new_is_added(done, place, model_folde
     }
     difference = rows[model_folder.name]["differences"]["handcrafted"]
     assert difference["low"] < difference["high"] and difference["seeds"] == 2
+    name = f"{model_folder.name}-1-seed%d/tones-register.json"
+    cells = [json.loads((place / "out" / "cells" / (name % seed)).read_text()) for seed in (0, 1)]
+    assert [list(cell["conditions"]) for cell in cells] == [["noise_0db"], []]
     assert "Seeds: 0, 1." in (place / "out" / "comparison.md").read_text()
 
 
@@ -149,8 +152,10 @@ def test_one_that_fails_does_not_stop_the_others(place, done, model_folder, tmp_
     ("options", "message"),
     [
         (["--strategies", "mulap", "mulpa"], "--strategies mulpa: neither mulap, mulap-unaligned"),
-        (["--reference", "clap"], "--reference clap is none of the strategies"),
+        (["--reference", "mulap", "clap"], "--reference clap is none of the strategies"),
         (["--shares", "1.5"], "each over 0 and at most 1"),
+        (["--held_out_soundfont", "x.sf2"], "plays the embedded corpus: none of its tasks is among --tasks"),
+        (["--tasks", "style", "--held_out_soundfont", "x.sf2"], "--held_out_soundfont x.sf2: there is no such file"),
     ],
 )
 def test_mistakes_are_named(place, model_folder, options, message, capsys, monkeypatch):

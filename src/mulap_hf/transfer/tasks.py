@@ -249,13 +249,14 @@ def open_embedded_task(
     Raises:
         DataError: there is no such task, the soundfont cannot be played, or what is there was made with other
             settings, such as another soundfont.
-        FileNotFoundError: there is no such soundfont.
     """
     if name not in EMBEDDED_NAMES:
         raise DataError(
             f"--task {name}: the embedded corpus has {', '.join(EMBEDDED_NAMES)}; other tasks need --data, a folder "
             "made by training/prepare_dataset.py"
         )
+    if held_out_soundfont is not None and not Path(held_out_soundfont).is_file():
+        raise DataError(f"--held_out_soundfont {held_out_soundfont}: there is no such file")
     notes = name == NOTE_TASK.name
     folder = Path(directory) / (f"notes-{clips}" if notes else f"clips-{clips}x{clip_seconds:g}s")
     sizes = {TRAIN: clips, VALIDATION: clips // 4, **dict.fromkeys(_TEST_SPLITS, clips // 2)}

@@ -3,6 +3,7 @@
 python training/compare.py                                                     # the small comparison, on the CPU
 python training/compare.py --strategies mulap random DIR --seeds 0 1 2         # DIR: any MuLaP folder
 python training/compare.py --tasks prepared/magnatagatune prepared/fma --train_data my_catalogue
+python training/compare.py --seeds 0 1 2 --reference mulap random --held_out_soundfont FluidR3_GM.sf2
 
 Data, steps and probe are the same for all. It can be interrupted at any moment: the same command goes on, and with
 more strategies, seeds or tasks adds to what is there.
@@ -31,12 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
     plan = Plan(args, probe_args, strategies, TRAINING / "pretrain.py")
     check_plan(plan)
     plan.folder.mkdir(parents=True, exist_ok=True)
+    tasks = plan.tasks()
     if args.train_data is None and set(args.strategies) & set(strategies):
         try:
             write_pretraining_corpus(args.corpus_dir, args.pretrain_clips, args.clip_seconds)
         except ValueError as error:
             raise DataError(f"--corpus_dir: {error}") from error
-    tasks = plan.tasks()
     failed = run_comparison(plan, tasks)
     results = collect_results(plan, tasks)
     report = write_comparison_report(plan.folder, results)

@@ -59,7 +59,7 @@ ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "training" / "recipes" / "transfer"
 USER_ERRORS = (ConversionError, DataError, OSError, PublishError, RunFolderError, TrackerError, TrainingError)
 # Options that change nothing of what is learnt: a run may go on with others.
-FREE_OPTIONS = (*FREE_TRAINING_OPTIONS, "cache_dir", "corpus_dir", "resamples", "device")
+FREE_OPTIONS = (*FREE_TRAINING_OPTIONS, "cache_dir", "corpus_dir", "held_out_soundfont", "resamples", "device")
 
 
 def main(arguments: list[str] | None = None):
@@ -229,8 +229,17 @@ def default_recipe(arguments: list[str]) -> str:
 def open_data(args: TransferArguments) -> TaskData:
     """The user's task, or one of the embedded corpus."""
     if args.data is not None:
+        if args.held_out_soundfont is not None:
+            raise DataError("--held_out_soundfont plays the embedded corpus: leave it out, or --data")
         return open_task(args.data, args.task)
-    return open_embedded_task(args.task or "tagging", args.corpus_dir, args.corpus_clips, args.clip_seconds, True)
+    return open_embedded_task(
+        args.task or "tagging",
+        args.corpus_dir,
+        args.corpus_clips,
+        args.clip_seconds,
+        True,
+        args.held_out_soundfont,
+    )
 
 
 if __name__ == "__main__":

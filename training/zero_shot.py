@@ -51,8 +51,8 @@ def main(arguments: list[str] | None = None):
         args.templates,
         args.top_k,
         args.recordings,
-        args.resamples,
-        args.seed,
+        resamples=args.resamples,
+        seed=args.seed,
     )
     kinds = {data.task.kind for data in tasks.values()}
     templates = args.templates or [template for kind in sorted(kinds) for template in TEMPLATES[kind]]
@@ -79,6 +79,8 @@ def open_data(args: ZeroShotArguments) -> tuple[dict[str, TaskData], PreparedDat
     for name in ("top_k", "recordings", "resamples"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise DataError(f"--{name} {getattr(args, name)}: at least 1")
+    if args.data is not None and args.held_out_soundfont is not None:
+        raise DataError("--held_out_soundfont plays the embedded corpus: leave it out, or --data")
     described = None if args.data is None else open_described(args.data)
     known = {
         task.name: task
@@ -95,7 +97,9 @@ def open_data(args: ZeroShotArguments) -> tuple[dict[str, TaskData], PreparedDat
     def open_one(name: str) -> TaskData:
         if described is not None:
             return open_task(described.folder, name)
-        return open_embedded_task(name, args.corpus_dir, args.corpus_clips, args.clip_seconds, True)
+        return open_embedded_task(
+            name, args.corpus_dir, args.corpus_clips, args.clip_seconds, True, args.held_out_soundfont
+        )
 
     tasks = {name: open_one(name) for name in names}
     if args.retrieval and described is None:

@@ -25,6 +25,13 @@ def test_a_missing_library_comes_with_the_mend(config, tmp_path, monkeypatch):
         make_clip(replace(config, soundfont=str(font)), "train", 0)
 
 
+def test_what_is_no_soundfont_is_named(config, tmp_path):
+    pytest.importorskip("tinysoundfont")
+    (tmp_path / "font.sf2").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(ValueError, match=r"font\.sf2 is no soundfont in the SF2 format"):
+        make_clip(replace(config, soundfont=str(tmp_path / "font.sf2")), "train", 0)
+
+
 @pytest.fixture
 def sampled():
     pytest.importorskip("tinysoundfont")

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import soundfile
+from soundfonts import write_soundfont
 
 from mulap_hf.corpus import make_clip, make_note, write_corpus, write_notes, write_parquet
 from mulap_hf.corpus.__main__ import main
@@ -123,6 +125,28 @@ def test_a_lost_clip_is_made_again(config, tmp_path):
     (folder / "audio" / "test-000001.flac").unlink()
     write_corpus(config, "test", 2, tmp_path, num_workers=1, progress=False)
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("write", [write_corpus, write_notes, write_parquet])
+def test_a_held_out_soundfont_may_come_later(config, tmp_path, write):
+    pytest.importorskip("tinysoundfont")
+    fonts = [str(write_soundfont(tmp_path / f"{number}.sf2", number)) for number in (3, 8)]
+    corpus = tmp_path / "corpus"
+    write(replace(config, held_out_soundfont=fonts[1]), "train", 1, corpus, num_workers=1, progress=False)
+    before = contents(corpus)
+    held_out = replace(config, held_out_soundfont=fonts[0])
+    write(held_out, "test_soundfont", 1, corpus, num_workers=1, progress=False)
+    settings = json.loads(before.pop("corpus.json"))
+    after = contents(corpus)
+    assert before.items() < after.items()
+    noted = json.loads(after["corpus.json"])
+    assert noted == settings | {"held_out_soundfont": hashlib.sha256(Path(fonts[0]).read_bytes()).hexdigest()}
+    for settings in (config, replace(config, held_out_soundfont=fonts[1])):  # it does not play this split
+        write(settings, "train", 1, corpus, num_workers=1, progress=False)
+    assert contents(corpus) == after
+    with pytest.raises(ValueError, match=r"held_out_soundfont \('.*', now '.*'\) \(soundfonts go by the sha256"):
+        write(replace(config, held_out_soundfont=fonts[1]), "test_soundfont", 2, corpus, num_workers=1, progress=False)
+    assert contents(corpus) == after
 
 
 @pytest.mark.parametrize("write", [write_corpus, write_parquet])

@@ -178,6 +178,22 @@ def test_finished_output_is_left_alone_and_reported_again(tmp_path):
     assert again == first
 
 
+def test_splits_are_added_to_those_that_are_there(tmp_path):
+    layout = LAYOUTS["gtzan"](tmp_path / "published")
+    prepare(CORPORA["gtzan"], layout.root, tmp_path / "out", splits=["validation"], progress=False)
+    shard = tmp_path / "out" / "validation-00000-of-00001.parquet"
+    before = shard.stat().st_mtime_ns
+    with pytest.raises(DataError, match=r"other settings: embed \(True, now False\); choose"):
+        prepare(CORPORA["gtzan"], layout.root, tmp_path / "out", embed=False, progress=False)
+    added = prepare(CORPORA["gtzan"], layout.root, tmp_path / "out", progress=False)
+    assert shard.stat().st_mtime_ns == before
+    assert added == prepare(CORPORA["gtzan"], layout.root, tmp_path / "whole", progress=False)
+    assert list(added.splits) == ["train", "validation", "test"]
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    with pytest.raises(DataError, match=r"other settings: splits \(\['train', 'validation', 'test'\], now"):
+        prepare(CORPORA["gtzan"], layout.root, tmp_path / "out", splits=["validation"], progress=False)
+
+
 def test_output_of_something_else_is_refused(tmp_path):
     layout = LAYOUTS["gtzan"](tmp_path / "published")
     write_lines(tmp_path / "mine" / "thesis.txt", ["precious"])

@@ -94,9 +94,9 @@ def test_every_cell_is_there(done, place, model_folder):
     assert list(rows) == results["strategies"] == ["mulap", "handcrafted", name]
     for row in rows.values():
         assert row["accuracy"]["low"] <= row["accuracy"]["value"] <= row["accuracy"]["high"]
-    assert rows["mulap"]["difference"]["value"] == 0
+    assert rows["mulap"]["differences"] == {}  # none to itself
     difference = rows["handcrafted"]["accuracy"]["value"] - rows["mulap"]["accuracy"]["value"]
-    assert rows["handcrafted"]["difference"]["value"] == pytest.approx(difference)
+    assert rows["handcrafted"]["differences"]["mulap"]["value"] == pytest.approx(difference)
     assert list(results["labels"]["tones-register"][name]) == ["3", "all"]
     assert list(results["shares"]["tones-register"]["mulap"]) == ["0.5", "1"]
     assert set(results["drops"]["tones-register"]["handcrafted"]) == {"noise_0db"}
@@ -126,8 +126,15 @@ def test_what_is_there_is_kept_and_what_is_new_is_added(done, place, model_folde
         for seed, labels in ((0, "-5"), (1, ""), (1, "-3"), (1, "-5"))
     }
     rows = json.loads((place / "out" / "comparison.json").read_text())["scores"]["tones-register"]["test"]
-    assert {name: row["seeds"] for name, row in rows.items()} == {"handcrafted": 2, model_folder.name: 2}
-    assert rows[model_folder.name]["difference"]["low"] < rows[model_folder.name]["difference"]["high"]
+    assert {name: list(row["by_seed"]) for name, row in rows.items()} == {
+        "handcrafted": ["0", "1"],
+        model_folder.name: ["0", "1"],
+    }
+    difference = rows[model_folder.name]["differences"]["handcrafted"]
+    assert difference["low"] < difference["high"] and difference["seeds"] == 2
+    name = f"{model_folder.name}-1-seed%d/tones-register.json"
+    cells = [json.loads((place / "out" / "cells" / (name % seed)).read_text()) for seed in (0, 1)]
+    assert [list(cell["conditions"]) for cell in cells] == [["noise_0db"], []]
     assert "Seeds: 0, 1." in (place / "out" / "comparison.md").read_text()
 
 
@@ -145,8 +152,10 @@ def test_one_that_fails_does_not_stop_the_others(place, done, model_folder, tmp_
     ("options", "message"),
     [
         (["--strategies", "mulap", "mulpa"], "--strategies mulpa: neither mulap, mulap-unaligned"),
-        (["--reference", "clap"], "--reference clap is none of the strategies"),
+        (["--reference", "mulap", "clap"], "--reference clap is none of the strategies"),
         (["--shares", "1.5"], "each over 0 and at most 1"),
+        (["--held_out_soundfont", "x.sf2"], "plays the embedded corpus: none of its tasks is among --tasks"),
+        (["--tasks", "style", "--held_out_soundfont", "x.sf2"], "--held_out_soundfont x.sf2: there is no such file"),
     ],
 )
 def test_mistakes_are_named(place, model_folder, options, message, capsys, monkeypatch):

@@ -1,10 +1,12 @@
 """Tasks of prepared datasets: what is read, when, and what is said of what is missing."""
 
 import json
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from soundfonts import write_soundfont
 from tones import SIZES, TASKS, make_rows, write_dataset, write_split
 
 from mulap_hf.data import DataError
@@ -93,6 +95,44 @@ def test_embedded_tasks_are_made_once(tmp_path):
     assert notes.task.columns == ("family",)
     with pytest.raises(DataError, match="the embedded corpus has tagging, style, emotion, key, instrument"):
         open_embedded_task("genre", tmp_path, 12, 2.0, progress=False)
+
+
+@pytest.mark.parametrize("task", ["style", "instrument"])
+def test_a_third_test_split_is_added_with_another_soundfont(tmp_path, task, monkeypatch):
+    pytest.importorskip("tinysoundfont")
+    font, other = (str(write_soundfont(tmp_path / f"{number}.sf2", number)) for number in (3, 8))
+
+    def opened(*font):
+        return open_embedded_task(task, tmp_path / "tasks", 4, 2.0, False, *font)
+
+    splits = ["train", "validation", "test", "test_presets"]
+    before = opened()
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.suffix in (".flac", ".parquet")}
+    prints = [before.fingerprint(split) for split in splits]
+    data = opened(font)
+    assert data.splits() == [*splits, "test_soundfont"] and len(data.ids("test_soundfont")) == 2
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    assert [data.fingerprint(split) for split in splits] == prints
+    assert data.targets("test_soundfont").of(data.ids("test_soundfont")).shape == (2,)
+    assert opened().splits() == splits  # what is asked for, whatever else is there
+    with pytest.raises(DataError, match="holds a corpus with other settings: held_out_soundfont"):
+        opened(other)
+    monkeypatch.setitem(sys.modules, "tinysoundfont", None)
+    assert opened(font).splits() == data.splits()  # nothing has to be played
+
+
+def test_a_soundfont_that_cannot_be_played_is_said_before_anything_is_made(tmp_path, monkeypatch):
+    def opened():
+        return open_embedded_task("style", tmp_path / "tasks", 4, 2.0, False, str(tmp_path / "font.sf2"))
+
+    with pytest.raises(DataError, match=r"--held_out_soundfont .*font\.sf2: there is no such file"):
+        opened()
+    write_soundfont(tmp_path / "font.sf2")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "tinysoundfont", None)
+        with pytest.raises(DataError, match="pip install --no-deps tinysoundfont"):
+            opened()
+    assert not (tmp_path / "tasks").exists()
 
 
 def test_songs_of_tasks_are_not_those_of_pretraining(tmp_path):

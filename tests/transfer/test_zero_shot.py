@@ -241,18 +241,17 @@ def test_retrieval_of_what_is_known(scorer, cache, dataset, monkeypatch):
     assert report["audio_to_text"]["chance"]["r1"]["value"] == pytest.approx((2 / 27 + 1 / 27) / 2)
 
 
-def test_retrieval_among_fewer_recordings_and_of_shortlists_alone(scorer, cache, dataset, monkeypatch):
+def test_retrieval_among_fewer_recordings_and_of_shortlists_alone(scorer, cache, dataset):
     data = described(dataset)
     full = retrieve(scorer, data, "test", cache, scorer.kinds, top_k=3)
     few = retrieve(scorer, data, "test", cache, scorer.kinds, top_k=3, recordings=5)
     assert few.right.shape[0] == 5 and few.right.any(axis=0).all() and few.right.any(axis=1).all()
-    monkeypatch.setattr("mulap_hf.transfer.zero_shot.MOST_PAIRS", 100)
-    short = retrieve(scorer, data, "test", cache, scorer.kinds, top_k=3)
+    short = retrieve(scorer, data, "test", cache, scorer.kinds, top_k=3, most_pairs=100)
     for direction, methods in short.methods.items():
         assert list(methods) == ["contrastive", "reranked"]
         np.testing.assert_allclose(methods["reranked"], full.methods[direction]["reranked"], atol=1e-4)
     with pytest.raises(DataError, match="18 clips x 27 descriptions are more than 100 pairs"):
-        retrieve(scorer, data, "test", cache, [MATCHING], top_k=3)
+        retrieve(scorer, data, "test", cache, [MATCHING], top_k=3, most_pairs=100)
 
 
 def test_data_without_descriptions(scorer, cache, dataset):

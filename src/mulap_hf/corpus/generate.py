@@ -94,22 +94,27 @@ def split_number(split: str) -> int:
     return SPLITS[split]
 
 
+def is_held_out(config: CorpusConfig, split: str) -> bool:
+    """Whether the held-out soundfont plays a split."""
+    return split == "test_soundfont" or (split == "test_renderer" and config.soundfont is None)
+
+
 def renderer_for(config: CorpusConfig, split: str) -> Renderer:
     """The renderer of a split.
 
     Raises:
-        ValueError: The split needs a soundfont that the configuration does not name.
+        ValueError: The split needs a soundfont that the configuration does not name; or see `load_soundfont`, also for
+            other errors.
     """
-    soundfont = config.soundfont
-    if split == "test_soundfont":
-        soundfont = config.held_out_soundfont
-    elif split == "test_renderer":
-        soundfont = config.held_out_soundfont if config.soundfont is None else None
-    if soundfont is not None:
-        return load_soundfont(soundfont)
-    if split == "test_soundfont" or (split == "test_renderer" and config.soundfont is None):
-        raise ValueError(f"the split {split!r} needs a soundfont: set held_out_soundfont to the path of an SF2 file")
-    return NumpySynth()
+    if is_held_out(config, split):
+        if config.held_out_soundfont is None:
+            raise ValueError(
+                f"the split {split!r} needs a soundfont: set held_out_soundfont to the path of an SF2 file"
+            )
+        return load_soundfont(config.held_out_soundfont)
+    if config.soundfont is None or split == "test_renderer":
+        return NumpySynth()
+    return load_soundfont(config.soundfont)
 
 
 def balanced_choice(config: CorpusConfig, stream: int, index: int, options: Sequence[str]) -> str:

@@ -46,7 +46,10 @@ def _open_soundfont(path: str) -> Any:
             "playing a soundfont needs tinysoundfont: pip install --no-deps tinysoundfont "
             "(without --no-deps, pip tries to build pyaudio, which is not needed)"
         ) from error
-    player = tinysoundfont.SoundFont(path)
+    try:
+        player = tinysoundfont.SoundFont(path)
+    except RuntimeError as error:
+        raise ValueError(f"{path} is no soundfont in the SF2 format") from error
     player.set_output(tinysoundfont.OutputMode.Mono, _SAMPLING_RATE, _OUTPUT_GAIN_DB)
     player.set_max_voices(_MAX_VOICES)
     return player
@@ -132,5 +135,6 @@ def load_soundfont(path: str) -> SoundfontRenderer:
     Raises:
         ImportError: tinysoundfont is not installed.
         FileNotFoundError: There is no such file.
+        ValueError: It is no soundfont.
     """
     return SoundfontRenderer(path)

@@ -19,7 +19,7 @@ import soundfile
 from filelock import FileLock
 
 from .effects import Effects
-from .generate import CorpusConfig, fingerprint, make_clip, renderer_for
+from .generate import CorpusConfig, fingerprint, is_held_out, make_clip, renderer_for
 from .notes import make_note
 from .parallel import run_in_processes
 
@@ -53,23 +53,38 @@ def _encoded(make: Callable, config: CorpusConfig, split: str, index: int) -> tu
     return item, _encode_flac(item.pop("audio"), config.sampling_rate)
 
 
-def _claim_folder(config: CorpusConfig, directory: Path) -> None:
-    """Notes the settings in the folder, or makes sure that the folder was made with the same ones.
+def check_folder(config: CorpusConfig, split: str, directory: Path) -> dict[str, Any]:
+    """Makes sure that a split of these settings may be written to a folder; nothing is.
+
+    The held-out soundfont counts for the splits that it plays: the first of them may come to a folder at any time.
+
+    Returns:
+        The settings to note in the folder.
 
     Raises:
         ValueError: The folder holds a corpus with other settings.
     """
-    path = directory / _CONFIG_FILE
+    path, font = directory / _CONFIG_FILE, "held_out_soundfont"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     wanted = fingerprint(config)
-    if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
-        if different:
-            changes = ", ".join(f"{key} ({found.get(key)!r}, now {wanted.get(key)!r})" for key in different)
-            raise ValueError(f"{directory} holds a corpus with other settings: {changes}; choose another folder")
-    else:
-        directory.mkdir(parents=True, exist_ok=True)
-        _write_atomically(path, (json.dumps(wanted, indent=2) + "\n").encode(), directory)
+    if not is_held_out(config, split):
+        wanted[font] = found.get(font)
+    accepted = found or wanted
+    if accepted[font] is None:
+        accepted = accepted | {font: wanted[font]}
+    different = sorted(key for key in wanted.keys() | accepted.keys() if wanted.get(key) != accepted.get(key))
+    if different:
+        changes = ", ".join(f"{key} ({accepted.get(key)!r}, now {wanted.get(key)!r})" for key in different)
+        hint = " (soundfonts go by the sha256 of the file)" if any("soundfont" in key for key in different) else ""
+        raise ValueError(f"{directory} holds a corpus with other settings: {changes}{hint}; choose another folder")
+    return wanted
+
+
+def _claim_folder(config: CorpusConfig, split: str, directory: Path) -> None:
+    """Notes the settings in the folder; see `check_folder`, also for errors."""
+    settings = check_folder(config, split, directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    _write_atomically(directory / _CONFIG_FILE, (json.dumps(settings, indent=2) + "\n").encode(), directory)
 
 
 def _file_name(make: Callable, split: str, index: int) -> str:
@@ -113,7 +128,7 @@ def _write_folder(
     renderer_for(config, split)  # complains before anything is written
     directory.mkdir(parents=True, exist_ok=True)
     with FileLock(directory / ".lock"):  # others that want the same wait until it is there
-        _claim_folder(config, directory)
+        _claim_folder(config, split, directory)
         (folder / "audio").mkdir(parents=True, exist_ok=True)
         scratch = folder / _SCRATCH_FOLDER
         scratch.mkdir(exist_ok=True)
@@ -287,7 +302,7 @@ def write_parquet(
     """
     renderer_for(config, split)  # complains before anything is written
     directory = Path(directory)
-    _claim_folder(config, directory)
+    _claim_folder(config, split, directory)
     bounds = [(first, min(first + clips_per_shard, num_clips)) for first in range(0, num_clips, clips_per_shard)]
     paths = [_shard_path(directory, split, *shard) for shard in bounds]
     missing = [shard for shard, path in enumerate(paths) if not path.exists()]

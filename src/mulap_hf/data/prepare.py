@@ -83,7 +83,8 @@ def prepare(
     Args:
         corpus: one of `CORPORA`.
         root: where it is; for the Hub, its name there.
-        output: folder to write; new, empty, or left by an interrupted run with the same settings.
+        output: folder to write; new, empty, or left by a run with the same settings: an interrupted one, or one with
+            fewer splits, which are kept as they are.
         splits: which to prepare; default: all.
         embed: store the audio itself. Otherwise its absolute path, except for audio that is in no file of its own.
         full_check: decode every file to its end; otherwise only its first second.
@@ -109,13 +110,12 @@ def prepare(
         "full_check": full_check,
         "shard_megabytes": shard_megabytes,
     }
-    if _claim(output, settings):
-        prepared = _load_finished(output)
-    else:
-        prepared = {}
-        for split in chosen:
+    prepared = _claim(output, settings)
+    for split in chosen:
+        if split not in prepared:
             writer = _SplitWriter(output, split, reading.arrow_schema, embed, full_check, shard_megabytes, progress)
             prepared[split] = writer.write(reading.splits[split])
+    prepared = {split: prepared[split] for split in chosen}
     report = Report(prepared, _compare(prepared, reading))
     if report.rows == 0:
         shutil.rmtree(output)
@@ -259,8 +259,11 @@ def _choose(reading: Reading, splits: Sequence[str] | None) -> list[str]:
     return [split for split in reading.splits if splits is None or split in splits]
 
 
-def _claim(output: Path, settings: dict) -> bool:
-    """Notes the settings in the output folder; True if it has all been done already.
+def _claim(output: Path, settings: dict) -> dict[str, Prepared]:
+    """Notes the settings in the output folder, or finds in it what has been done with them.
+
+    Returns:
+        The finished splits. They stay noted with their settings until those that are added are finished, too.
 
     Raises:
         DataError: there is something else in it.
@@ -269,6 +272,8 @@ def _claim(output: Path, settings: dict) -> bool:
     if path.is_file():
         content = json.loads(path.read_text(encoding="utf-8"))
         found = content["settings"]
+        if set(found["splits"]) < set(settings["splits"]):
+            settings = settings | {"splits": found["splits"]}
         changes = [
             f"{key} ({found.get(key)!r}, now {settings.get(key)!r})"
             for key in sorted(settings.keys() | found.keys())
@@ -276,20 +281,15 @@ def _claim(output: Path, settings: dict) -> bool:
         ]
         if changes:
             raise DataError(f"{output} was made with other settings: {', '.join(changes)}; choose another --output")
-        return content["finished"] is not None
+        return {
+            split: Prepared(done["rows"], done["shards"], [Skipped(**item) for item in done["skipped"]])
+            for split, done in (content["finished"] or {}).items()
+        }
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DataError(f"{output} exists and is not an empty folder; choose another --output")
     output.mkdir(parents=True, exist_ok=True)
     write_json(path, {"settings": settings, "finished": None})
-    return False
-
-
-def _load_finished(output: Path) -> dict[str, Prepared]:
-    finished = json.loads((output / SETTINGS_FILE).read_text(encoding="utf-8"))["finished"]
-    return {
-        split: Prepared(done["rows"], done["shards"], [Skipped(**item) for item in done["skipped"]])
-        for split, done in finished.items()
-    }
+    return {}
 
 
 def _compare(prepared: Mapping[str, Prepared], reading: Reading) -> list[str]:

@@ -11,7 +11,7 @@ from ..files import markdown_table, printable
 from ..metrics.retrieval import RANKS, score_queries
 from ..transfer.features import FeatureCache
 from ..transfer.pair_scores import CONTRASTIVE, MATCHING, PairScorer
-from ..transfer.zero_shot import RERANKED, TEXT_TO_AUDIO, Retrieval, retrieve
+from ..transfer.zero_shot import MOST_PAIRS, RERANKED, TEXT_TO_AUDIO, Retrieval, retrieve
 from .drawing import draw_log_mel, save_picture, short
 from .material import Illustration, Material
 
@@ -51,7 +51,7 @@ def illustrate_retrieval(
     """
     kinds = scorer.check_kinds()
     # Without a shared space there is nothing to make a shortlist by: all pairs are matched.
-    most_pairs = 0 if CONTRASTIVE in kinds else None
+    most_pairs = 0 if CONTRASTIVE in kinds else MOST_PAIRS
     found = retrieve(scorer, material.data, material.split, cache, kinds, top_k, recordings, most_pairs)
     methods = {name: scores for name, scores in found.methods[TEXT_TO_AUDIO].items() if name in _ORDERS}
     measured = {name: score_queries(scores, found.right.T) for name, scores in methods.items()}

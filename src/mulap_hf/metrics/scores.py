@@ -6,6 +6,7 @@ once, and what does not depend on them, sorting above all, is done once.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -96,10 +97,8 @@ def intervals(
     Raises:
         ValueError: as `score`, or there is no resample.
     """
-    (values,) = _resample(kind, truth, [scores], resamples, seed)
-    ends = {name: _interval(value, values[name]) for name, value in score(kind, truth, scores).items()}
-    lowest = -np.inf if kind == "regression" else 0.0
-    return {name: (max(low, lowest), min(high, 1.0)) for name, (low, high) in ends.items()}  # NaN stays
+    found = interval_of([resample(kind, truth, one, resamples, seed) for one in _per_seed(scores)], seed)
+    return {name: (low, high) for name, (_, low, high) in found.items()}
 
 
 def paired_difference(
@@ -120,13 +119,86 @@ def paired_difference(
     Raises:
         ValueError: as `intervals`, or the lists differ in length.
     """
-    seeds = [len(_per_seed(scores)) for scores in (scores_a, scores_b)]
-    if len(set(seeds) - {1}) > 1:
-        raise ValueError(f"scores_a has {seeds[0]} seeds and scores_b {seeds[1]}: pass the same seeds of both")
-    score_a, score_b = score(kind, truth, scores_a), score(kind, truth, scores_b)
-    values_a, values_b = _resample(kind, truth, [scores_a, scores_b], resamples, seed)
-    differences = {name: score_a[name] - score_b[name] for name in score_a}
-    return {name: (value, *_interval(value, values_a[name] - values_b[name])) for name, value in differences.items()}
+    runs_a, runs_b = (
+        [resample(kind, truth, one, resamples, seed) for one in _per_seed(scores)] for scores in (scores_a, scores_b)
+    )
+    return difference_of(runs_a, runs_b, seed)
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Scores of one system, of one training seed. What is made of the same tracks with the same seed goes together.
+
+    kind: of the task.
+    values: by name of the score, see `score`.
+    resampled: `(resamples,)` by name.
+    """
+
+    kind: str
+    values: dict[str, float]
+    resampled: dict[str, np.ndarray]
+
+
+def resample(kind: str, truth: np.ndarray, scores: np.ndarray, resamples: int = 1000, seed: int = 0) -> Resampled:
+    """The costly part of `intervals` and `paired_difference`, once for each of many systems that are compared.
+
+    Args:
+        kind, truth, scores: see `score`; of one training seed.
+        resamples, seed: see `intervals`.
+
+    Raises:
+        ValueError: as `intervals`.
+    """
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}: an interval needs at least one, better a thousand")
+    (measure,) = _measures(kind, truth, scores)
+    rng = np.random.default_rng([seed, 0])
+    size = max(1, _BLOCK // np.size(scores))
+    blocks = [
+        measure(_counts(rng, min(size, resamples - start), len(truth)).astype(float))[0]
+        for start in range(0, resamples, size)
+    ]
+    resampled = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    return Resampled(kind, score(kind, truth, scores), resampled)
+
+
+def interval_of(runs: Sequence[Resampled], seed: int = 0) -> dict[str, tuple[float, float, float]]:
+    """`(value, low, high)` by name of the score, as `score` and `intervals` have them.
+
+    Args:
+        runs: one per training seed.
+        seed: see `intervals`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not runs:
+        raise ValueError("scores is an empty list; pass an array, or one for each training seed")
+    lowest = -np.inf if runs[0].kind == "regression" else 0.0
+    found = {}
+    for name, (value, resampled) in _over_seeds(runs, seed).items():
+        low, high = _interval(value, resampled)
+        found[name] = (value, max(low, lowest), min(high, 1.0))  # NaN stays
+    return found
+
+
+def difference_of(
+    runs_a: Sequence[Resampled], runs_b: Sequence[Resampled], seed: int = 0
+) -> dict[str, tuple[float, float, float]]:
+    """`(difference, low, high)` by name of the score, as `paired_difference` has them.
+
+    Args:
+        runs_a, runs_b: one per training seed, or a single one.
+        seed: see `intervals`.
+
+    Raises:
+        ValueError: their numbers differ.
+    """
+    if len({len(runs_a), len(runs_b)} - {1}) > 1:
+        raise ValueError(f"scores_a has {len(runs_a)} seeds and scores_b {len(runs_b)}: pass the same seeds of both")
+    a, b = _over_seeds(runs_a, seed), _over_seeds(runs_b, seed)
+    differences = {name: (a[name][0] - b[name][0], a[name][1] - b[name][1]) for name in a}
+    return {name: (value, *_interval(value, resampled)) for name, (value, resampled) in differences.items()}
 
 
 def report(
@@ -201,42 +273,27 @@ def _per_seed(scores: Scores) -> Sequence[np.ndarray]:
 
 def _on_all_tracks(kind: str, truth: np.ndarray, scores: Scores, part: int) -> dict[str, np.ndarray]:
     """Scores over all outputs (part 0) or of each (part 1), each track counting once and the seeds alike."""
-    measures = _measures(kind, truth, scores)
-    return _mean(measures, np.ones((1, len(truth))), np.full((1, len(measures)), 1 / len(measures)), part)
+    values = [measure(np.ones((1, len(truth))))[part] for measure in _measures(kind, truth, scores)]
+    return {name: sum(value[name] for value in values) / len(values) for name in values[0]}
 
 
-def _resample(
-    kind: str, truth: np.ndarray, systems: list[Scores], resamples: int, seed: int
-) -> list[dict[str, np.ndarray]]:
-    """`score` of each system on the same resamples, `(resamples,)` by name."""
-    if resamples < 1:
-        raise ValueError(f"resamples is {resamples}: an interval needs at least one, better a thousand")
-    measures = [_measures(kind, truth, scores) for scores in systems]
-    of_tracks = np.random.default_rng([seed, 0])
-    seeds = max(map(len, measures))
-    shares = _counts(np.random.default_rng([seed, 1]), resamples, seeds) / seeds
-    size = max(1, _BLOCK // np.size(_per_seed(systems[0])[0]))
-    blocks: list[list[dict[str, np.ndarray]]] = [[] for _ in systems]
-    for start in range(0, resamples, size):
-        block = shares[start : start + size]  # (block, seeds)
-        weights = _counts(of_tracks, len(block), len(truth)).astype(float)
-        for system, done in zip(measures, blocks, strict=True):
-            done.append(_mean(system, weights, block if len(system) > 1 else np.ones((len(block), 1)), 0))
-    return [{name: np.concatenate([block[name] for block in done]) for name in done[0]} for done in blocks]
+def _over_seeds(runs: Sequence[Resampled], seed: int) -> dict[str, tuple[float, np.ndarray]]:
+    """Mean over training seeds, and over as many of them that are drawn for each resample, `(resamples,)`, by name."""
+    resamples = len(next(iter(runs[0].resampled.values())))
+    shares = _counts(np.random.default_rng([seed, 1]), resamples, len(runs)) / len(runs)  # (resamples, runs)
+    return {
+        name: (
+            sum(run.values[name] for run in runs) / len(runs),
+            sum(share * run.resampled[name] for share, run in zip(shares.T, runs, strict=True)),
+        )
+        for name in runs[0].values
+    }
 
 
 def _counts(rng: np.random.Generator, resamples: int, items: int) -> np.ndarray:
     """How often each item is drawn, `(resamples, items)`."""
     drawn = rng.integers(items, size=(resamples, items)) + items * np.arange(resamples)[:, None]
     return np.bincount(drawn.ravel(), minlength=resamples * items).reshape(resamples, items)
-
-
-def _mean(measures: list[_Measure], weights: np.ndarray, shares: np.ndarray, part: int) -> dict[str, np.ndarray]:
-    """Mean over seeds, each of which has its share, `(resamples, seeds)`."""
-    values = [measure(weights)[part] for measure in measures]
-    return {
-        name: sum(share * value[name] for share, value in zip(shares.T, values, strict=True)) for name in values[0]
-    }
 
 
 def _interval(value: float, resampled: np.ndarray) -> tuple[float, float]:

@@ -6,6 +6,11 @@ from ..training.arguments import option
 from .degradations import DEGRADATIONS
 from .tasks import EMBEDDED_NAMES
 
+_HELD_OUT_SOUNDFONT = (
+    "SF2 file whose instruments play one more test split of the embedded corpus, test_soundfont, which is added to "
+    "what is there; needs tinysoundfont."
+)
+
 
 @dataclass
 class TransferArguments:
@@ -25,6 +30,7 @@ class TransferArguments:
     corpus_dir: str = option("outputs/tasks", "Where the embedded corpus is written, once.")
     corpus_clips: int = option(1200, "Clips (or notes) of the embedded corpus to learn from.")
     clip_seconds: float = option(9.0, "Their length in seconds.")
+    held_out_soundfont: str | None = option(None, _HELD_OUT_SOUNDFONT)
     labels_per_class: int | None = option(
         None,
         "Learn from so few tracks per class (with each tag at least so many, if there are; for regression ten times "
@@ -104,6 +110,7 @@ class ZeroShotArguments:
     corpus_dir: str = option("outputs/tasks", "Where the embedded corpus is written, once.")
     corpus_clips: int = option(1200, "Its training clips; half as many are in each test split.")
     clip_seconds: float = option(9.0, "Their length in seconds.")
+    held_out_soundfont: str | None = option(None, _HELD_OUT_SOUNDFONT)
     resamples: int = option(1000, "Bootstrap resamples of the test clips or queries, for the intervals.")
     device: str | None = option(None, "Where to compute; none: the GPU if there is one.")
     seed: int = option(0, "Of the bootstrap and of chance.")
@@ -119,7 +126,7 @@ class CompareArguments:
         "What is compared: names in training/recipes/compare/strategies.json, MuLaP folders or Hub names, or "
         "handcrafted.",
     )
-    reference: str = option("mulap", "The strategy that differences are to.")
+    reference: list[str] = option(["mulap"], "The strategies that differences are to.")
     seeds: list[int] = option([0], "Each repeats everything, pre-training included.")
     tasks: list[str] = option(
         list(EMBEDDED_NAMES),
@@ -129,16 +136,19 @@ class CompareArguments:
     shares: list[float] = option([0.0625, 0.25], "Also pre-train on such shares of the corpus, for as many steps.")
     share_strategies: list[str] = option([], "Which strategies do that.")
     conditions: list[str] = option(
-        list(DEGRADATIONS), "How the test audio is degraded, for robustness; none of it with: none."
+        list(DEGRADATIONS),
+        "How the test audio is degraded, for the robustness of the first seed; none of it with: none.",
     )
     train_data: str | None = option(None, "Described audio to pre-train on; none: the embedded corpus.")
     corpus_dir: str = option("outputs/comparison_corpus", "Where the embedded corpus is written for pre-training.")
     pretrain_clips: int = option(4800, "Its clips.")
     task_clips: int = option(1200, "Clips (and notes) of the embedded corpus to learn the tasks from.")
     task_dir: str = option("outputs/tasks", "Where those are written, once.")
-    clip_seconds: float = option(9.0, "Their length, and how much of each track is heard in pre-training.")
+    clip_seconds: float = option(9.0, "Length of all these clips.")
+    held_out_soundfont: str | None = option(None, _HELD_OUT_SOUNDFONT)
     pretrain_steps: int = option(500, "Optimiser steps of every strategy.")
-    pretrain_batch_size: int = option(32, "Clips per step.")
+    pretrain_batch_size: int = option(48, "Clips per step.")
+    pretrain_seconds: float = option(6.0, "How much of each is heard: a random part.")
     pretrain_options: str | None = option(
         None, """More options of pretrain.py for every strategy, as JSON: '{"preset": "small"}'."""
     )

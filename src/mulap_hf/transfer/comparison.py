@@ -5,6 +5,7 @@ complete: whatever is interrupted goes on where it stopped, and whatever is adde
 """
 
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -29,17 +30,18 @@ from ..data.tables import DataError
 from ..files import write_json
 from .arguments import CompareArguments, ProbeArguments
 from .features import HANDCRAFTED, Extractor, FeatureCache, open_extractor
-from .pair_scores import PairScorer, has_text_side
+from .pair_scores import CONTRASTIVE, PairScorer, has_text_side
 from .protocol import Learnt, judge, learn, predict
 from .tasks import EMBEDDED_NAMES, TaskData, open_embedded_task, open_task
 from .zero_shot import zero_shot_report
 
 TEST = "test"
-_RETRIEVED = 300  # recordings in retrieval: all pairs of them are matched, a thousand or two in a second
+_RETRIEVED = 500  # recordings in retrieval, at most
+# Two thousand pairs are matched in a second: of more than so many, only what is re-ranked, and a model that has no
+# contrastive scores retrieves among fewer recordings.
+_MATCHED_PAIRS = 40_000
 _TERMINATED = 143
 _STOP_SECONDS = 120  # for pre-training to save a checkpoint
-# Options that say where and how fast, not what.
-_FREE = ("output_dir", "cache_dir", "jobs", "strategies", "seeds", "shares", "share_strategies", "labels_per_class")
 
 
 @dataclass(frozen=True)
@@ -93,16 +95,21 @@ class Plan:
 
     def tasks(self) -> list[tuple[str, TaskData]]:
         """Every task, with the name that its results go by."""
-        found = []
-        for spec in self.args.tasks:
+        found, args = [], self.args
+        for spec in args.tasks:
             if spec in EMBEDDED_NAMES:
-                args = self.args
-                found.append((spec, open_embedded_task(spec, args.task_dir, args.task_clips, args.clip_seconds, True)))
+                made = (args.task_dir, args.task_clips, args.clip_seconds, True, args.held_out_soundfont)
+                found.append((spec, open_embedded_task(spec, *made)))
                 continue
             folder, _, name = spec.partition(":")
             names = [name] if name else [task.name for task in read_tasks(Path(folder))]
             found += [(f"{Path(folder).name}-{name}", open_task(folder, name)) for name in names]
         return found
+
+    def conditions(self, unit: Unit, labels: int | None) -> list[str]:
+        """How a cell's test audio is degraded: of the first seed on the whole corpus, with all labels."""
+        is_degraded = labels is None and unit.share == 1 and unit.seed == self.args.seeds[0]
+        return [condition for condition in self.args.conditions if condition != "none"] if is_degraded else []
 
     def cell(self, unit: Unit, name: str) -> Path:
         return self.folder / "cells" / unit.name / f"{name}.json"
@@ -129,8 +136,11 @@ def check_plan(plan: Plan):
     twice = {name for name in names if names.count(name) > 1}
     if not names or twice:
         raise DataError(f"--strategies: {'give some' if not names else f'{twice.pop()} is there twice'}")
-    if args.reference not in names:
-        raise DataError(f"--reference {args.reference} is none of the strategies: {', '.join(names)}")
+    for reference in args.reference:
+        if reference not in names:
+            raise DataError(f"--reference {reference} is none of the strategies: {', '.join(names)}")
+    if args.held_out_soundfont is not None and not set(args.tasks) & set(EMBEDDED_NAMES):
+        raise DataError("--held_out_soundfont plays the embedded corpus: none of its tasks is among --tasks")
     if not all(0 < share <= 1 for share in args.shares):
         raise DataError(f"--shares {args.shares}: each over 0 and at most 1")
     for strategy in args.share_strategies:
@@ -221,11 +231,12 @@ def pretrain(plan: Plan, unit: Unit, threads: int):
     """
     args, output = plan.args, plan.model(unit)
     options = {
-        "clip_seconds": args.clip_seconds,
+        "clip_seconds": args.pretrain_seconds,
         "max_steps": args.pretrain_steps,
         "batch_size": args.pretrain_batch_size,
         "corpus_dir": args.corpus_dir,
         "corpus_clips": args.pretrain_clips,
+        "corpus_seconds": args.clip_seconds,
         "train_share": unit.share,
         "seed": unit.seed,
         **({"train_data": args.train_data} if args.train_data else {}),
@@ -267,7 +278,8 @@ def transfer(plan: Plan, unit: Unit, tasks: list[tuple[str, TaskData]]):
         few = plan.args.labels_per_class if unit.share == 1 else []
         for labels in [None, *few]:
             path = plan.cell(unit, name if labels is None else f"{name}-{labels}")
-            settings = _cell_settings(plan, model, data, labels)
+            settings = _cell_settings(plan, model) | _data_settings(data)
+            settings |= {"conditions": plan.conditions(unit, labels)}
             if _is_made(path, settings):
                 continue
             extractor = extractor or open_extractor(model)
@@ -276,14 +288,23 @@ def transfer(plan: Plan, unit: Unit, tasks: list[tuple[str, TaskData]]):
             about = {"unit": asdict(unit), "task": name, "kind": data.task.kind, "labels": labels}
             write_json(path, about | content | {"settings": settings})
     path = plan.cell(unit, "zero_shot")
-    settings = _cell_settings(plan, model, None, None)
+    settings = _cell_settings(plan, model) | {"retrieved": _RETRIEVED, "matched_pairs": _MATCHED_PAIRS}
+    settings |= {"tasks": {name: _data_settings(data) for name, data in tasks}}
     is_reported = unit.share == 1 and unit.seed == plan.args.seeds[0] and unit.strategy != HANDCRAFTED
     if not is_reported or _is_made(path, settings) or not has_text_side(model):
         return
     scorer = PairScorer(model)
     if scorer.kinds:
         clips = [data for name, data in tasks if name in {task.name for task in EMBEDDED_TASKS}]
-        content = zero_shot_report(scorer, dict(tasks), cache, clips[0] if clips else None, recordings=_RETRIEVED)
+        recordings = _RETRIEVED if CONTRASTIVE in scorer.kinds else math.isqrt(_MATCHED_PAIRS)
+        content = zero_shot_report(
+            scorer,
+            dict(tasks),
+            cache,
+            clips[0] if clips else None,
+            recordings=recordings,
+            most_pairs=_MATCHED_PAIRS,
+        )
         write_json(path, {"unit": asdict(unit), "zero_shot": content, "settings": settings})
 
 
@@ -296,14 +317,14 @@ def make_cell(
     labels: int | None,
     path: Path,
 ) -> dict[str, Any]:
-    """Learns, predicts, and reads the tests' labels last. With all labels, degraded test audio is predicted, too."""
+    """Learns, predicts, on degraded test audio, too, if it is wanted, and reads the tests' labels last."""
     learnt = learn(extractor, data, plan.probe_args, cache, unit.seed, labels)
     probe = learnt.probe
     predictions = {split: predict(probe, extractor, data, cache, split) for split in data.test_splits}
-    degraded = {}
-    if labels is None and unit.share == 1:
-        wanted = [condition for condition in plan.args.conditions if condition != "none"]
-        degraded = {condition: predict(probe, extractor, data, cache, TEST, condition) for condition in wanted}
+    degraded = {
+        condition: predict(probe, extractor, data, cache, TEST, condition)
+        for condition in plan.conditions(unit, labels)
+    }
     named = predictions | {f"{TEST}-{condition}": predicted for condition, predicted in degraded.items()}
     for split, predicted in named.items():
         predicted.save(path.with_suffix("") / f"{split}.npz")
@@ -328,16 +349,17 @@ def _learnt_facts(learnt: Learnt) -> dict[str, Any]:
     }
 
 
-def _cell_settings(plan: Plan, model: str, data: TaskData | None, labels: int | None) -> dict[str, Any]:
-    """What a cell depends on besides its unit."""
+def _cell_settings(plan: Plan, model: str) -> dict[str, Any]:
+    """What a cell depends on besides its unit and its data."""
     settings = {"probe": asdict(plan.probe_args), "resamples": plan.args.resamples, "model": model}
     weights = Path(model) / "model.safetensors"
     if plan.folder not in weights.parents and weights.is_file():  # of a folder that others may write again
         settings["weights"] = [weights.stat().st_size, weights.stat().st_mtime_ns]
-    if data is not None:
-        settings |= {"data": str(data.folder), "splits": {split: data.fingerprint(split) for split in data.splits()}}
-        settings |= {"conditions": plan.args.conditions if labels is None else []}
     return settings
+
+
+def _data_settings(data: TaskData) -> dict[str, Any]:
+    return {"data": str(data.folder), "splits": {split: data.fingerprint(split) for split in data.splits()}}
 
 
 def _is_made(path: Path, settings: dict[str, Any]) -> bool:

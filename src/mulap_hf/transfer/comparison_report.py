@@ -1,11 +1,10 @@
 """The report of a comparison: `comparison.md`, `comparison.json` and pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files import format_interval, markdown_table, write_json
-from .comparison import TEST
+from ..files import format_interval, known, markdown_table, write_json
 from .degradations import DEGRADATIONS
 
 REPORT_FILE = "comparison.md"
@@ -23,7 +22,7 @@ def write_comparison_report(folder: Path, results: Mapping[str, Any]) -> Path:
     write_json(folder / "comparison.json", results)
     pictures = folder / PICTURES_FOLDER
     pictures.mkdir(exist_ok=True)
-    sections = ["# Comparison of training strategies", _how(results)]
+    sections = ["# Comparison of training strategies", _how(results), "## Overview", _overview(results)]
     sections += ["## Tasks", _picture(_draw_scores(results, pictures / "scores.png"))]
     for task, by_split in results["scores"].items():
         sections += [_scores(results, task, split, rows) for split, rows in by_split.items() if rows]
@@ -37,7 +36,7 @@ def write_comparison_report(folder: Path, results: Mapping[str, Any]) -> Path:
     if any(drops for by_strategy in results["drops"].values() for drops in by_strategy.values()):
         sections += [
             "## Robustness",
-            _drops_intro(results["settings"]["comparison"]["conditions"]),
+            _drops_intro(results["settings"]["comparison"]),
             _picture(_draw_drops(results, pictures / "drops.png")),
         ]
         sections += [_drops(results, task) for task in results["drops"]]
@@ -55,29 +54,83 @@ def _how(results: Mapping[str, Any]) -> str:
     settings = results["settings"]["comparison"]
     seeds = ", ".join(map(str, settings["seeds"]))
     corpus = settings["train_data"] or f"{settings['pretrain_clips']} clips of the embedded corpus"
-    many = len(settings["seeds"]) > 1
-    covers = "over tracks and seeds" if many else "over tracks; what another seed would change they do not say"
+    covers = "over tracks; what another seed would change they do not say"
+    if count := _seeds(results):
+        covers = f"over tracks and seeds, of whose variance resampling {count} shows {1 - 1 / count:.0%}"
     return (
         f"Every strategy that is trained here: {settings['pretrain_steps']} steps of "
-        f"{settings['pretrain_batch_size']} clips of {settings['clip_seconds']:g} s from {corpus}; the same backbone, "
+        f"{settings['pretrain_batch_size']} clips of {settings['pretrain_seconds']:g} s from {corpus}; the same backbone, "
         "the same probe on frozen features, chosen on validation, tested once. "
         f"Seeds: {seeds}. In brackets: 95 % bootstrap intervals {covers}. "
-        f"Difference: to {results['reference']}, on the same tracks; bold where its interval leaves out 0, which one "
-        "in twenty does where there is no difference. PR-AUC's intervals are too narrow where tags are rare."
+        "Differences: in the first metric, on the same tracks; bold where the interval leaves out 0, which one in "
+        "twenty does where there is no difference. PR-AUC's intervals are too narrow where tags are rare."
     )
+
+
+def _seeds(results: Mapping[str, Any]) -> int:
+    """How many there are to be, if more than one."""
+    count = len(results["settings"]["comparison"]["seeds"])
+    return count if count > 1 else 0
+
+
+def _overview(results: Mapping[str, Any]) -> str:
+    """The main metric of everything."""
+    reference = results["references"][0]
+    columns = {
+        (task, split): rows for task, splits in results["scores"].items() for split, rows in splits.items() if rows
+    }
+    metrics = {task: about["metric"] for task, about in results["tasks"].items()}
+
+    def cell(name: str, column: tuple[str, str]) -> str:
+        row = columns[column].get(name)
+        if row is None:
+            return ""
+        number, difference = row[metrics[column[0]]], row["differences"].get(reference)
+        mark = ("*", "", "**")[1 + _direction(difference)] if difference else ""
+        text = known(None) if number["value"] is None else f"{number['value']:.3f}"
+        return f"{mark}{text}{mark}{_partly(results, number)}"
+
+    table = markdown_table(
+        ("strategy", *map(", ".join, columns)),
+        ((name, *(cell(name, column) for column in columns)) for name in results["strategies"]),
+    )
+    named = ", ".join(f"{task}: {_METRIC_NAMES[metric]}" for task, metric in metrics.items())
+    return (
+        f"Against {reference}, on the same tracks: **better** and *worse* where the interval of the difference leaves "
+        f"out 0. {named}.\n\n{table}"
+    )
+
+
+def _direction(difference: Mapping[str, Any]) -> int:
+    """1 and -1: its interval is all above or below 0."""
+    if difference["value"] is None or difference["low"] is None:
+        return 0
+    return (difference["low"] > 0) - (difference["high"] < 0)
+
+
+def _partly(results: Mapping[str, Any], number: Mapping[str, Any]) -> str:
+    """Says so where a number is not of all the seeds."""
+    count = _seeds(results)
+    return f" [{number['seeds']} of {count} seeds]" if number["seeds"] < count else ""
 
 
 def _scores(results: Mapping[str, Any], task: str, split: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     kind, main = results["tasks"][task]["kind"], results["tasks"][task]["metric"]
-    metrics = _SHOWN[kind]
     tracks = next(iter(rows.values()))["tracks"]
+    seeds = [f"{_METRIC_NAMES[main]} of seeds"] if _seeds(results) else []
     table = markdown_table(
-        ("strategy", *(_METRIC_NAMES[metric] for metric in metrics), f"difference in {_METRIC_NAMES[main]}"),
+        (
+            "strategy",
+            *(_METRIC_NAMES[metric] for metric in _SHOWN[kind]),
+            *seeds,
+            *(f"difference to {reference}" for reference in results["references"]),
+        ),
         (
             (
                 name,
-                *(format_interval(row[metric]) for metric in metrics),
-                "" if name == results["reference"] or "difference" not in row else _difference(row["difference"]),
+                *(format_interval(row[metric]) for metric in _SHOWN[kind]),
+                *(_by_seed(results, row["by_seed"]) for _ in seeds),
+                *(_difference(results, row["differences"].get(reference)) for reference in results["references"]),
             )
             for name, row in rows.items()
         ),
@@ -85,11 +138,19 @@ def _scores(results: Mapping[str, Any], task: str, split: str, rows: Mapping[str
     return f"### {task}, {split} ({tracks} tracks, {results['tasks'][task]['outputs']} outputs)\n\n{table}"
 
 
-def _difference(number: Mapping[str, float | None]) -> str:
+def _by_seed(results: Mapping[str, Any], by_seed: Mapping[str, float | None]) -> str:
+    """The lowest and the highest, and of how many."""
+    values = [value for value in by_seed.values() if value is not None]
+    return f"{min(values):.3f} to {max(values):.3f} ({len(values)} of {_seeds(results)})" if values else known(None)
+
+
+def _difference(results: Mapping[str, Any], number: Mapping[str, Any] | None) -> str:
+    if number is None:
+        return ""
     if number["value"] is None or number["low"] is None:
-        return "unknown"
+        return known(None)
     text = f"{number['value']:+.3f} ({number['low']:+.3f} to {number['high']:+.3f})"
-    return f"**{text}**" if number["low"] > 0 or number["high"] < 0 else text
+    return (f"**{text}**" if _direction(number) else text) + _partly(results, number)
 
 
 def _curves(results: Mapping[str, Any], task: str, curves: Mapping[str, Mapping[str, Any]], axis: str) -> str:
@@ -98,23 +159,28 @@ def _curves(results: Mapping[str, Any], task: str, curves: Mapping[str, Mapping[
     table = markdown_table(
         (f"strategy \\ {axis}", *columns),
         (
-            (name, *(format_interval(curve[column]) if column in curve else "" for column in columns))
+            (name, *(_number(results, curve[column]) if column in curve else "" for column in columns))
             for name, curve in curves.items()
         ),
     )
     return f"### {task}, {_METRIC_NAMES[results['tasks'][task]['metric']]}\n\n{table}"
 
 
+def _number(results: Mapping[str, Any], number: Mapping[str, Any]) -> str:
+    return format_interval(number) + _partly(results, number)
+
+
 def _position(label: str) -> float:
     return float("inf") if label == "all" else float(label)
 
 
-def _drops_intro(conditions: Sequence[str]) -> str:
-    rows = ((name, DEGRADATIONS[name].description) for name in conditions if name != "none")
+def _drops_intro(settings: Mapping[str, Any]) -> str:
+    rows = ((name, DEGRADATIONS[name].description) for name in settings["conditions"] if name != "none")
+    of = f"Of the first seed ({settings['seeds'][0]}). " if len(settings["seeds"]) > 1 else ""
     return (
-        "The probe has learnt from clean audio; the test audio is degraded. Shown is what the metric loses, on the "
-        "same tracks. Another pitch is another key: there, a loss is as it should be. Pitch and tempo are changed by "
-        "a phase vocoder, which softens onsets, too; simclr has met it, and noise, in pre-training.\n\n"
+        f"{of}The probe has learnt from clean audio; the test audio is degraded. Shown is what the metric loses, on "
+        "the same tracks. Another pitch is another key: there, a loss is as it should be. Pitch and tempo are changed "
+        "by a phase vocoder, which softens onsets, too; simclr has met it, and noise, in pre-training.\n\n"
         + markdown_table(("condition", "what is done"), rows)
     )
 
@@ -237,33 +303,35 @@ def _draw_drops(results: Mapping[str, Any], path: Path) -> Path:
 
 
 def _zero_shot(results: Mapping[str, Any]) -> str:
-    """On the split test: the main metric of every task, and retrieval in both directions."""
+    """The main metric of every task, and retrieval in both directions, by test split."""
     reports = results["zero_shot"]
-    tasks = list(dict.fromkeys(task for report in reports.values() for task in report["tasks"]))
-    metrics = {task: results["tasks"][task]["metric"] for task in tasks}
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for strategy, report in reports.items():
-        for task in report["tasks"]:
-            for method, numbers in report["tasks"][task].get(TEST, {}).items():
-                rows.setdefault((strategy, method), {})[task] = format_interval(numbers[metrics[task]])
     parts = [
         "Tags and classes by prompts, recordings and descriptions by each other; of the first seed. What the methods "
-        "are: README, zero-shot.",
-        markdown_table(
-            ("strategy", "method", *(f"{task}, {_METRIC_NAMES[metrics[task]]}" for task in tasks)),
-            ((*row, *(cells.get(task, "") for task in tasks)) for row, cells in rows.items()),
-        ),
+        "are: README, zero-shot."
     ]
-    found = [(name, report["retrieval"][TEST]) for name, report in reports.items() if report["retrieval"].get(TEST)]
-    for direction in found[0][1] if found else ():
-        lines = [
-            (strategy, method, *map(format_interval, numbers.values()))
-            for strategy, directions in found
-            for method, numbers in directions[direction].items()
-        ]
-        columns = next(iter(found[0][1][direction].values()))
-        parts += [
-            f"### Retrieval, {direction.replace('_', ' ')}",
-            markdown_table(("strategy", "method", *columns), lines),
-        ]
+    splits = dict.fromkeys(split for report in reports.values() for by in report["tasks"].values() for split in by)
+    for split in splits:
+        rows: dict[tuple[str, str], dict[str, str]] = {}
+        for strategy, report in reports.items():
+            for task in report["tasks"].keys() & results["tasks"].keys():
+                metric = results["tasks"][task]["metric"]
+                for method, numbers in report["tasks"][task].get(split, {}).items():
+                    rows.setdefault((strategy, method), {})[task] = format_interval(numbers[metric])
+        tasks = [task for task in results["tasks"] if any(task in cells for cells in rows.values())]
+        columns = (f"{task}, {_METRIC_NAMES[results['tasks'][task]['metric']]}" for task in tasks)
+        lines = ((*row, *(cells.get(task, "") for task in tasks)) for row, cells in rows.items())
+        parts += [f"### By prompts, {split}", markdown_table(("strategy", "method", *columns), lines)]
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for strategy, report in reports.items():
+        for split, directions in report["retrieval"].items():
+            among = report["sizes"]["retrieval"][split]["clips"]
+            for direction, methods in directions.items():
+                found.setdefault((direction, split), []).extend(
+                    {"strategy": strategy, "method": method, "recordings": among}
+                    | {name: format_interval(number) for name, number in numbers.items()}
+                    for method, numbers in methods.items()
+                )
+    for (direction, split), lines in found.items():
+        table = markdown_table(list(lines[0]), (line.values() for line in lines))
+        parts += [f"### Retrieval, {direction.replace('_', ' ')}, {split}", table]
     return "\n\n".join(parts)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import safe_open
 from tqdm import tqdm
 
-from ..metrics.scores import MAIN_METRIC, intervals, paired_difference, score, without_nan
+from ..metrics.scores import MAIN_METRIC, Resampled, difference_of, interval_of, resample, without_nan
 from .comparison import TEST, Plan, Unit, strategy_name
 from .protocol import Predictions
 from .tasks import Targets, TaskData
@@ -19,23 +19,24 @@ from .tasks import Targets, TaskData
 _FEWER_RESAMPLES = 300  # of curves and drops, which are many
 
 Number = dict[str, float | None]
-"""A `value`, and its 95 % interval `low` to `high`."""
+"""A `value`, its 95 % interval `low` to `high`, and how many `seeds` it is of."""
 
 
 def collect_results(plan: Plan, tasks: list[tuple[str, TaskData]]) -> dict[str, Any]:
     """Everything that has been made, as JSON values.
 
     Returns:
-        `settings`; `strategies`; `reference`; `tasks`: by name, its `kind`, `metric`, `chance` and test `splits`;
-        `scores`: by task, split and strategy, each metric as a Number, and under `difference` the main one minus the
-        reference's on the same tracks; `labels`, `shares`: the main metric on the split test, by task, strategy and
-        how many; `drops`: by task, strategy and condition, how much the main metric loses, on the same tracks;
-        `zero_shot`: by strategy, of the first seed; `compute`: by unit; `missing`: cells that are not there.
+        `settings`; `strategies`; `references`; `tasks`: by name, its `kind`, main `metric`, number of `outputs` and
+        test `splits`; `scores`: by task, split and strategy, each metric as a Number, `tracks`, the main metric
+        `by_seed`, and, by reference, its `differences` to that one, of the seeds that both have, on the same tracks;
+        `labels`, `shares`: the main metric on the split test, by task, strategy and how many; `drops`: by task,
+        strategy and condition, how much the main metric loses, of the first seed, on the same tracks; `zero_shot`: by
+        strategy, of the first seed; `compute`: by unit; `missing`: cells that are not there.
     """
     results: dict[str, Any] = {
         "settings": {"comparison": asdict(plan.args), "probe": asdict(plan.probe_args)},
         "strategies": [strategy_name(strategy) for strategy in plan.args.strategies],
-        "reference": plan.args.reference,
+        "references": plan.args.reference,
         "tasks": {},
         **{part: {} for part in ("scores", "labels", "shares", "drops")},
         "zero_shot": _zero_shot(plan),
@@ -75,24 +76,36 @@ class _Collector:
             for name, strategy in self.strategies.items()
             if (predictions := self._predictions(strategy, split))
         }
-        ids = _common(self.targets[split], (one for many in found.values() for one in many))
+        ids = _common(self.targets[split], (one for by_seed in found.values() for one in by_seed.values()))
         if not ids:
             return {}
-        truth = self.targets[split].of(ids)
-        aligned = {name: [_scores_of(one, ids) for one in many] for name, many in found.items()}
-        resamples = self.plan.args.resamples
+        runs = {name: self._resample(split, by_seed, ids, self.plan.args.resamples) for name, by_seed in found.items()}
         rows = {}
-        for name, scores in aligned.items():
-            ranges = intervals(self.kind, truth, scores, resamples=resamples)
-            rows[name] = {
-                metric: _number(value, *ranges[metric]) for metric, value in score(self.kind, truth, scores).items()
-            }
-            rows[name] |= {"seeds": len(scores), "tracks": len(ids)}
-            reference = aligned.get(self.plan.args.reference)
-            if reference is not None and len(reference) == len(scores):
-                difference = paired_difference(self.kind, truth, scores, reference, resamples=resamples)
-                rows[name]["difference"] = _number(*difference[self.metric])
+        for name, by_seed in runs.items():
+            rows[name] = _numbers(interval_of(list(by_seed.values())), len(by_seed))
+            rows[name]["tracks"] = len(ids)
+            rows[name]["by_seed"] = without_nan({str(seed): run.values[self.metric] for seed, run in by_seed.items()})
+            others = [reference for reference in self.plan.args.reference if reference in runs and reference != name]
+            differences = {reference: self._difference(by_seed, runs[reference]) for reference in others}
+            rows[name]["differences"] = {reference: number for reference, number in differences.items() if number}
         return rows
+
+    def _resample(
+        self, split: str, by_seed: dict[int, Predictions], ids: list[str], resamples: int = _FEWER_RESAMPLES
+    ) -> dict[int, Resampled]:
+        truth = self.targets[split].of(ids)
+        return {
+            seed: resample(self.kind, truth, _scores_of(predictions, ids), resamples)
+            for seed, predictions in by_seed.items()
+        }
+
+    def _difference(self, runs_a: dict[int, Resampled], runs_b: dict[int, Resampled]) -> Number | None:
+        """In the main metric, of the seeds that both have; None: there are none."""
+        seeds = [seed for seed in runs_a if seed in runs_b]
+        if not seeds:
+            return None
+        found = difference_of(*([runs[seed] for seed in seeds] for runs in (runs_a, runs_b)))
+        return _numbers(found, len(seeds))[self.metric]
 
     def labels(self) -> dict[str, dict[str, Number]]:
         cells = {str(number): f"{self.name}-{number}" for number in self.plan.args.labels_per_class}
@@ -119,13 +132,12 @@ class _Collector:
         }
 
     def _drop(self, strategy: str, condition: str) -> Number | None:
-        clean, degraded = (self._predictions(strategy, split) for split in (TEST, f"{TEST}-{condition}"))
-        if not clean or len(clean) != len(degraded):
+        first = self.plan.args.seeds[:1]
+        clean, degraded = (self._predictions(strategy, split, seeds=first) for split in (TEST, f"{TEST}-{condition}"))
+        if not clean or not degraded:
             return None
-        ids = _common(self.targets[TEST], [*clean, *degraded])
-        truth = self.targets[TEST].of(ids)
-        pair = ([_scores_of(one, ids) for one in many] for many in (clean, degraded))
-        return _number(*paired_difference(self.kind, truth, *pair, resamples=_FEWER_RESAMPLES)[self.metric])
+        ids = _common(self.targets[TEST], [*clean.values(), *degraded.values()])
+        return self._difference(*(self._resample(TEST, by_seed, ids) for by_seed in (clean, degraded)))
 
     def _curve(self, cells: dict[str, str]) -> dict[str, dict[str, Number]]:
         return {
@@ -140,18 +152,25 @@ class _Collector:
         predictions = self._predictions(strategy, TEST, cell, share)
         if not predictions:
             return None
-        ids = _common(self.targets[TEST], predictions)
-        truth, scores = self.targets[TEST].of(ids), [_scores_of(one, ids) for one in predictions]
-        ranges = intervals(self.kind, truth, scores, resamples=_FEWER_RESAMPLES)
-        return _number(score(self.kind, truth, scores)[self.metric], *ranges[self.metric])
+        runs = self._resample(TEST, predictions, _common(self.targets[TEST], predictions.values()))
+        return _numbers(interval_of(list(runs.values())), len(runs))[self.metric]
 
     def _predictions(
-        self, strategy: str, split: str, cell: str | None = None, share: float = 1.0
-    ) -> list[Predictions]:
-        """Of the seeds that have a complete cell."""
-        paths = [self.plan.cell(Unit(strategy, share, seed), cell or self.name) for seed in self.plan.args.seeds]
-        files = [path.with_suffix("") / f"{split}.npz" for path in paths if path.is_file()]
-        return [Predictions.load(file) for file in files if file.is_file()]
+        self,
+        strategy: str,
+        split: str,
+        cell: str | None = None,
+        share: float = 1.0,
+        seeds: Sequence[int] | None = None,
+    ) -> dict[int, Predictions]:
+        """By seed, of those that have a complete cell."""
+        found = {}
+        for seed in self.plan.args.seeds if seeds is None else seeds:
+            path = self.plan.cell(Unit(strategy, share, seed), cell or self.name)
+            file = path.with_suffix("") / f"{split}.npz"
+            if path.is_file() and file.is_file():
+                found[seed] = Predictions.load(file)
+        return found
 
 
 def _common(targets: Targets, predictions: Iterable[Predictions]) -> list[str]:
@@ -165,8 +184,11 @@ def _scores_of(predictions: Predictions, ids: list[str]) -> np.ndarray:
     return predictions.scores[[position[name] for name in ids]]
 
 
-def _number(value: float, low: float, high: float) -> Number:
-    return without_nan({"value": value, "low": low, "high": high})
+def _numbers(found: dict[str, tuple[float, float, float]], seeds: int) -> dict[str, Number]:
+    return {
+        name: without_nan({"value": value, "low": low, "high": high, "seeds": seeds})
+        for name, (value, low, high) in found.items()
+    }
 
 
 def _zero_shot(plan: Plan) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Tasks and the prepared datasets that they are learnt from: audio without labels, and labels when they are due."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..corpus import CorpusConfig, write_corpus, write_notes
+from ..corpus.generate import renderer_for
+from ..corpus.write import check_folder
 from ..data.corpora import CORPORA, EMBEDDED_TASKS, NOTE_TASK
 from ..data.prepare import SETTINGS_FILE, prepare
 from ..data.schema import Task, read_tasks
@@ -23,6 +25,7 @@ TRAIN, VALIDATION = "train", "validation"
 HELD_OUT_SHARE = 0.1  # of the training rows, to validate on where a dataset has no validation split
 EMBEDDED_NAMES = tuple(task.name for task in (*EMBEDDED_TASKS, NOTE_TASK))
 _TEST_SPLITS = ("test", "test_presets")
+_SOUNDFONT_SPLIT = "test_soundfont"
 # Pre-training takes the corpus of seed 0: no song is in both.
 _EMBEDDED_SEED = 1
 
@@ -48,9 +51,11 @@ class PreparedData:
     """A prepared dataset without its labels; made by `open_described`. Nothing is read before it is asked for.
 
     folder: of the dataset.
+    hidden: splits in it that are as if they were not there.
     """
 
     folder: Path
+    hidden: frozenset[str] = field(default=frozenset(), kw_only=True)
 
     @property
     def seconds(self) -> float | None:
@@ -61,7 +66,7 @@ class PreparedData:
     def _shards(self) -> dict[str, list[Path]]:
         shards: dict[str, list[Path]] = {}
         for path in sorted(self.folder.glob("*.parquet")):
-            if match := SHARD_NAME.match(path.name):
+            if (match := SHARD_NAME.match(path.name)) and match[1] not in self.hidden:
                 shards.setdefault(match[1], []).append(path)
         return shards
 
@@ -193,12 +198,13 @@ def open_described(folder: str | Path) -> PreparedData:
     return data
 
 
-def open_task(folder: str | Path, name: str | None = None) -> TaskData:
+def open_task(folder: str | Path, name: str | None = None, hidden: Iterable[str] = ()) -> TaskData:
     """A task of a prepared dataset.
 
     Args:
         folder: as `training/prepare_dataset.py` writes it.
         name: of the task; None where there is only one.
+        hidden: splits to leave alone.
 
     Raises:
         DataError: there is no such dataset or task, or it has nothing to learn or to test on.
@@ -212,7 +218,7 @@ def open_task(folder: str | Path, name: str | None = None) -> TaskData:
     if name not in tasks:
         asked = "it has several tasks" if name is None else f"it has no task {name!r}"
         raise DataError(f"{folder}: {asked}; pass --task with one of: {', '.join(tasks)}")
-    data = TaskData(folder, tasks[name])
+    data = TaskData(folder, tasks[name], hidden=frozenset(hidden))
     if TRAIN not in data._shards or not data.test_splits:
         raise DataError(
             f"{folder}: a task is learnt on the split train and tested on test; there are "
@@ -221,7 +227,14 @@ def open_task(folder: str | Path, name: str | None = None) -> TaskData:
     return data
 
 
-def open_embedded_task(name: str, directory: str | Path, clips: int, clip_seconds: float, progress: bool) -> TaskData:
+def open_embedded_task(
+    name: str,
+    directory: str | Path,
+    clips: int,
+    clip_seconds: float,
+    progress: bool,
+    held_out_soundfont: str | None = None,
+) -> TaskData:
     """A task of the embedded corpus, which is made, once, in `directory`.
 
     Args:
@@ -230,26 +243,40 @@ def open_embedded_task(name: str, directory: str | Path, clips: int, clip_second
         clips: to learn from; a quarter of it to validate on, half of it per test split.
         clip_seconds: their length; single notes have their own.
         progress: show bars.
+        held_out_soundfont: path of an SF2 file whose instruments play one more test split, `test_soundfont`; it is
+            added where the rest is there. None: no such split, also where there is one.
 
     Raises:
-        DataError: there is no such task.
+        DataError: there is no such task, the soundfont cannot be played, or what is there was made with other
+            settings, such as another soundfont.
     """
     if name not in EMBEDDED_NAMES:
         raise DataError(
             f"--task {name}: the embedded corpus has {', '.join(EMBEDDED_NAMES)}; other tasks need --data, a folder "
             "made by training/prepare_dataset.py"
         )
+    if held_out_soundfont is not None and not Path(held_out_soundfont).is_file():
+        raise DataError(f"--held_out_soundfont {held_out_soundfont}: there is no such file")
     notes = name == NOTE_TASK.name
     folder = Path(directory) / (f"notes-{clips}" if notes else f"clips-{clips}x{clip_seconds:g}s")
-    config = CorpusConfig(seed=_EMBEDDED_SEED, clip_seconds=clip_seconds)
     sizes = {TRAIN: clips, VALIDATION: clips // 4, **dict.fromkeys(_TEST_SPLITS, clips // 2)}
     prepared = folder / "prepared"
-    if not _is_prepared(prepared):
-        for split, number in sizes.items():
-            (write_notes if notes else write_corpus)(config, split, max(1, number), folder, progress=progress)
-        corpus = CORPORA["embedded_notes" if notes else "embedded"]
-        prepare(corpus, folder, prepared, embed=False, progress=progress)
-    return open_task(prepared, name)
+    try:
+        config = CorpusConfig(seed=_EMBEDDED_SEED, clip_seconds=clip_seconds, held_out_soundfont=held_out_soundfont)
+        if held_out_soundfont is not None:
+            sizes[_SOUNDFONT_SPLIT] = clips // 2
+            check_folder(config, _SOUNDFONT_SPLIT, folder)
+        missing = sizes.keys() - _prepared_splits(prepared)
+        if missing:
+            if _SOUNDFONT_SPLIT in missing:
+                renderer_for(config, _SOUNDFONT_SPLIT)  # complains before anything is made
+            for split, number in sizes.items():
+                (write_notes if notes else write_corpus)(config, split, max(1, number), folder, progress=progress)
+            corpus = CORPORA["embedded_notes" if notes else "embedded"]
+            prepare(corpus, folder, prepared, embed=False, progress=progress)
+    except (ImportError, ValueError) as error:
+        raise DataError(str(error)) from error
+    return open_task(prepared, name, {_SOUNDFONT_SPLIT} - sizes.keys())
 
 
 def _find_folder(folder: str | Path) -> Path:
@@ -258,9 +285,9 @@ def _find_folder(folder: str | Path) -> Path:
     return Path(folder)
 
 
-def _is_prepared(folder: Path) -> bool:
+def _prepared_splits(folder: Path) -> set[str]:
     path = folder / SETTINGS_FILE
-    return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["finished"] is not None
+    return set(json.loads(path.read_text(encoding="utf-8"))["finished"] or ()) if path.is_file() else set()
 
 
 def _is_held_out(name: str) -> bool:

@@ -22,7 +22,7 @@ TEMPLATES = {
 TEXT_TO_AUDIO, AUDIO_TO_TEXT = "text_to_audio", "audio_to_text"
 CHANCE, RERANKED = "chance", "reranked"
 CALIBRATION_CLIPS = 300
-MOST_PAIRS = 1_000_000  # of clips and descriptions that are all matched; of more, only what is re-ranked
+MOST_PAIRS = 1_000_000  # of clips and descriptions that are all matched
 _CHANCE_DRAWS = 100
 
 
@@ -177,7 +177,7 @@ def retrieve(
     kinds: Sequence[str],
     top_k: int = 32,
     recordings: int | None = None,
-    most_pairs: int | None = None,
+    most_pairs: int = MOST_PAIRS,
 ) -> Retrieval:
     """Scores of all pairs of a split's recordings and descriptions, each taken once however often it is stored.
 
@@ -190,13 +190,12 @@ def retrieve(
         top_k: items per query that are re-ranked.
         recordings: most of them, with their descriptions; evenly spaced in the split. None: all. Ranks among another
             number of items are not to be compared.
-        most_pairs: match all pairs if they are no more; of more, only what is re-ranked. None: `MOST_PAIRS`.
+        most_pairs: of more, only those are matched that are re-ranked.
 
     Raises:
-        DataError: there are no descriptions, no clip can be heard, or there are more than `most_pairs` pairs for a
-            model that has only matching scores.
+        DataError: there are no descriptions, no clip can be heard, or there are more than `most_pairs` for a model
+            that has only matching scores.
     """
-    most_pairs = MOST_PAIRS if most_pairs is None else most_pairs
     captions, audio = data.captions(split), data.recordings(split)
     features = cache.features(scorer.extractor, data, split)
     heard = [name for name in features.ids if name in captions]
@@ -242,6 +241,7 @@ def zero_shot_report(
     templates: Sequence[str] | None = None,
     top_k: int = 32,
     recordings: int | None = None,
+    most_pairs: int = MOST_PAIRS,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def zero_shot_report(
         retrieval: data whose descriptions are to be found, and to find.
         kinds: "contrastive", "matching"; None: all that the model has been trained for.
         templates: see `prompts`.
-        top_k, recordings: see `retrieve`.
+        top_k, recordings, most_pairs: see `retrieve`.
         resamples, seed: of the bootstrap over clips or queries.
 
     Returns:
@@ -274,7 +274,7 @@ def zero_shot_report(
     found = {}
     if retrieval is not None:
         found = {
-            split: retrieve(scorer, retrieval, split, cache, kinds, top_k, recordings)
+            split: retrieve(scorer, retrieval, split, cache, kinds, top_k, recordings, most_pairs)
             for split in retrieval.test_splits
         }
     report: dict[str, Any] = {"tasks": {}, "retrieval": {}, "sizes": {"tasks": {}, "retrieval": {}}}

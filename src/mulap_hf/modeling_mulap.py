@@ -322,6 +322,8 @@ class MulapForPreTraining(MulapJointModel):
 
     def _two_chunks(self, features: torch.Tensor, chunk_mask: torch.Tensor) -> torch.Tensor:
         """`(clips, 2, features)`, of the clips that have two real chunks."""
+        if chunk_mask.shape[1] < 2:
+            return features.new_zeros(0, 2, features.shape[-1])
         features, chunk_mask = (part[chunk_mask.sum(dim=1) > 1] for part in (features, chunk_mask))
         order = chunk_mask.float()
         if self.training:

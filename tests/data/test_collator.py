@@ -7,7 +7,8 @@ import torch
 from helpers import CAPTIONS, CHUNK, write_tone
 
 from mulap_hf.data import PreTrainingCollator
-from mulap_hf.data.collator import mismatch_captions
+from mulap_hf.data.augmentation import Augmentation
+from mulap_hf.data.collator import mismatch_captions, word_importance
 
 IGNORED = -100
 WORDS = ("calmest rockviolins", "technopads")  # of several pieces each
@@ -210,3 +211,42 @@ def test_bytes_are_files_too(processor, rows):
         inside = make_row(rows[2]["id"], "inside.wav", rows[2]["caption"], file.read())
     expected, batch = (collator(processor)([row]) for row in (rows[2], inside))
     assert torch.equal(batch["input_values"], expected["input_values"])
+
+
+def test_importance_is_the_inverse_document_frequency(processor):
+    tokenizer = processor.tokenizer
+    importance = word_importance(tokenizer, ["calm calm piano", "calm violin", "calm", "calm piano"])
+    known = {word: importance[tokenizer.convert_tokens_to_ids(word)] for word in ("calm", "piano", "violin")}
+    assert known == pytest.approx({"calm": 0.0, "piano": np.log(2), "violin": np.log(4)})
+    assert np.count_nonzero(importance) == 2
+
+
+def test_words_are_the_clips_own(processor, rows):
+    """Whatever is masked or mismatched; what all captions have counts nothing."""
+    tokenizer = processor.tokenizer
+    importance = word_importance(tokenizer, [row["caption"] for row in rows])
+    batch = collator(processor, importance=importance)(rows[:8])
+    assert batch["matching_labels"].any()
+    for row, ids, shares in zip(rows, batch["word_ids"], batch["word_weights"], strict=False):
+        wanted = {index: importance[index] for index in tokenizer(row["caption"])["input_ids"] if importance[index]}
+        found = {index: share for index, share in zip(ids.tolist(), shares.tolist(), strict=True) if share}
+        assert found == pytest.approx({index: value / sum(wanted.values()) for index, value in wanted.items()})
+    nothing = collator(processor, importance=np.zeros(len(tokenizer)))(rows[:2])
+    assert not nothing["word_weights"].any()
+
+
+def test_every_chunk_is_augmented_by_itself(processor, tmp_path):
+    """Here by its level alone."""
+    time = np.arange(3 * CHUNK + 100) / 16000
+    sf.write(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 1000 * time), 16000, subtype="FLOAT")
+    row = make_row("tone", tmp_path / "tone.wav")
+    level = Augmentation(pitch=0, filter=0, noise=0, polarity=0, gain=1)
+    options = {"random_crop": False, "clip_seconds": 2.0}
+    plain = collator(processor, **options)([row])["input_values"][0, : len(time)]
+    augmented = collator(processor, **options, augmentation=level)([row])["input_values"][0, : len(time)]
+    chunks = [(augmented[part], plain[part]) for part in (slice(i * CHUNK, (i + 1) * CHUNK) for i in range(4))]
+    gains = [float(one @ other / (other @ other)) for one, other in chunks]
+    for gain, (one, other) in zip(gains, chunks, strict=True):
+        assert torch.allclose(one, gain * other, atol=1e-6)
+        assert 10 ** (-12 / 20) <= gain <= 1
+    assert len(set(np.round(gains, 3))) == 4

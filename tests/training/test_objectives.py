@@ -14,6 +14,7 @@ from mulap_hf import MulapAudioModel
 from mulap_hf.data import DataError, open_pairs
 from mulap_hf.data.augmentation import Augmentation
 from mulap_hf.training.arguments import OBJECTIVES, DataArguments, ModelArguments, TrainingArguments
+from mulap_hf.training.contrastive import nt_xent
 from mulap_hf.training.evaluation import evaluate
 from mulap_hf.training.objective import find_objective
 from mulap_hf.training.objectives.simclr import ViewCollator, ViewOutput
@@ -21,6 +22,7 @@ from mulap_hf.training.objectives.simclr import ViewCollator, ViewOutput
 CLIPS = 12
 FIELDS = {"muscall": {"projection_size": 16}}
 ALIGNED = {"projection_size": 16, "matching_similarity": True, "matching_negatives": "hard"}
+TAUGHT = {"words_loss_weight": 1.0, "chunks_loss_weight": 1.0}  # the backbone by itself
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 STYLES = ["jazz", "rock", "techno"]
 
@@ -141,6 +143,7 @@ FLOORS = {
     "simclr": {"contrastive_loss": math.log(1 + 22 * math.exp((-1 / 11 - 1) / 0.5))},
     "supervised": {"classification_loss": 0},
 }
+PAIRS_FLOOR = math.log(1 + 62 * math.exp((-1 / 31 - 1) / 0.5))  # of 32 clips
 REACHED = {
     "muscall": {"retrieval_r1": 0.9},
     "simclr": {"view_accuracy": 0.9},
@@ -174,7 +177,7 @@ def test_a_dozen_clips_are_learnt_by_heart(name, catalogue, processor):
         assert after[measure] > least, measure
 
 
-@pytest.mark.parametrize("fields", [{}, ALIGNED], ids=["published", "aligned"])
+@pytest.mark.parametrize("fields", [{}, {**ALIGNED, **TAUGHT}], ids=["published", "aligned"])
 def test_mulap_learns_32_clips_by_heart(fields, processor, tmp_path):
     """Every task's loss goes to its floor, and matching is right on pairs that the model did not draw itself."""
     rows = []
@@ -192,8 +195,10 @@ def test_mulap_learns_32_clips_by_heart(fields, processor, tmp_path):
     before = evaluate(objective, model, [batch], Accelerator(cpu=True))
     learn(objective, model, batch, steps=400, learning_rate=3e-3)
     after = evaluate(objective, model, [batch], Accelerator(cpu=True))
+    floors = {"chunks_loss": PAIRS_FLOOR, "words_loss": _entropy(batch)} if fields else {}
     for loss in objective.loss_weights(model.config):
-        assert after[loss] < 0.05 * before[loss], loss
+        floor = floors.get(loss, 0)
+        assert after[loss] - floor < 0.05 * (before[loss] - floor), loss
     assert after["mlm_accuracy"] > 0.95
     if fields:  # it has drawn mismatched pairs itself: here are others
         sources = torch.arange(32)
@@ -202,6 +207,41 @@ def test_mulap_learns_32_clips_by_heart(fields, processor, tmp_path):
         batch["matching_labels"] = (sources != torch.arange(32)).long()
         after = evaluate(objective, model, [batch], Accelerator(cpu=True))
     assert after["matching_accuracy"] > 0.95
+
+
+def _entropy(batch) -> float:
+    """The lowest words_loss that there can be."""
+    shares = batch["word_weights"]
+    return -(shares * shares.clamp(min=1e-9).log()).sum(dim=1).mean().item()
+
+
+def test_words_and_chunks_are_losses_of_their_own(catalogue, processor):
+    objective = make_objective("mulap", catalogue, processor)
+    torch.manual_seed(0)
+    model = objective.make_model(micro_config(**TAUGHT))
+    (batch,) = (tensors_of(one) for one in batches_of(objective, model))
+    assert {"words_loss", "chunks_loss"} < objective.loss_weights(model.config).keys()
+    batch["audio_attention_mask"][3:, CHUNK:] = 0  # no second chunk
+    counts = objective.count(batch)
+    assert (counts["words_loss"], counts["chunks_loss"]) == (CLIPS, 3)
+    losses = objective.losses(model.eval(), batch)
+    views = model(**batch).chunk_views
+    assert losses["chunks_loss"].item() == pytest.approx(nt_xent(views[:, 0], views[:, 1], 0.5).item())
+    metrics = evaluate(objective, model, [batch | {"ids": ["0"]}], Accelerator(cpu=True))
+    assert metrics["words_loss"] == pytest.approx(losses["words_loss"].item())
+    losses["chunks_loss"].backward()
+    assert model.text_embeddings.word_embeddings.weight.grad is None  # of the backbone alone
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_augment_is_of_training_alone(name, catalogue, processor):
+    objective = make_objective(name, catalogue, processor, augment=True)
+    config = make_model(objective).config
+    plain = make_objective(name, catalogue, processor)
+    rows = list(objective.pairs.dataset)[1:]
+    for training in (True, False):
+        augmented, clean = (one.make_collator(config, training)(rows)["input_values"] for one in (objective, plain))
+        assert torch.equal(augmented, clean) == (name == "simclr" or not training)  # which makes its own views
 
 
 def test_export_loads_by_auto_model(objective, tmp_path):

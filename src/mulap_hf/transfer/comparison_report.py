@@ -59,8 +59,8 @@ def _how(results: Mapping[str, Any]) -> str:
         covers = f"over tracks and seeds, of whose variance resampling {count} shows {1 - 1 / count:.0%}"
     return (
         f"Every strategy that is trained here: {settings['pretrain_steps']} steps of "
-        f"{settings['pretrain_batch_size']} clips of {settings['pretrain_seconds']:g} s from {corpus}; the same backbone, "
-        "the same probe on frozen features, chosen on validation, tested once. "
+        f"{settings['pretrain_batch_size']} clips of {settings['pretrain_seconds']:g} s from {corpus}; the same "
+        "backbone, the same probe on frozen features, chosen on validation, tested once. "
         f"Seeds: {seeds}. In brackets: 95 % bootstrap intervals {covers}. "
         "Differences: in the first metric, on the same tracks; bold where the interval leaves out 0, which one in "
         "twenty does where there is no difference. PR-AUC's intervals are too narrow where tags are rare."

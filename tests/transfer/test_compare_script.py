@@ -151,7 +151,7 @@ def test_one_that_fails_does_not_stop_the_others(place, done, model_folder, tmp_
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--strategies", "mulap", "mulpa"], "--strategies mulpa: neither mulap, mulap-unaligned"),
+        (["--strategies", "mulap", "mulpa"], "--strategies mulpa: neither mulap, mulap-published"),
         (["--reference", "mulap", "clap"], "--reference clap is none of the strategies"),
         (["--shares", "1.5"], "each over 0 and at most 1"),
         (["--held_out_soundfont", "x.sf2"], "plays the embedded corpus: none of its tasks is among --tasks"),

@@ -5,6 +5,7 @@ import json
 import pytest
 from helpers import ROOT
 
+from mulap_hf import MulapConfig
 from mulap_hf.data.corpora import CORPORA
 from mulap_hf.training.arguments import TrainingArguments, parse_arguments
 from mulap_hf.transfer.arguments import (
@@ -58,19 +59,32 @@ def test_the_others_parse():
     kinds = (TransferArguments, FineTuneArguments, TrainingArguments)
     training = parse_arguments(kinds, [], RECIPES / "transfer", "a script", "fine_tune")[2]
     assert training.patience and training.output_dir == "outputs/transferred"
-    compare = parse_arguments((CompareArguments, ProbeArguments), [], RECIPES / "compare", "a script", "small")[0]
     strategies = json.loads((RECIPES / "compare" / "strategies.json").read_text())
-    assert set(compare.strategies) == {*strategies, "handcrafted"}
-    assert set(compare.share_strategies) < set(strategies) and set(compare.conditions) <= set(DEGRADATIONS)
+    for recipe in ("small", "full"):
+        compare = parse_arguments((CompareArguments, ProbeArguments), [], RECIPES / "compare", "a script", recipe)[0]
+        assert set(compare.strategies) < {*strategies, "handcrafted"}
+        assert set(compare.share_strategies) < set(strategies) and set(compare.conditions) <= set(DEGRADATIONS)
 
 
-def test_each_task_alone_has_the_weights_of_no_other():
+def test_ablations_differ_from_the_recipe_in_loss_weights_alone():
     strategies = json.loads((RECIPES / "compare" / "strategies.json").read_text())
     tiny = json.loads((RECIPES / "tiny.json").read_text())["config"]
-    for task in ("mlm", "mam", "matching"):
-        config = strategies[f"mulap-{task}"]["config"]
-        weights = {name: config[f"{name}_loss_weight"] for name in ("mlm", "mam", "matching", "contrastive")}
-        assert [name for name, weight in weights.items() if weight] == [task]
-        assert {name for name in tiny if config[name] != tiny[name]} <= {f"{name}_loss_weight" for name in weights}
-    # The paper's three tasks, without the contrastive loss by which the recipe aligns clips and texts beforehand.
-    assert strategies["mulap-unaligned"]["config"] == tiny | {"contrastive_loss_weight": 0.0}
+    parts = {"words": ["words"], "chunks": ["chunks"], "contrastive": ["contrastive"]}
+    parts["fusion"] = ["mlm", "mam", "matching"]
+    for name, losses in parts.items():
+        off = {f"{loss}_loss_weight": 0.0 for loss in losses}
+        assert strategies[f"mulap-without-{name}"] == {"recipe": "tiny", "config": tiny | off}
+    for task in ("mlm", "mam", "matching"):  # of the paper, each alone
+        config = MulapConfig.from_preset("tiny", **strategies[f"mulap-{task}"]["config"])
+        losses = ("mlm", "mam", "matching", "contrastive", "words", "chunks")
+        assert [loss for loss in losses if getattr(config, f"{loss}_loss_weight")] == [task]
+
+
+def test_the_published_method_stays_selectable():
+    """The paper's tasks and weights, without anything that was added."""
+    strategies = json.loads((RECIPES / "compare" / "strategies.json").read_text())
+    assert strategies["mulap-published"]["config"] == {} and not strategies["mulap-published"]["augment"]
+    config = MulapConfig()
+    assert (config.mlm_loss_weight, config.mam_loss_weight, config.matching_loss_weight) == (0.1, 4.0, 2.0)
+    assert (config.projection_size, config.words_loss_weight, config.chunks_loss_weight) == (0, 0, 0)
+    assert (config.mam_target, config.matching_negatives) == ("features", "given")

@@ -18,12 +18,14 @@ from .card import PICTURES, UNKNOWN_LICENCE, ZERO_SHOT_FILE, Sample, make_card
 
 ENDPOINT_FILES = ("handler.py", "requirements.txt")
 SAMPLES_FOLDER = "samples"
+OUTPUTS_FILE = f"{SAMPLES_FOLDER}/outputs.json"
 # Lists of skipped items, reports and predictions name the user's files: they stay where they are.
 _PUBLISHED = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab.txt", "metrics.json")
 _PUBLISHED += ("special_tokens_map.json", "processor_config.json", "preprocessor_config.json", "metrics.jsonl")
 _PUBLISHED += (SETTINGS, ZERO_SHOT_FILE, *PICTURES)
 _SAMPLE_CLIPS, _SAMPLE_SECONDS = 3, 12.0
 _TOP_LABELS = 5
+_TEXTS = ("calm piano", "fast techno")
 
 
 class PublishError(ValueError):
@@ -76,7 +78,9 @@ def assemble(
     for name in ENDPOINT_FILES:
         shutil.copyfile(model_cards / "endpoint" / name, target / name)
     files = copy_samples(target, samples) if samples else generate_samples(target)
-    examples = [Sample(name, title, _hear(target, name)) for name, title in files]
+    outputs = {name: _hear(target, name) for name, _ in files}
+    write_json(target / OUTPUTS_FILE, outputs)
+    examples = [Sample(name, title, outputs[name].get("labels", ())) for name, title in files]
     settings, metrics = (_read_json(target / name) for name in (SETTINGS, "metrics.json"))
     card = make_card(model_cards / "templates", target, settings, metrics, repo_id, license, examples)
     card.save(target / "README.md")
@@ -159,13 +163,20 @@ def copy_samples(folder: Path, files: Sequence[Path], name: str = SAMPLES_FOLDER
     return found
 
 
-def _hear(folder: Path, name: str) -> list[dict[str, Any]]:
-    """What the model says of a sample, if it has labels; computed by what is published."""
-    config = AutoConfig.from_pretrained(folder)
-    if model_kind(config) != "classifier":
-        return []
-    classify = pipeline("audio-classification", model=str(folder), trust_remote_code=True, device="cpu")
-    return classify(str(folder / name), top_k=_TOP_LABELS)
+def _hear(folder: Path, name: str) -> dict[str, Any]:
+    """What the model says of a sample, computed by what is published: `labels` with scores, or its `embedding` and, of
+    a model with a text side, `scores` of the card's two texts."""
+
+    def say(task: str, **options) -> list:
+        return pipeline(task, model=str(folder), trust_remote_code=True, device="cpu")(str(folder / name), **options)
+
+    kind = model_kind(AutoConfig.from_pretrained(folder))
+    if kind == "classifier":
+        return {"labels": say("audio-classification", top_k=_TOP_LABELS)}
+    outputs = {"embedding": say("feature-extraction")}
+    if kind in ("fused", "dual"):
+        outputs["scores"] = say("zero-shot-audio-classification", candidate_labels=list(_TEXTS))
+    return outputs
 
 
 def _read_json(path: Path) -> dict[str, Any]:

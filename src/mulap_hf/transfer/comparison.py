@@ -252,12 +252,12 @@ def pretrain(plan: Plan, unit: Unit, threads: int):
     words = [word for name, value in options.items() for word in (f"--{name}", _word(value))]
     command = [sys.executable, str(plan.pretrain), *words, "--output_dir", output, "--cpu_threads", str(threads)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    # In a session of its own, so that all its processes can be told to stop.
+    # In a session of its own: Ctrl-C in a terminal reaches it through this process alone.
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
         status = process.wait()
     except BaseException:
-        os.killpg(process.pid, signal.SIGTERM)
+        process.terminate()  # it alone: without the processes that load its data it could not save where it is
         process.wait(_STOP_SECONDS)
         raise
     if status:

@@ -30,13 +30,13 @@ extras = {
         "pyyaml>=6.0",  # config files of published checkpoints
         "tensorboard>=2.20",  # the default tracker
         "matplotlib>=3.10",  # plots in reports
+        "scikit-learn>=1.7",  # neighbours and t-SNE of the map of clips; in tests the yardstick of our metrics
     ],
     "onnx": onnx,
     "test": [
         *onnx,
         "pytest>=8.4",
         "pytest-xdist>=3.8",
-        "scikit-learn>=1.7",  # the yardstick of our metrics
         "gradio>=6.31",  # the Space
         "playwright>=1.65",  # drives a browser
         "PySide6-WebEngine>=6.12",  # a Chromium from the package registry, where the machine has none

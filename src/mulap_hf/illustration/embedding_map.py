@@ -14,9 +14,9 @@ from ..transfer.features import FeatureCache
 from ..transfer.zero_shot import clean_label, spread
 from .drawing import save_picture, short
 from .material import Illustration, Material
-from .tsne import principal_components, squared_distances, tsne
 
 _COMPONENTS = 50  # that t-SNE starts from
+_PERPLEXITY = 30.0
 _MOST_CLASSES = 15  # that colours and markers tell apart
 _MOST_TAGS = 12
 _FEWEST = 5  # clips that have a tag
@@ -71,7 +71,7 @@ def illustrate_map(
         title: {name: agree(kind, values, near, seed) for name, near in nearest.items()}
         for title, (kind, values) in columns.items()
     }
-    places = {name: tsne(principal_components(values, _COMPONENTS)) for name, values in points.items()}
+    places = {name: place_on_plane(values) for name, values in points.items()}
     tags = {title: values for title, (kind, values) in columns.items() if kind == _TAG}
     rest = {title: column for title, column in columns.items() if title not in tags and _can_be_coloured(*column)}
     pictures = []
@@ -130,9 +130,20 @@ def _can_be_coloured(kind: str, values: np.ndarray) -> bool:
 
 def nearest_neighbours(points: np.ndarray, number: int) -> np.ndarray:
     """`(points, dimensions)` -> `(points, number)`, indices of the others that are nearest, the nearest first."""
-    distances = squared_distances(points)
-    np.fill_diagonal(distances, np.inf)
-    return np.argsort(distances, axis=1, kind="stable")[:, :number]
+    from sklearn.neighbors import NearestNeighbors
+
+    return NearestNeighbors(n_neighbors=number, algorithm="brute").fit(points).kneighbors(return_distance=False)
+
+
+def place_on_plane(points: np.ndarray) -> np.ndarray:
+    """`(points, dimensions)` -> `(points, 2)`: principal components and, from them, t-SNE (van der Maaten & Hinton,
+    JMLR 2008); the same every time."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    components = PCA(min(_COMPONENTS, *points.shape), random_state=0).fit_transform(points)
+    perplexity = min(_PERPLEXITY, (len(points) - 1) / 3)
+    return TSNE(perplexity=perplexity, init="pca", random_state=0, n_jobs=1).fit_transform(components)
 
 
 def agree(kind: str, values: np.ndarray, nearest: np.ndarray, seed: int = 0) -> dict[str, float]:

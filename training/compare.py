@@ -9,6 +9,11 @@ Data, steps and probe are the same for all. It can be interrupted at any moment:
 more strategies, seeds or tasks adds to what is there.
 """
 
+import os
+
+# Threads that wait must not keep the cores from what others do; it is read when torch is imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 import json
 import signal
 import sys

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import signal
+import scipy  # its parts load when they are used
 
 from .render import SAMPLING_RATE
 
@@ -125,15 +125,15 @@ def _equalize(audio: np.ndarray, effects: Effects, brightness: float) -> np.ndar
     if effects.peak:
         sections.append(_bell(*effects.peak))
     if effects.low_pass:
-        sections.extend(signal.butter(2, effects.low_pass, fs=SAMPLING_RATE, output="sos"))
+        sections.extend(scipy.signal.butter(2, effects.low_pass, fs=SAMPLING_RATE, output="sos"))
     if effects.high_pass:
-        sections.extend(signal.butter(2, effects.high_pass, "high", fs=SAMPLING_RATE, output="sos"))
-    return signal.sosfilt(np.array(sections), audio)
+        sections.extend(scipy.signal.butter(2, effects.high_pass, "high", fs=SAMPLING_RATE, output="sos"))
+    return scipy.signal.sosfilt(np.array(sections), audio)
 
 
 def _colored_noise(rng: np.random.Generator, samples: int, color: float) -> np.ndarray:
-    sections = signal.butter(1, color, fs=SAMPLING_RATE, output="sos")
-    return signal.sosfilt(sections, rng.standard_normal(samples))
+    sections = scipy.signal.butter(1, color, fs=SAMPLING_RATE, output="sos")
+    return scipy.signal.sosfilt(sections, rng.standard_normal(samples))
 
 
 def _reverberate(audio: np.ndarray, effects: Effects, rng: np.random.Generator) -> np.ndarray:
@@ -141,7 +141,7 @@ def _reverberate(audio: np.ndarray, effects: Effects, rng: np.random.Generator) 
     tail = _colored_noise(rng, len(time), effects.reverb_color) * np.exp(-6.9 * time / effects.reverb_time)
     tail /= np.sqrt(np.sum(tail**2))
     response = np.concatenate([np.zeros(int(effects.reverb_delay * SAMPLING_RATE)), tail])
-    wet = signal.oaconvolve(audio, response)[: len(audio)]
+    wet = scipy.signal.oaconvolve(audio, response)[: len(audio)]
     return (1 - effects.reverb_level) * audio + effects.reverb_level * wet
 
 

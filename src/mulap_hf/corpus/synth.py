@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-from scipy import signal
+import scipy  # its parts load when they are used
 
 from .patches import DRUM_KIT_SOUNDS, DRUM_VOICES, PATCHES, DrumKitSound, DrumVoice, Patch
 from .render import SAMPLING_RATE, calibration_gain, calibration_track
@@ -208,8 +208,8 @@ class _DrumKit:
         if voice.noise:
             noise = self.rng.standard_normal(len(time), dtype=np.float32)
             cutoff = min(voice.low_cut * kit.pitch, 0.45 * SAMPLING_RATE)
-            numerator, denominator = signal.butter(1, cutoff, "high", fs=SAMPLING_RATE)
-            noise = signal.lfilter(numerator.astype(np.float32), denominator.astype(np.float32), noise)
+            numerator, denominator = scipy.signal.butter(1, cutoff, "high", fs=SAMPLING_RATE)
+            noise = scipy.signal.lfilter(numerator.astype(np.float32), denominator.astype(np.float32), noise)
             brightness = 0.6 + 0.4 * velocity
             sound += np.float32(voice.noise * kit.noise * brightness) * noise * np.exp(-time / np.float32(noise_decay))
         return (0.3 * voice.level * velocity**1.4 * sound).astype(np.float32)
@@ -222,8 +222,8 @@ def _distort(stem: np.ndarray, drive: float) -> np.ndarray:
 
 
 def _low_pass(stem: np.ndarray, frequency: float) -> np.ndarray:
-    sections = signal.butter(2, frequency, fs=SAMPLING_RATE, output="sos").astype(np.float32)
-    return signal.sosfilt(sections, stem)
+    sections = scipy.signal.butter(2, frequency, fs=SAMPLING_RATE, output="sos").astype(np.float32)
+    return scipy.signal.sosfilt(sections, stem)
 
 
 def _play(sounds: _Voice | _DrumKit, notes: list[Note], samples: int) -> np.ndarray:

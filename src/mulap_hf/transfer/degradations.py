@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
+import scipy  # its parts load when they are used
 import soundfile as sf
-from scipy import fft, signal
 
 from ..data.augmentation import change_tempo, shift_pitch
 
@@ -45,11 +45,11 @@ def _add_noise(waveform: np.ndarray, rng: np.random.Generator, decibels: float) 
 
 def _pink_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
     """Gaussian noise `(samples,)` of the same power in every octave from 20 Hz up."""
-    size = fft.next_fast_len(max(samples, _SAMPLING_RATE), real=True)
-    frequencies = fft.rfftfreq(size, 1 / _SAMPLING_RATE)
+    size = scipy.fft.next_fast_len(max(samples, _SAMPLING_RATE), real=True)
+    frequencies = scipy.fft.rfftfreq(size, 1 / _SAMPLING_RATE)
     spectrum = rng.standard_normal(2 * len(frequencies), dtype=np.float32).view(np.complex64)
     spectrum *= (frequencies >= _AUDIBLE_HERTZ) / np.sqrt(np.maximum(frequencies, _AUDIBLE_HERTZ))
-    return fft.irfft(spectrum, size)[:samples]
+    return scipy.fft.irfft(spectrum, size)[:samples]
 
 
 def _active_power(waveform: np.ndarray) -> float:
@@ -84,14 +84,14 @@ def _gain(waveform: np.ndarray, decibels: float) -> np.ndarray:
 
 def _cut(waveform: np.ndarray, kind: str, hertz: float) -> np.ndarray:
     """Butterworth filter of 24 dB per octave, -3 dB at the frequency."""
-    return signal.sosfilt(signal.butter(4, hertz, kind, fs=_SAMPLING_RATE, output="sos"), waveform)
+    return scipy.signal.sosfilt(scipy.signal.butter(4, hertz, kind, fs=_SAMPLING_RATE, output="sos"), waveform)
 
 
 def _tilt(waveform: np.ndarray, decibels: float, hertz: float) -> np.ndarray:
     """Raises what is far below the frequency and lowers what is far above, by 6 dB per octave at most."""
     gain = 10 ** (decibels / 20)
     pivot = 2 * _SAMPLING_RATE * np.tan(np.pi * hertz / _SAMPLING_RATE)  # as the bilinear transform bends it
-    return signal.lfilter(*signal.bilinear([1, pivot * gain], [gain, pivot], fs=_SAMPLING_RATE), waveform)
+    return scipy.signal.lfilter(*scipy.signal.bilinear([1, pivot * gain], [gain, pivot], fs=_SAMPLING_RATE), waveform)
 
 
 # Pink, not white: half of white noise at 16 kHz lies above 4 kHz, where music has little to hide, while pink noise

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-from scipy import fft, signal
+import scipy  # its parts load when they are used
 
 __all__ = ["FEATURE_GROUPS", "handcrafted_features", "rotate_chroma"]
 
@@ -38,7 +38,7 @@ def _power_spectrogram(
     frames = np.lib.stride_tricks.sliding_window_view(waveform, window)[::hop]
     taper = (np.hanning(window) / level).astype(np.float32)
     blocks = (frames[start : start + _BLOCK] * taper for start in range(0, len(frames), _BLOCK))
-    return np.concatenate([reduce(np.abs(fft.rfft(block, axis=1)) ** 2) for block in blocks])
+    return np.concatenate([reduce(np.abs(scipy.fft.rfft(block, axis=1)) ** 2) for block in blocks])
 
 
 @cache
@@ -90,15 +90,15 @@ def _chroma(power: np.ndarray) -> np.ndarray:
 def _rhythm(onsets: np.ndarray) -> np.ndarray:
     """Autocorrelation of the onset strength for the lags of one to `_RHYTHM_LAGS` frames."""
     onsets = onsets - onsets.mean()
-    spectrum = np.abs(fft.rfft(onsets, 2 * len(onsets))) ** 2
-    correlation = fft.irfft(spectrum)[: _RHYTHM_LAGS + 1]
+    spectrum = np.abs(scipy.fft.rfft(onsets, 2 * len(onsets))) ** 2
+    correlation = scipy.fft.irfft(spectrum)[: _RHYTHM_LAGS + 1]
     padded = np.zeros(_RHYTHM_LAGS + 1)
     padded[: len(correlation)] = correlation
     return padded[1:] / (correlation[0] + 1e-9)
 
 
 def _onset_statistics(onsets: np.ndarray) -> np.ndarray:
-    peaks, _ = signal.find_peaks(onsets, prominence=_ONSET_PROMINENCE, wlen=_ONSET_NEIGHBOURS)
+    peaks, _ = scipy.signal.find_peaks(onsets, prominence=_ONSET_PROMINENCE, wlen=_ONSET_NEIGHBOURS)
     return np.array([onsets.mean(), onsets.std(), len(peaks) / (len(onsets) * _HOP / _SAMPLING_RATE)])
 
 
@@ -131,7 +131,7 @@ def handcrafted_features(waveform: np.ndarray, sampling_rate: int = _SAMPLING_RA
     if len(waveform) < _CHROMA_WINDOW:
         waveform = np.pad(waveform, (0, _CHROMA_WINDOW - len(waveform)))
     log_mel = _power_spectrogram(waveform, level, _WINDOW, _HOP, _log_mel)
-    cepstra = fft.dct(log_mel, axis=1, norm="ortho")[:, 1 : _NUM_CEPSTRA + 1]
+    cepstra = scipy.fft.dct(log_mel, axis=1, norm="ortho")[:, 1 : _NUM_CEPSTRA + 1]
     chroma = _power_spectrogram(waveform, level, _CHROMA_WINDOW, _CHROMA_HOP, _chroma)
     onsets = np.maximum(np.diff(log_mel, axis=0), 0).mean(axis=1)
     parts = [

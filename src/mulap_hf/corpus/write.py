@@ -70,7 +70,7 @@ def check_folder(config: CorpusConfig, split: str, directory: Path) -> dict[str,
     if not is_held_out(config, split):
         wanted[font] = found.get(font)
     accepted = found or wanted
-    if accepted[font] is None:
+    if accepted.get(font) is None:
         accepted = accepted | {font: wanted[font]}
     different = sorted(key for key in wanted.keys() | accepted.keys() if wanted.get(key) != accepted.get(key))
     if different:

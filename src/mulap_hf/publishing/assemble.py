@@ -18,7 +18,7 @@ from .card import PICTURES, UNKNOWN_LICENCE, ZERO_SHOT_FILE, Sample, make_card
 
 ENDPOINT_FILES = ("handler.py", "requirements.txt")
 SAMPLES_FOLDER = "samples"
-OUTPUTS_FILE = f"{SAMPLES_FOLDER}/outputs.json"
+OUTPUTS_FILE = "sample_outputs.json"
 # Lists of skipped items, reports and predictions name the user's files: they stay where they are.
 _PUBLISHED = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab.txt", "metrics.json")
 _PUBLISHED += ("special_tokens_map.json", "processor_config.json", "preprocessor_config.json", "metrics.jsonl")

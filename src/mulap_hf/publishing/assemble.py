@@ -173,7 +173,7 @@ def _hear(folder: Path, name: str) -> dict[str, Any]:
     kind = model_kind(AutoConfig.from_pretrained(folder))
     if kind == "classifier":
         return {"labels": say("audio-classification", top_k=_TOP_LABELS)}
-    outputs = {"embedding": say("feature-extraction")}
+    outputs = {"embedding": [round(value, 4) for value in say("feature-extraction")]}
     if kind in ("fused", "dual"):
         outputs["scores"] = say("zero-shot-audio-classification", candidate_labels=list(_TEXTS))
     return outputs

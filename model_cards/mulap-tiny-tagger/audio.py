@@ -1,0 +1,197 @@
+"""Audio files as waveforms: wav, flac, ogg and mp3 without any system package (libsndfile comes with soundfile)."""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile as sf
+import soxr
+
+AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+# Music as well, but libsndfile does not read it: such files are reported, not overlooked.
+UNSUPPORTED_EXTENSIONS = (".m4a", ".aac", ".mp4", ".wma")
+SLOWEST_RATE, FASTEST_RATE = 1000, 1_000_000  # Hz; the resampler's filter grows with the ratio, without end
+_BLOCK_SECONDS = 10
+_UNKNOWN_FRAMES = 2**63 - 1  # what libsndfile says of a flac that was written to a pipe
+
+AudioSource = str | os.PathLike | bytes | BinaryIO
+
+
+class AudioError(ValueError):
+    """An audio file that cannot be used; the message names the file and the reason."""
+
+
+def load_audio(
+    source: AudioSource,
+    sampling_rate: int | None = 16000,
+    offset: float = 0.0,
+    duration: float | None = None,
+    position: float | None = None,
+) -> np.ndarray:
+    """A file, or a part of it, as mono float32 `(samples,)`.
+
+    Only what is asked for is decoded, in blocks that are mixed down and resampled as they come: an hour of stereo at
+    44.1 kHz takes the memory of its hour of mono at `sampling_rate`.
+
+    Args:
+        source: path, the bytes of a file, or an open binary file.
+        sampling_rate: of the result, in Hz; None keeps the file's.
+        offset: where to start, in seconds.
+        duration: how much to read, in seconds; None reads to the end.
+        position: instead of `offset`, where in the file to take `duration` from: 0 = its start, 1 = its end.
+
+    Raises:
+        AudioError: the file is missing, empty, no audio, in a format that libsndfile does not read, or ends before
+            `offset`.
+        ValueError: offset or duration is negative, or position is outside 0 to 1 or comes without duration.
+    """
+    return np.concatenate(list(stream_audio(source, sampling_rate, offset, duration, position)))
+
+
+def stream_audio(
+    source: AudioSource,
+    sampling_rate: int | None = 16000,
+    offset: float = 0.0,
+    duration: float | None = None,
+    position: float | None = None,
+) -> Iterator[np.ndarray]:
+    """`load_audio`, block by block, each `(samples,)`: a file of any length in the memory of ten seconds.
+
+    Raises:
+        AudioError, ValueError: as `load_audio`, when the first block is asked for, or the one that is broken; that
+            there are no samples, at the end.
+    """
+    if position is not None and (duration is None or offset or not 0 <= position <= 1):
+        raise ValueError(f"position={position} must lie in 0 to 1, and needs duration and no offset")
+    if offset < 0 or (duration is not None and duration <= 0):
+        raise ValueError(f"offset={offset} s must not be negative and duration={duration} s must be positive")
+    name = _name(source)
+    samples = 0
+    try:
+        with _open(source) as file:
+            start = round(offset * file.samplerate)
+            frames = -1 if duration is None else round(duration * file.samplerate)
+            if position is not None:
+                start = round(position * max(0, file.frames - frames))
+            if start:
+                if start >= file.frames:
+                    raise AudioError(f"{name}: offset {offset} s is beyond its {file.frames / file.samplerate:.2f} s")
+                file.seek(start)
+            for block in _read(file, frames, sampling_rate):
+                samples += len(block)
+                yield block
+    except (sf.SoundFileError, OSError) as error:
+        raise AudioError(f"{name}: {_reason(source, error)}") from error
+    if samples == 0:
+        raise AudioError(f"{name}: there are no samples in it")
+
+
+def audio_seconds(source: AudioSource) -> float:
+    """Length of a file in seconds, from its header.
+
+    Raises:
+        AudioError: as `load_audio`.
+    """
+    try:
+        with _open(source) as file:
+            return file.frames / file.samplerate
+    except (sf.SoundFileError, OSError) as error:
+        raise AudioError(f"{_name(source)}: {_reason(source, error)}") from error
+
+
+def find_audio_files(paths: list[str | os.PathLike]) -> list[Path]:
+    """The files given, and all audio files in and below the folders given, each once, folders' in sorted order.
+
+    Raises:
+        FileNotFoundError: a path does not exist.
+        OSError: a folder cannot be listed; what is in it would be overlooked.
+    """
+    music = AUDIO_EXTENSIONS + UNSUPPORTED_EXTENSIONS
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            folders = os.walk(path, onerror=_raise)
+            inside = (Path(folder, name) for folder, _, names in folders for name in names)
+            found.update(
+                dict.fromkeys(sorted(file for file in inside if file.suffix.lower() in music and file.is_file()))
+            )
+        elif path.exists():
+            found[path] = None
+        else:
+            raise FileNotFoundError(f"{path} does not exist")
+    return list(found)
+
+
+def _raise(error: OSError):
+    raise error
+
+
+def _open(source: AudioSource) -> sf.SoundFile:
+    """Raises:
+    AudioError: samples without a header, or a header that claims a rate at which nothing is recorded.
+    """
+    name = _name(source)
+    if isinstance(source, bytes):
+        source = io.BytesIO(source)
+    elif isinstance(source, (str, os.PathLike)) and os.name != "nt":
+        source = os.fsencode(source)  # soundfile fails at names that are no UTF-8
+    try:
+        file = sf.SoundFile(source)
+    except TypeError as error:  # libsndfile takes a file for samples alone by its extension
+        raise AudioError(f"{name}: samples without a header; convert it to wav or flac") from error
+    if not SLOWEST_RATE <= file.samplerate <= FASTEST_RATE:
+        raise AudioError(f"{name}: its header says {file.samplerate} Hz: it is damaged")
+    if file.frames == _UNKNOWN_FRAMES:
+        file.seekable = lambda: False  # soundfile seeks after every read, and the end of such a file cannot be sought
+    return file
+
+
+def _read(file: sf.SoundFile, frames: int, sampling_rate: int | None) -> Iterator[np.ndarray]:
+    resampler = None
+    if sampling_rate is not None and sampling_rate != file.samplerate:
+        resampler = soxr.ResampleStream(file.samplerate, sampling_rate, 1, dtype="float32")
+    while frames != 0:
+        size = _BLOCK_SECONDS * file.samplerate
+        block = file.read(size if frames < 0 else min(size, frames), dtype="float32", always_2d=True)
+        if len(block) == 0:
+            break
+        frames -= len(block) if frames > 0 else 0
+        mono = _mix_down(block)
+        yield mono if resampler is None else resampler.resample_chunk(mono)
+    if resampler is not None:
+        yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+
+
+def _mix_down(block: np.ndarray) -> np.ndarray:
+    """Mean over the channels of `(samples, channels)`; numpy takes forty times as long over a short last axis."""
+    mono = block[:, 0].copy()
+    for channel in range(1, block.shape[1]):
+        mono += block[:, channel]
+    return mono / block.shape[1] if block.shape[1] > 1 else mono
+
+
+def _name(source: AudioSource) -> str:
+    if isinstance(source, bytes):
+        return f"audio of {len(source)} bytes"
+    return str(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", source))
+
+
+def _reason(source: AudioSource, error: Exception) -> str:
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if not os.path.exists(path):  # which, unlike Path's own, takes names of any length
+            return "the file does not exist"
+        if path.is_dir():
+            return "this is a folder"
+        try:
+            path.open("rb").close()
+        except OSError as refusal:
+            return f"it cannot be opened: {refusal.strerror}"
+        if path.stat().st_size == 0:
+            return "the file is empty (0 bytes)"
+        if path.suffix.lower() in UNSUPPORTED_EXTENSIONS:
+            return f"{path.suffix} is not supported; convert it, for example: ffmpeg -i {path.name} {path.stem}.flac"
+    return f"broken, or not in a format that libsndfile reads (libsndfile: {getattr(error, 'error_string', error)})"

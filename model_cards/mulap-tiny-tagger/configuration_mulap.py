@@ -1,0 +1,329 @@
+"""Configurations of MuLaP: the text stream, the audio stream and the whole model."""
+
+from typing import Literal
+
+from transformers.utils.versions import require_version
+
+require_version("transformers>=5.10", "Older releases do not load MuLaP: pip install --upgrade transformers")
+
+from huggingface_hub.dataclasses import strict  # noqa: E402
+from transformers import PreTrainedConfig  # noqa: E402
+
+
+@strict
+class MulapTextConfig(PreTrainedConfig):
+    """The text stream: a BERT encoder without token-type embedding. Defaults: first six layers of bert-base-uncased.
+
+    Args:
+        vocab_size: number of WordPiece tokens.
+        hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, hidden_act: sizes of the Transformer.
+        hidden_dropout_prob, attention_probs_dropout_prob: dropout rates.
+        max_position_embeddings: longest text in tokens that the model can take.
+    """
+
+    model_type = "mulap_text_model"
+    base_config_key = "text_config"
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 6
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float | int = 0.1
+    attention_probs_dropout_prob: float | int = 0.1
+    max_position_embeddings: int = 512
+    layer_norm_eps: float = 1e-12
+    initializer_range: float = 0.02
+    pad_token_id: int | None = 0
+
+    def validate_heads(self):
+        _check_heads("text_config.hidden_size", self.hidden_size, self.num_attention_heads)
+
+
+@strict
+class MulapAudioConfig(PreTrainedConfig):
+    """The audio stream: log-mel, MusiCNN backbone and audio Transformer. Defaults: the published sizes.
+
+    Args:
+        sampling_rate: samples per second of the waveforms that the model takes.
+        chunk_length: samples per chunk; the backbone sees one chunk at a time (48,000 samples = 3 s).
+        n_fft, hop_length, num_mel_bins, f_min, f_max: the log-mel's geometry, in samples and Hz.
+        top_db: each chunk's decibels are clamped to this far below that chunk's own maximum.
+        timbral_channels: filters of each of the two tall convolutions.
+        timbral_heights: their heights as fractions of `num_mel_bins`.
+        timbral_width: their width in frames (odd).
+        temporal_channels: filters of each of the long convolutions on the frequency mean.
+        temporal_lengths: their lengths in frames (odd).
+        midend_channels, midend_layers, midend_length: the 1-D convolutions after the front end (length odd).
+        chunk_batch_size: chunks that go through the backbone at once in eval mode; bounds memory.
+        hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, hidden_act: the audio Transformer.
+        max_position_embeddings: longest sequence of the audio Transformer: one global token plus the chunks.
+    """
+
+    model_type = "mulap_audio_model"
+    base_config_key = "audio_config"
+
+    sampling_rate: int = 16000
+    chunk_length: int = 48000
+    n_fft: int = 512
+    hop_length: int = 256
+    num_mel_bins: int = 96
+    f_min: float | int = 0.0
+    f_max: float | int = 8000.0
+    top_db: float | int = 80.0
+    timbral_channels: int = 204
+    timbral_heights: list[float] | tuple[float, ...] = (0.7, 0.4)
+    timbral_width: int = 7
+    temporal_channels: int = 51
+    temporal_lengths: list[int] | tuple[int, ...] = (129, 65, 33)
+    midend_channels: int = 64
+    midend_layers: int = 3
+    midend_length: int = 7
+    chunk_batch_size: int = 16
+
+    hidden_size: int = 256
+    num_hidden_layers: int = 6
+    num_attention_heads: int = 8
+    intermediate_size: int = 1024
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float | int = 0.1
+    attention_probs_dropout_prob: float | int = 0.1
+    max_position_embeddings: int = 213
+    layer_norm_eps: float = 1e-12
+    initializer_range: float = 0.02
+
+    @property
+    def frontend_size(self) -> int:
+        """Channels of the front end: timbral and temporal filters together."""
+        return len(self.timbral_heights) * self.timbral_channels + len(self.temporal_lengths) * self.temporal_channels
+
+    @property
+    def feature_size(self) -> int:
+        """Size of a chunk's feature: maximum and mean over time of the front end and of every mid-end layer."""
+        return 2 * (self.frontend_size + self.midend_layers * self.midend_channels)
+
+    @property
+    def chunk_seconds(self) -> float:
+        return self.chunk_length / self.sampling_rate
+
+    def validate_heads(self):
+        _check_heads("audio_config.hidden_size", self.hidden_size, self.num_attention_heads)
+
+    def validate_frontend(self):
+        if self.f_max > self.sampling_rate / 2:
+            raise ValueError(f"f_max={self.f_max} Hz is above half of sampling_rate={self.sampling_rate} Hz")
+        if self.chunk_length < self.n_fft:
+            raise ValueError(f"chunk_length={self.chunk_length} is shorter than one window, n_fft={self.n_fft}")
+        for name in ("timbral_width", "midend_length"):
+            if getattr(self, name) % 2 == 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be odd, so that the frames stay aligned")
+        if any(length % 2 == 0 for length in self.temporal_lengths):
+            raise ValueError(f"temporal_lengths={self.temporal_lengths} must be odd, so that the frames stay aligned")
+        if not all(0 < height <= 1 for height in self.timbral_heights):
+            raise ValueError(f"timbral_heights={self.timbral_heights} must be fractions of num_mel_bins, in (0, 1]")
+        if self.chunk_batch_size < 1:
+            raise ValueError(f"chunk_batch_size={self.chunk_batch_size} must be at least 1")
+
+
+@strict
+class MulapConfig(PreTrainedConfig):
+    """MuLaP (Manco et al., ICASSP 2022). Defaults: the published model; `MulapConfig.from_preset("tiny")` for two CPU
+    cores, "small" between them.
+
+    Args:
+        text_config, audio_config: `MulapTextConfig` and `MulapAudioConfig`, or dicts of their fields.
+        connection_text_layers, connection_audio_layers: connection i sits just before these layers of the two streams.
+            Empty: the streams never meet, which makes a dual encoder.
+        connection_hidden_size, connection_num_heads: size of the co-attention.
+        pooled_size: size of the pooled vector of each stream.
+        fusion: how the two pooled vectors become one, by product ("mul") or sum.
+        fusion_dropout_prob: dropout on the fused vector.
+        projection_size: size of a space shared by clip and text embeddings, before the co-attention; 0: there is none.
+        logit_scale_init_value: logarithm of the initial scale of similarities in it, one over the temperature.
+        matching_similarity: whether the matching head corrects that similarity, instead of starting from nothing.
+        matching_negatives: the mismatched pairs are "given" in the data, or each clip and each text draws its own from
+            the batch: at "random", or "hard": the more similar, the likelier.
+        num_matching_negatives: how many each of them draws.
+        mlm_loss_weight, mam_loss_weight, matching_loss_weight, contrastive_loss_weight: weights of the losses.
+        words_loss_weight: weight of predicting a caption's words from the track embedding alone; 0: there is no head
+            for it.
+        chunks_loss_weight: weight of telling two chunks of one clip from those of other clips; 0: there is no head for
+            it.
+        chunks_temperature: what the cosine similarities of chunks are divided by.
+        mam_loss: what masked audio modelling minimises: "mse", "huber", or "kl" between softmaxes.
+        mam_target: what it predicts: the masked chunks' "features", the same "normalized" (each feature over the real
+            chunks of the batch, to mean 0 and variance 1), or "zeros", a fault of the published implementation.
+        global_token: what the audio stream's first token is the mean of: the "unmasked" chunks, or "all", which tells
+            what was masked: another fault of the published implementation.
+        pair_batch_size: (clip, text) pairs that are fused at once when all clips meet all texts; bounds memory.
+        freeze_audio: the backbone gets no gradient and stays in eval mode (its BatchNorm statistics stay).
+        freeze_text: the same for the text stream (embeddings and layers).
+        classifier_head: "linear", "mlp" (one hidden layer) or "musicnn" (hidden layer with BatchNorm and dropout).
+        classifier_hidden_size, classifier_dropout: of the last two.
+    """
+
+    model_type = "mulap"
+    sub_configs = {"text_config": MulapTextConfig, "audio_config": MulapAudioConfig}
+
+    text_config: dict | PreTrainedConfig | None = None
+    audio_config: dict | PreTrainedConfig | None = None
+    connection_text_layers: list[int] | tuple[int, ...] = (4, 5)
+    connection_audio_layers: list[int] | tuple[int, ...] = (0, 1)
+    connection_hidden_size: int = 1024
+    connection_num_heads: int = 8
+    pooled_size: int = 1024
+    fusion: Literal["mul", "sum"] = "mul"
+    fusion_dropout_prob: float | int = 0.1
+    projection_size: int = 0
+    logit_scale_init_value: float | int = 2.6593  # a temperature of 0.07
+    matching_similarity: bool = False
+    matching_negatives: Literal["given", "random", "hard"] = "given"
+    num_matching_negatives: int = 1
+    mlm_loss_weight: float | int = 0.1
+    mam_loss_weight: float | int = 4.0
+    matching_loss_weight: float | int = 2.0
+    contrastive_loss_weight: float | int = 1.0
+    words_loss_weight: float | int = 0.0
+    chunks_loss_weight: float | int = 0.0
+    chunks_temperature: float = 0.5
+    mam_loss: Literal["mse", "huber", "kl"] = "mse"
+    mam_target: Literal["features", "normalized", "zeros"] = "features"
+    global_token: Literal["unmasked", "all"] = "unmasked"
+    pair_batch_size: int = 64
+    freeze_audio: bool = False
+    freeze_text: bool = False
+    classifier_head: Literal["linear", "mlp", "musicnn"] = "mlp"
+    classifier_hidden_size: int = 512
+    classifier_dropout: float | int = 0.0
+    initializer_range: float = 0.02
+    tie_word_embeddings: bool = True
+
+    def __post_init__(self, **kwargs):
+        # transformers does so itself only since 5.20, and in 5.20 and 5.21 by another spelling than since 5.22.
+        for name, config_class in self.sub_configs.items():
+            if not isinstance(getattr(self, name), PreTrainedConfig):
+                setattr(self, name, config_class(**(getattr(self, name) or {})))
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_preset(cls, name: str, **overrides) -> "MulapConfig":
+        """A configuration by name: "published" (the paper's sizes), "small", or "tiny" (for two CPU cores).
+
+        Args:
+            name: a key of `PRESETS`.
+            overrides: fields of the configuration; dicts for `text_config` and `audio_config` are merged.
+
+        Raises:
+            ValueError: the preset does not exist.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"preset {name!r} does not exist; there are {sorted(PRESETS)}")
+        fields = {**PRESETS[name], **overrides}
+        for key in cls.sub_configs:
+            fields[key] = {**PRESETS[name].get(key, {}), **overrides.get(key, {})}
+        return cls(**fields)
+
+    @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path, **kwargs):
+        """As transformers', and the folder of a backbone alone becomes the `audio_config`: heads load from it too."""
+        content, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        if content.get("model_type") == MulapAudioConfig.model_type:
+            content = {"model_type": cls.model_type, "audio_config": content}
+        return content, kwargs
+
+    def validate_connections(self):
+        _check_heads("connection_hidden_size", self.connection_hidden_size, self.connection_num_heads)
+        if len(self.connection_text_layers) != len(self.connection_audio_layers):
+            raise ValueError(
+                f"connection_text_layers={self.connection_text_layers} and connection_audio_layers="
+                f"{self.connection_audio_layers} must have one entry each per connection"
+            )
+        for stream in ("text", "audio"):
+            layers = list(getattr(self, f"connection_{stream}_layers"))
+            config = getattr(self, f"{stream}_config")
+            if layers and (layers != sorted(layers) or layers[0] < 0):
+                raise ValueError(f"connection_{stream}_layers={layers} must be ascending and not negative")
+            if layers and isinstance(config, PreTrainedConfig) and layers[-1] > config.num_hidden_layers:
+                raise ValueError(
+                    f"connection_{stream}_layers={layers} goes beyond the {config.num_hidden_layers} layers of "
+                    f"{stream}_config"
+                )
+
+    def validate_alignment(self):
+        if self.projection_size < 0 or self.num_matching_negatives < 1:
+            raise ValueError(
+                f"projection_size={self.projection_size} must not be negative, num_matching_negatives="
+                f"{self.num_matching_negatives} at least 1"
+            )
+        if self.projection_size:
+            return
+        for field, needs in (
+            ("connection_text_layers", not self.connection_text_layers),
+            ("matching_similarity", self.matching_similarity),
+            ("matching_negatives", self.matching_negatives == "hard"),
+        ):
+            if needs:
+                raise ValueError(
+                    f"{field}={getattr(self, field)!r} needs a space shared by clips and texts: set projection_size"
+                )
+
+
+def _check_heads(name: str, size: int, heads: int):
+    if heads < 1 or size % heads:
+        raise ValueError(f"{name}={size} must be a multiple of its number of attention heads, {heads}")
+
+
+PRESETS = {
+    "published": {"text_config": {}, "audio_config": {}},
+    "small": {
+        "text_config": {
+            "vocab_size": 8192,
+            "hidden_size": 256,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "intermediate_size": 1024,
+            "max_position_embeddings": 64,
+        },
+        "audio_config": {
+            "timbral_channels": 102,
+            "temporal_channels": 26,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+        },
+        "connection_text_layers": [2, 3],
+        "connection_audio_layers": [0, 1],
+        "connection_hidden_size": 256,
+        "connection_num_heads": 4,
+        "pooled_size": 256,
+    },
+    "tiny": {
+        "text_config": {
+            "vocab_size": 1024,
+            "hidden_size": 96,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "intermediate_size": 384,
+            "max_position_embeddings": 64,
+        },
+        "audio_config": {
+            "hop_length": 512,
+            "num_mel_bins": 48,
+            "timbral_channels": 48,
+            "temporal_channels": 16,
+            "temporal_lengths": [65, 33, 17],
+            "midend_channels": 32,
+            "hidden_size": 96,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "intermediate_size": 384,
+        },
+        "connection_text_layers": [1, 2],
+        "connection_audio_layers": [0, 1],
+        "connection_hidden_size": 96,
+        "connection_num_heads": 4,
+        "pooled_size": 96,
+    },
+}
+
+__all__ = ["PRESETS", "MulapAudioConfig", "MulapConfig", "MulapTextConfig"]

@@ -1,0 +1,282 @@
+"""MuLaP on HuggingFace Inference Endpoints: audio in a request becomes labels, an embedding, or zero-shot scores.
+
+The endpoint's server (huggingface-inference-toolkit) makes one `EndpointHandler` of the repository's folder and calls
+it with every request. What is raised here reaches the client with status 400, the message under `error`; what is
+returned, as JSON.
+"""
+
+import base64
+import io
+import json
+import re
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+from transformers import pipeline
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+# What one request may cost. The server works on one at a time, so that a large one keeps the others waiting, and the
+# smallest instances have 2 GB of memory.
+MAX_BYTES = 128 * 2**20  # of all files of a request; 12 minutes of wav in CD quality, hours of mp3
+MAX_SECONDS = 1800  # of all audio of a request; memory grows with it, however small a file is
+MAX_ITEMS = 32  # of a batch; each is a run of the model
+MAX_LABELS = 100  # of zero-shot; each is fused with each item
+MAX_CHARACTERS = 500  # of a label and of a template; the model reads a sentence or two
+# What a header may claim. Music is recorded within it; far outside, resampling becomes absurdly large.
+MIN_RATE, MAX_RATE = 4000, 192000  # Hz
+MAX_CHANNELS = 2  # more of them multiply the time, and the model hears their mean
+FORMATS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "AIFF")  # libsndfile's other parsers are rarely tested
+
+_FULL_SCALE = 16  # samples lie in [-1, 1], or a little above if they clip; unscaled integers lie above this
+_STREAMED_BYTES = 2**31 - 2**16  # a wav written to a pipe announces this many bytes or more: as many as will come
+_PARAMETERS = {
+    "audio-classification": {"top_k": (int,), "function_to_apply": (str,), "per_chunk": (bool,)},
+    "feature-extraction": {"per_chunk": (bool,), "space": (str,)},
+    "zero-shot-audio-classification": {
+        "candidate_labels": (list, str),
+        "hypothesis_template": (str,),
+        "multi_label": (bool,),
+    },
+}
+
+
+class EndpointHandler:
+    """Answers requests through the pipelines of the model in a folder.
+
+    Args:
+        path: the folder; default: the one of this file.
+    """
+
+    def __init__(self, path: str = ""):
+        self.folder = str(path or Path(__file__).parent)
+        config = json.loads(Path(self.folder, "config.json").read_text(encoding="utf-8"))
+        self.tasks = config["custom_pipelines"]
+        task = "audio-classification" if "audio-classification" in self.tasks else "feature-extraction"
+        self.pipeline = pipeline(task, model=self.folder, trust_remote_code=True)
+        self.sampling_rate = self.pipeline.feature_extractor.sampling_rate
+        self.load_audio = get_class_from_dynamic_module("audio.load_audio", self.folder)
+
+    def __call__(self, data: dict) -> list:
+        """Answers a request.
+
+        Args:
+            data: `inputs`: the bytes of an audio file (wav, flac, ogg, mp3, aiff), the same in base64, or
+                `{"array": [...], "sampling_rate": Hz}`, mono or stereo in [-1, 1]; or a list of these, a batch.
+                `parameters`: of a classifier `top_k`, `function_to_apply`, `per_chunk`; of a base model `per_chunk`,
+                `space`, or for zero-shot `candidate_labels`, `hypothesis_template`, `multi_label`.
+
+        Returns:
+            What the pipeline gives, of a batch a list of that: `{"label", "score"}`, best first, or with `per_chunk`
+            `{"start", "end", "scores"}`; an embedding, a list of numbers, or with `per_chunk` one of each chunk.
+
+        Raises:
+            ValueError: the request cannot be answered; the message says what to change.
+        """
+        if not isinstance(data, dict) or "inputs" not in data:
+            raise ValueError('send the bytes of an audio file, or JSON: {"inputs": base64, "parameters": {...}}')
+        if unknown := data.keys() - {"inputs", "parameters", "options"}:  # clients of the Inference API send options
+            raise ValueError(f'{_names(unknown)} beside "inputs": put what you ask for into "parameters"')
+        parameters = self._parameters(data.get("parameters"))
+        answer = self._zero_shot if "candidate_labels" in parameters else self.pipeline
+        inputs = data["inputs"]
+        if isinstance(inputs, list):
+            return answer(self._clips({f"input {index}": item for index, item in enumerate(inputs)}), **parameters)
+        return answer(self._clips({"the input": inputs})[0], **parameters)
+
+    @cached_property
+    def _zero_shot(self):
+        """Made when it is first asked for: of a model that was not trained for it, the client is told so."""
+        zero_shot = pipeline("zero-shot-audio-classification", model=self.folder, trust_remote_code=True)
+        zero_shot.model = self.pipeline.model  # the weights once in memory
+        return zero_shot
+
+    def _parameters(self, parameters: dict | None) -> dict:
+        """What the pipeline is called with, without what is null.
+
+        Raises:
+            ValueError: a parameter is unknown here, or of another type or size.
+        """
+        if not isinstance(parameters or {}, dict):
+            raise ValueError(
+                f'parameters is {type(parameters).__name__}: it must be an object, like {{"per_chunk": true}}'
+            )
+        parameters = {name: value for name, value in (parameters or {}).items() if value is not None}
+        task = self.pipeline.task
+        if "candidate_labels" in parameters and task == "feature-extraction":
+            task = "zero-shot-audio-classification"
+        if task not in self.tasks:
+            raise ValueError("this model has no text side: leave candidate_labels out")
+        known = _PARAMETERS[task]
+        if unknown := parameters.keys() - known.keys():
+            raise ValueError(f"{_names(unknown)}: no parameter of {task}, which takes {_names(known)}")
+        for name, value in parameters.items():
+            if type(value) not in known[name]:
+                kinds = " or ".join(kind.__name__ for kind in known[name])
+                raise ValueError(f"{name} is {type(value).__name__}: it must be {kinds}")
+        if "candidate_labels" in parameters:
+            _check_texts(parameters)
+        return parameters
+
+    def _clips(self, inputs: dict[str, object]) -> list[dict]:
+        """Named inputs as mono waveforms with their sampling rates, as the pipelines take them.
+
+        Raises:
+            ValueError: one is no audio, or all of them are more than a request may have.
+        """
+        if not 1 <= len(inputs) <= MAX_ITEMS:
+            raise ValueError(f"inputs is a list of {len(inputs)}: send 1 to {MAX_ITEMS} in a request")
+        files = [item for item in inputs.values() if isinstance(item, (bytes, str))]
+        size = sum(len(file) * (3 / 4 if isinstance(file, str) else 1) for file in files)
+        if size > MAX_BYTES:
+            raise ValueError(
+                f"inputs has {size:,.0f} bytes of audio files, more than the {MAX_BYTES:,} that a request may have: "
+                "send flac or mp3, or fewer at once"
+            )
+        clips, left = [], float(MAX_SECONDS)
+        for name, item in inputs.items():
+            if isinstance(item, dict):
+                clip = _array(item, name, left)
+            else:
+                clip = self._decode(_contents(item, name), name, left)
+            if (peak := np.abs(clip["array"]).max()) > _FULL_SCALE:
+                raise ValueError(f"{name} peaks at {peak:g}, but samples lie in [-1, 1]: divide 16-bit ones by 32768")
+            left -= len(clip["array"]) / clip["sampling_rate"]
+            clips.append(clip)
+        return clips
+
+    def _decode(self, contents: bytes, name: str, left: float) -> dict:
+        """A file's samples, of which no more are decoded than there is time left, whatever its header says."""
+        announced = _check_header(contents, name, left)
+        try:
+            waveform = self.load_audio(contents, self.sampling_rate, duration=left + 1)
+        except ValueError as error:
+            raise ValueError(f"{name} cannot be decoded to its end, send a whole file: {error}") from error
+        seconds = len(waveform) / self.sampling_rate
+        _check_seconds(seconds, name, left)
+        if seconds < 0.98 * announced:
+            raise ValueError(f"{name} breaks off after {seconds:.1f} s of {announced:.1f} s: send the whole file")
+        return {"array": waveform, "sampling_rate": self.sampling_rate}
+
+
+def _contents(item, name: str) -> bytes:
+    """The bytes of a file. Text is base64 and nothing else: a path or URL would be read with the server's rights."""
+    if isinstance(item, str):
+        try:
+            item = base64.b64decode("".join(item.split()), validate=True)
+        except ValueError as error:
+            raise ValueError(
+                f"{name} is text that is no base64 ({error}): send the file itself in base64; paths, URLs and data: "
+                "URIs are not opened"
+            ) from error
+    if not isinstance(item, bytes):
+        raise ValueError(
+            f"{name} is {type(item).__name__}: send the bytes of an audio file, the same in base64, or "
+            '{"array": [...], "sampling_rate": Hz}'
+        )
+    if not item:
+        raise ValueError(f"{name} is empty (0 bytes): send an audio file")
+    return item
+
+
+def _check_header(contents: bytes, name: str, left: float) -> float:
+    """How many seconds a file announces; 0 where it does not know.
+
+    Raises:
+        ValueError: it is no audio, is cut off, or claims what is not allowed.
+    """
+    try:
+        file = sf.SoundFile(io.BytesIO(contents))
+    except sf.SoundFileError as error:
+        raise ValueError(
+            f"{name} is broken, or no wav, flac, ogg, mp3 or aiff: its {len(contents)} bytes begin "
+            f"with {contents[:8]!r}. Convert it, for example: ffmpeg -i song.m4a song.flac. Text is taken for base64, "
+            "never for a path or URL"
+        ) from error
+    with file:
+        if file.format not in FORMATS:
+            raise ValueError(f"{name} is {file.format}, not wav, flac, ogg, mp3 or aiff: convert it")
+        _check_rate(file.samplerate, name)
+        if file.channels > MAX_CHANNELS:
+            raise ValueError(f"{name} has {file.channels} channels, more than {MAX_CHANNELS}: mix them down")
+        if _is_cut_off(file, contents):
+            raise ValueError(f"{name} ends before its header says: send the whole file")
+        seconds = file.frames / file.samplerate if _knows_length(file, contents) else 0.0
+        _check_seconds(seconds, name, left)
+        return seconds
+
+
+def _knows_length(file: sf.SoundFile, contents: bytes) -> bool:
+    """Not where a flac was written to a pipe, or libsndfile has guessed from an mp3's first frame."""
+    if file.format == "MP3":
+        return any(tag in contents for tag in (b"Xing", b"Info", b"VBRI"))
+    return file.frames < 2**63 - 1
+
+
+def _is_cut_off(file: sf.SoundFile, contents: bytes) -> bool:
+    """Whether a file ends too early, in the formats of which libsndfile reads the rest as if it was all."""
+    if file.format == "OGG":  # the last page is marked (RFC 3533, section 6)
+        flags = contents.rfind(b"OggS") + 5
+        return contents[flags : flags + 1] < b"\x04"
+    announced = re.search(r"(?:data|SSND) : (\d+) \(should be", file.extra_info)
+    return announced is not None and int(announced[1]) < _STREAMED_BYTES
+
+
+def _array(item: dict, name: str, left: float) -> dict:
+    """Numbers as a mono float32 waveform `(samples,)`.
+
+    Raises:
+        ValueError: they are no waveform, or it is longer than there is time left.
+    """
+    if item.keys() != {"array", "sampling_rate"}:
+        raise ValueError(f'{name} has the keys {_names(item)}: it must be {{"array": [...], "sampling_rate": Hz}}')
+    array, rate = item["array"], item["sampling_rate"]
+    _check_rate(rate, name)
+    rows = array if isinstance(array, list) and array and isinstance(array[0], list) else [array]
+    # Looked at one by one: numpy would take "1" for a number, and as much memory for each text as for the longest.
+    if not all(isinstance(row, list) and set(map(type, row)) <= {int, float} for row in rows):
+        raise ValueError(f"{name}: array must be a list of numbers, or two of them (left, right), and nothing else")
+    try:
+        samples = np.array(rows, dtype=np.float64)  # (channels, samples) or (samples, channels)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{name}: array has lists of different lengths, or numbers beyond float64") from error
+    if samples.size == 0 or min(samples.shape) > 2:
+        raise ValueError(f"{name}: array has shape {samples.shape}: it must be mono or stereo, and not empty")
+    _check_seconds(max(samples.shape) / rate, name, left)
+    return {"array": samples.mean(axis=np.argmin(samples.shape), dtype=np.float32), "sampling_rate": rate}
+
+
+def _check_rate(rate, name: str):
+    if type(rate) is not int or not MIN_RATE <= rate <= MAX_RATE:
+        raise ValueError(f"{name} has a sampling rate of {rate!r:.40}: it must be a whole {MIN_RATE} to {MAX_RATE} Hz")
+
+
+def _check_seconds(seconds: float, name: str, left: float):
+    if seconds > left:
+        raise ValueError(
+            f"{name} has {seconds:.0f} s of audio or more, and {left:.0f} s are left of the {MAX_SECONDS} s that a "
+            "request may have in all: send an excerpt, or fewer at once"
+        )
+
+
+def _check_texts(parameters: dict):
+    """Labels and template of zero-shot.
+
+    Raises:
+        ValueError: they are no texts, too many, or too long.
+    """
+    labels = parameters["candidate_labels"]
+    labels = labels.split(",") if isinstance(labels, str) else labels
+    if not 1 <= len(labels) <= MAX_LABELS:
+        raise ValueError(f"candidate_labels has {len(labels)} labels: send 1 to {MAX_LABELS}")
+    for text in (*labels, parameters.get("hypothesis_template", "{}")):
+        if not isinstance(text, str) or not text.strip() or len(text) > MAX_CHARACTERS:
+            raise ValueError(
+                f"candidate_labels and hypothesis_template must be texts of 1 to {MAX_CHARACTERS} characters, and "
+                f"{text!r:.60} is none"
+            )
+
+
+def _names(names) -> str:
+    return ", ".join(sorted(names))[:200]

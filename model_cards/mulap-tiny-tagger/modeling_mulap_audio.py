@@ -1,0 +1,327 @@
+"""The audio backbone: waveform -> chunks -> log-mel -> MusiCNN -> one feature per chunk and one per track."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_mulap import MulapAudioConfig, MulapConfig
+from .modeling_mulap_conv import max_over_frequency
+from .modeling_mulap_layers import MulapAlignment
+
+# Weights of the other parts that a saved folder may hold, as regular expressions.
+JOINT_PARTS = (
+    r"^(alignment|audio_embeddings|audio_layers|audio_pooler|text_embeddings|text_layers|text_pooler|connections)\."
+)
+HEADS = r"^(matching_head|mlm_head|mam_head|words_head|chunks_head|classifier)\."
+
+
+@dataclass
+class MulapAudioOutput(BaseModelOutputWithPooling):
+    """What the backbone hears.
+
+    last_hidden_state: `(batch, chunks, features)`, zero where a chunk is padding.
+    pooler_output: `(batch, features)`, mean of the real chunks' features: the embedding of the track.
+    chunk_mask: `(batch, chunks)`, 1 = real, 0 = padding.
+    hidden_states: on request, `(batch, chunks, frames, channels)` after the front end and after each mid-end layer.
+    """
+
+    chunk_mask: torch.LongTensor | None = None
+
+
+class MulapLogMel(nn.Module):
+    """Log-mel spectrogram in decibels, each chunk clamped to `top_db` below its own maximum.
+
+    HTK mel bands without normalisation over a power spectrogram with a Hann window and reflected edges: torchaudio's
+    MelSpectrogram + AmplitudeToDB, except that a chunk's numbers never depend on its neighbours in the batch.
+    """
+
+    def __init__(self, config: MulapAudioConfig):
+        super().__init__()
+        self.config = config
+        # Persistent, because transformers builds models on the meta device and fills them from the file.
+        self.register_buffer("window", torch.hann_window(config.n_fft, dtype=torch.float32))
+        self.register_buffer("mel_filters", mel_filters(config))
+
+    def reset_buffers(self):
+        init.copy_(self.window, torch.hann_window(self.config.n_fft, dtype=torch.float32))
+        init.copy_(self.mel_filters, mel_filters(self.config))
+
+    def _apply(self, fn, recurse=True):
+        """`.to(bfloat16)` moves the buffers but leaves them float32: rounded filters would change every embedding."""
+        buffers = {name: fn(buffer) for name, buffer in self._buffers.items()}
+        for name, moved in buffers.items():
+            self._buffers[name] = moved if moved.dtype == torch.float32 else self._buffers[name].to(moved.device)
+        return self
+
+    def forward(self, waveform: torch.Tensor) -> torch.Tensor:
+        """`(chunks, samples)` -> `(chunks, mel bands, frames)`, float32 whatever the model's dtype."""
+        with torch.autocast(device_type=waveform.device.type, enabled=False):
+            spectrum = torch.stft(
+                waveform.float(),
+                n_fft=self.config.n_fft,
+                hop_length=self.config.hop_length,
+                window=self.window,
+                center=True,
+                pad_mode="reflect",
+                return_complex=True,
+            )  # (chunks, n_fft / 2 + 1, frames)
+            power = spectrum.real.square() + spectrum.imag.square()
+            mel = self.mel_filters.T @ power  # (chunks, mel bands, frames)
+            decibels = 10 * torch.log10(mel.clamp(min=1e-10))
+            return decibels.maximum(decibels.amax(dim=(1, 2), keepdim=True) - self.config.top_db)
+
+
+def mel_filters(config: MulapAudioConfig) -> torch.Tensor:
+    """Triangular filters equally spaced on the HTK mel scale, `(n_fft / 2 + 1, mel bands)`."""
+
+    def hz_to_mel(hz: float) -> float:
+        return 2595 * math.log10(1 + hz / 700)
+
+    points = torch.linspace(
+        hz_to_mel(config.f_min), hz_to_mel(config.f_max), config.num_mel_bins + 2, dtype=torch.float64
+    )
+    edges = 700 * (10 ** (points / 2595) - 1)  # Hz
+    bins = torch.linspace(0, config.sampling_rate / 2, config.n_fft // 2 + 1, dtype=torch.float64)
+    rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
+    return torch.minimum(rising, falling).clamp(min=0).float()
+
+
+class MulapConv(nn.Module):
+    """Convolution, BatchNorm, ReLU."""
+
+    def __init__(self, conv: nn.Conv1d | nn.Conv2d):
+        super().__init__()
+        self.conv = conv
+        self.norm = (nn.BatchNorm1d if isinstance(conv, nn.Conv1d) else nn.BatchNorm2d)(conv.out_channels)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.norm(self.conv(inputs)))
+
+
+class MulapMusiCNN(nn.Module):
+    """MusiCNN (Pons & Serra, 2019; Won et al., SMC 2020) without its classifier."""
+
+    def __init__(self, config: MulapAudioConfig):
+        super().__init__()
+        self.input_norm = nn.BatchNorm2d(1)
+        self.timbral = nn.ModuleList(
+            MulapConv(
+                nn.Conv2d(
+                    1,
+                    config.timbral_channels,
+                    (int(height * config.num_mel_bins), config.timbral_width),
+                    padding=(0, config.timbral_width // 2),
+                )
+            )
+            for height in config.timbral_heights
+        )
+        self.temporal = nn.ModuleList(
+            MulapConv(nn.Conv1d(1, config.temporal_channels, length, padding=length // 2))
+            for length in config.temporal_lengths
+        )
+        sizes = [config.frontend_size] + [config.midend_channels] * config.midend_layers
+        self.midend = nn.ModuleList(
+            MulapConv(nn.Conv1d(before, after, config.midend_length, padding=config.midend_length // 2))
+            for before, after in pairwise(sizes)
+        )
+
+    def forward(self, log_mel: torch.Tensor) -> list[torch.Tensor]:
+        """`(chunks, mel bands, frames)` -> the stages, each `(chunks, channels, frames)`."""
+        image = self.input_norm(log_mel[:, None].to(self.input_norm.weight.dtype))  # (chunks, 1, mel bands, frames)
+        timbre = max_over_frequency(image, self.timbral)  # each (chunks, channels, frames)
+        energy = image.mean(dim=2)  # (chunks, 1, frames)
+        stages = [torch.cat(timbre + [conv(energy) for conv in self.temporal], dim=1)]
+        for index, conv in enumerate(self.midend):
+            hidden = conv(stages[-1])
+            stages.append(hidden if index == 0 else hidden + stages[-1])
+        return stages
+
+
+class MulapPreTrainedModel(PreTrainedModel):
+    """What all MuLaP models share: weight initialisation, and saved folders that load without this package."""
+
+    config: MulapConfig
+    # Every model's backbone sits under this name, so that any folder's weights load into any of the classes.
+    base_model_prefix = "audio_model"
+    main_input_name = "input_values"
+    input_modalities = ("audio", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _no_split_modules = ["MulapMusiCNN", "MulapLayer", "MulapConnection"]
+    # "Class of transformers' Auto family" -> "file.Class", for every class that can be made from a saved folder.
+    _auto_map: dict[str, str] = {}
+    # Modules that get no gradient and stay in eval mode.
+    _frozen_modules: tuple[str, ...] = ()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        if isinstance(module, MulapLogMel):
+            module.reset_buffers()
+        elif isinstance(module, MulapAlignment):
+            init.constant_(module.logit_scale, self.config.logit_scale_init_value)
+
+    def _freeze(self, *names: str):
+        self._frozen_modules = (*self._frozen_modules, *names)
+        for name in names:
+            self.get_submodule(name).requires_grad_(False).eval()
+
+    def train(self, mode: bool = True):
+        super().train(mode)
+        for name in self._frozen_modules:
+            self.get_submodule(name).eval()
+        return self
+
+    def post_init(self):
+        super().post_init()
+        # A sub-model's exemptions are for loading it on its own: inside another model an unknown weight is a fault.
+        self._keys_to_ignore_on_load_unexpected = set(type(self)._keys_to_ignore_on_load_unexpected or ())
+
+    def save_pretrained(self, save_directory, **kwargs):
+        """As transformers', and config.json names the code of every class, not only of the one saved."""
+        self.config.auto_map = dict(self._auto_map)
+        super().save_pretrained(save_directory, **kwargs)
+
+
+class MulapAudioModel(MulapPreTrainedModel):
+    """The audio backbone that MuLaP's pre-training is for; what is transferred to other tasks."""
+
+    config: MulapAudioConfig
+    input_modalities = ("audio",)
+    # Recomputing a layer would count its batch twice in BatchNorm's statistics.
+    supports_gradient_checkpointing = False
+    _keys_to_ignore_on_load_unexpected = [JOINT_PARTS, HEADS]
+    _auto_map = {
+        "AutoConfig": "configuration_mulap.MulapAudioConfig",
+        "AutoModel": "modeling_mulap_audio.MulapAudioModel",
+    }
+
+    def __init__(self, config: MulapAudioConfig):
+        super().__init__(config)
+        self.log_mel = MulapLogMel(config)
+        self.musicnn = MulapMusiCNN(config)
+        self.post_init()
+
+    def get_input_embeddings(self):
+        return self.musicnn.input_norm
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_values: torch.Tensor,
+        audio_attention_mask: torch.Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs,
+    ) -> MulapAudioOutput:
+        """Features of every chunk and the embedding of every track.
+
+        A track is cut into chunks of `config.chunk_length` samples without overlap; a last incomplete chunk is
+        dropped, unless it is the only one: then it is padded with silence. In eval mode the chunks go through the
+        backbone `config.chunk_batch_size` at a time, so a track may be as long as memory holds its samples.
+
+        Args:
+            input_values: `(batch, samples)`, mono waveforms at `config.sampling_rate`, in [-1, 1].
+            audio_attention_mask: `(batch, samples)`, 1 = real, 0 = padding. Without it every sample is real.
+            output_hidden_states: also return the stages of the backbone, frame by frame.
+
+        Raises:
+            ValueError: a shape does not fit.
+        """
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        chunks, chunk_mask = self._split(input_values, audio_attention_mask)
+        dense = audio_attention_mask is None or keeps_padding(self)
+        features, stages = self._encode(chunks.flatten(0, 1) if dense else chunks[chunk_mask], output_hidden_states)
+
+        def arrange(values: torch.Tensor) -> torch.Tensor:
+            """`(encoded chunks, ...)` -> `(batch, chunks, ...)`, zero where a chunk is padding."""
+            if not dense:
+                return unpack(values, chunk_mask)
+            values = values.unflatten(0, chunk_mask.shape)
+            return values * chunk_mask.view(*chunk_mask.shape, *[1] * (values.dim() - 2))
+
+        features = arrange(features)  # (batch, chunks, features)
+        return MulapAudioOutput(
+            last_hidden_state=features,
+            pooler_output=masked_mean(features, chunk_mask),
+            chunk_mask=chunk_mask.long(),
+            hidden_states=tuple(arrange(stage) for stage in stages) if output_hidden_states else None,
+        )
+
+    def _split(self, input_values: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Chunks `(batch, chunks, samples)`, silent where there is padding, and which of them are real."""
+        length = self.config.chunk_length
+        if input_values.dim() != 2 or input_values.shape[1] == 0:
+            raise ValueError(
+                f"input_values has shape {tuple(input_values.shape)}; MuLaP takes (batch, samples), one mono waveform "
+                "per row: let the feature extractor prepare it"
+            )
+        if mask is not None and mask.shape != input_values.shape:
+            raise ValueError(
+                f"audio_attention_mask has shape {tuple(mask.shape)}, input_values {tuple(input_values.shape)}: the "
+                "mask says of each sample whether it is real, so the shapes must be equal"
+            )
+        missing = max(0, length - input_values.shape[1])
+        num_chunks = max(1, input_values.shape[1] // length)
+
+        def cut(samples: torch.Tensor) -> torch.Tensor:
+            samples = F.pad(samples, (0, missing)) if missing else samples[:, : num_chunks * length]
+            return samples.unflatten(1, (num_chunks, length))
+
+        chunks = cut(input_values)
+        if mask is None:
+            return chunks, torch.ones(chunks.shape[:2], dtype=torch.bool, device=chunks.device)
+        sample_mask = cut(mask.bool())
+        complete = sample_mask.all(dim=2)
+        first = torch.arange(num_chunks, device=chunks.device) == 0
+        return chunks.masked_fill(~sample_mask, 0), complete | (first & ~complete.any(dim=1, keepdim=True))
+
+    def _encode(self, chunks: torch.Tensor, with_stages: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """`(chunks, samples)` -> `(chunks, features)` and the stages, each `(chunks, frames, channels)`."""
+        bounded = not self.training and not torch.compiler.is_compiling()
+        outputs = [
+            self._encode_batch(batch, with_stages)
+            for batch in (chunks.split(self.config.chunk_batch_size) if bounded else (chunks,))
+        ]
+        features = torch.cat([features for features, _ in outputs])
+        return features, [torch.cat(stage) for stage in zip(*(stages for _, stages in outputs), strict=True)]
+
+    def _encode_batch(self, chunks: torch.Tensor, with_stages: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        stages = self.musicnn(self.log_mel(chunks))
+        joint = torch.cat(stages, dim=1)  # (chunks, channels, frames)
+        features = torch.cat([joint.amax(dim=2), joint.mean(dim=2)], dim=1)  # (chunks, features)
+        return features, [stage.transpose(1, 2) for stage in stages] if with_stages else []
+
+
+def keeps_padding(model: nn.Module) -> bool:
+    """Whether padded chunks are computed, then zeroed: only in graphs compiled for inference, whose shapes must not
+    depend on the data. Elsewhere they cost nothing and do not reach BatchNorm's statistics."""
+    return torch.compiler.is_compiling() and not model.training
+
+
+def unpack(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Puts `(real items, ...)` back to where `(batch, items)` is True; zero elsewhere: `(batch, items, ...)`."""
+    unpacked = values.new_zeros(*mask.shape, *values.shape[1:])
+    unpacked[mask] = values
+    return unpacked
+
+
+def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean over dim 1 of `(batch, items, size)` where `(batch, items)` is True; zero where nothing is."""
+    weights = mask.unsqueeze(-1).to(values.dtype)
+    return (values * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+__all__ = ["MulapAudioModel", "MulapAudioOutput", "MulapPreTrainedModel"]

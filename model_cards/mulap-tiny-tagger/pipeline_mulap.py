@@ -1,0 +1,435 @@
+"""Pipelines: embeddings, tags, zero-shot labels and retrieval, of audio in whatever form users have it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import (
+    AudioClassificationPipeline,
+    BatchFeature,
+    ZeroShotAudioClassificationPipeline,
+)
+
+from .pipeline_mulap_audio import MulapAudioPipeline, NamedAudio, audio_path, given, is_audio
+
+MATCHING, CONTRASTIVE = "matching", "contrastive"
+_ACTIVATIONS = {
+    "sigmoid": torch.sigmoid,
+    "softmax": lambda logits: logits.softmax(dim=-1),
+    "none": lambda logits: logits,
+}
+_CLIPS = 32  # of an index, that meet the texts at once
+
+
+class MulapFeatureExtractionPipeline(MulapAudioPipeline):
+    """Embeddings of music: `pipe(audio)` -> `(features,)` as a list of floats, the mean over the track's chunks.
+
+    Args of a call:
+        per_chunk: `(chunks, features)` instead; chunk i starts at i * `config.audio_config.chunk_seconds`.
+        space: "backbone" (default), the general features to transfer; "shared", of length 1, in the space of the
+            model's texts (`MulapModel.get_audio_features`).
+        return_tensors: tensors instead of lists.
+        sampling_rate: of plain waveforms, in Hz; default: the model's.
+
+    Raises:
+        ValueError: the model has no shared space, or none that was trained.
+    """
+
+    def _sanitize_parameters(
+        self,
+        per_chunk: bool | None = None,
+        space: str | None = None,
+        return_tensors: bool | str | None = None,
+        sampling_rate: float | None = None,
+    ):
+        if space not in (None, "backbone", "shared"):
+            raise ValueError(f'space={space!r} is not "backbone" or "shared"')
+        if space == "shared":
+            if per_chunk:
+                raise ValueError('space="shared" has one embedding per track: leave per_chunk out')
+            if CONTRASTIVE not in trained_scores(self.model):
+                raise ValueError(
+                    'space="shared": this model has no trained space shared by clips and texts '
+                    "(config.projection_size, config.contrastive_loss_weight)"
+                )
+        return (
+            given(sampling_rate=sampling_rate),
+            given(space=space),
+            given(per_chunk=per_chunk, return_tensors=return_tensors),
+        )
+
+    def _forward(self, model_inputs, space: str = "backbone"):
+        audio = self.model.base_model(**model_inputs)
+        track = audio.pooler_output  # (clips, features)
+        if space == "shared":
+            track = self.model.alignment.project_audio(track)  # (clips, projection size)
+        return {"track": track.float(), "chunks": audio.last_hidden_state.float(), "chunk_mask": audio.chunk_mask}
+
+    def postprocess(self, model_outputs, per_chunk: bool = False, return_tensors: bool | str = False):
+        features = model_outputs["track"][0]  # (features,)
+        if per_chunk:
+            features = model_outputs["chunks"][0][model_outputs["chunk_mask"][0].bool()]  # (chunks, features)
+        return features if return_tensors else features.tolist()
+
+
+class MulapAudioClassificationPipeline(MulapAudioPipeline, AudioClassificationPipeline):
+    """Tags, classes or values of music: `pipe(audio)` -> list of `{"label", "score"}`, the highest first.
+
+    Scores are probabilities, of each tag on its own where `config.problem_type` says multi-label; of a regression
+    they are the values.
+
+    Args of a call:
+        top_k: how many labels; default: all.
+        function_to_apply: to the logits instead of what `config.problem_type` asks for: "sigmoid", "softmax", "none".
+        per_chunk: instead, a list of `{"start", "end", "scores": {label: score}}`, of every chunk, in seconds; with
+            `top_k` the track's first labels.
+        sampling_rate: of plain waveforms, in Hz; default: the model's.
+
+    Raises:
+        ValueError: the model is no classifier, or an argument is out of range.
+    """
+
+    def __init__(self, *args, top_k: int | None = None, **kwargs):
+        super().__init__(*args, top_k=top_k, **kwargs)
+
+    def check_model_type(self, supported_models):
+        if not hasattr(self.model, "classifier"):
+            raise ValueError(
+                f"{type(self.model).__name__} is no classifier: load the folder of a MulapForAudioClassification"
+            )
+
+    def _sanitize_parameters(
+        self,
+        top_k: int | None = None,
+        function_to_apply: str | None = None,
+        per_chunk: bool | None = None,
+        sampling_rate: float | None = None,
+    ):
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k={top_k} must be at least 1, or None for all labels")
+        if function_to_apply not in (None, *_ACTIVATIONS):
+            raise ValueError(f"function_to_apply={function_to_apply!r} is none of {sorted(_ACTIVATIONS)}")
+        return (
+            given(sampling_rate=sampling_rate),
+            {},
+            given(top_k=top_k, function_to_apply=function_to_apply, per_chunk=per_chunk),
+        )
+
+    def _forward(self, model_inputs):
+        output = self.model(**model_inputs)
+        return {
+            "logits": output.logits,
+            "chunk_logits": output.chunk_logits,
+            "chunk_mask": output.chunk_mask,
+            "samples": model_inputs["audio_attention_mask"].sum(dim=1),
+        }
+
+    def postprocess(
+        self,
+        model_outputs,
+        top_k: int | None = None,
+        function_to_apply: str | None = None,
+        per_chunk: bool = False,
+    ):
+        config = self.model.config
+        if function_to_apply is None:
+            functions = {"regression": "none", "multi_label_classification": "sigmoid"}
+            function_to_apply = functions.get(config.problem_type, "softmax")
+        activation = _ACTIVATIONS[function_to_apply]
+        scores = activation(model_outputs["logits"][0].float())  # (labels,)
+        best = scores.argsort(descending=True, stable=True)[:top_k].tolist()
+        if not per_chunk:
+            return [{"label": config.id2label[index], "score": scores[index].item()} for index in best]
+        mask = model_outputs["chunk_mask"][0].bool()
+        chunks = activation(model_outputs["chunk_logits"][0][mask].float()).tolist()  # (chunks, labels)
+        seconds = model_outputs["samples"].item() / config.audio_config.sampling_rate
+        length = config.audio_config.chunk_seconds
+        return [
+            {
+                "start": number * length,
+                "end": min((number + 1) * length, seconds),
+                "scores": {config.id2label[index]: chunk[index] for index in best},
+            }
+            for number, chunk in enumerate(chunks)
+        ]
+
+
+class MulapPairPipeline(MulapAudioPipeline):
+    """What pipelines of audio and texts have in common: the model's two streams up to where they meet.
+
+    Raises:
+        ValueError: the model has no text side, or none of its scores was trained.
+    """
+
+    _load_tokenizer = True
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if not self.kinds:
+            raise ValueError(
+                "this model scores no texts: it was trained neither to match (config.matching_loss_weight) nor with a "
+                "shared space (config.projection_size, config.contrastive_loss_weight)"
+            )
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of scores that the model was trained for."""
+        return trained_scores(self.model)
+
+    def _hear(self, model_inputs):
+        """The audio stream up to where it meets the text.
+
+        Chunks beyond the positions of the audio Transformer (10 minutes in the published model) count in the shared
+        space only.
+        """
+        audio = self.model.audio_model(**model_inputs)
+        longest = self.model.config.audio_config.max_position_embeddings - 1  # the global token has a position, too
+        audio.last_hidden_state = audio.last_hidden_state[:, :longest]
+        audio.chunk_mask = audio.chunk_mask[:, :longest]
+        return self.model.start_audio(audio)
+
+    def _read_texts(self, texts: list[str]):
+        """The text stream up to where it meets the audio; texts are cut at the tokenizer's `model_max_length`."""
+        tokens = self.tokenizer(
+            texts, padding=True, truncation=True, return_token_type_ids=False, return_tensors="pt"
+        ).to(self.device)
+        return self.model.start_text(tokens["input_ids"], tokens["attention_mask"])
+
+    def _score(self, audio, text, kind: str) -> torch.Tensor:
+        """Log-odds of a match, or cosine similarities: `(clips, texts)`."""
+        if kind == CONTRASTIVE:
+            return audio.embeds @ text.embeds.T
+        clips, texts = len(audio.states), len(text.states)
+        pairs = torch.arange(clips * texts, device=self.device)
+        return self.model.score_pairs(text, audio, pairs % texts, pairs // texts).view(clips, texts)
+
+
+class MulapZeroShotAudioClassificationPipeline(MulapPairPipeline, ZeroShotAudioClassificationPipeline):
+    """Labels of one's own: `pipe(audio, candidate_labels=["piano", "rock"])` -> list of `{"label", "score"}`, the
+    highest first.
+
+    The logits are log-odds that the label's text describes the clip; of a model that was not trained to match, scaled
+    cosine similarities in the shared space.
+
+    Args of a call:
+        candidate_labels: texts, as a list or separated by commas.
+        hypothesis_template: text with "{}" where the label goes; default: the label alone.
+        multi_label: score every label on its own (sigmoid) instead of among the others (softmax). In the shared space
+            these scores order the clips of a label, but are no probabilities.
+        sampling_rate: of plain waveforms, in Hz; default: the model's.
+    """
+
+    def _sanitize_parameters(
+        self,
+        candidate_labels: str | Sequence[str] | None = None,
+        hypothesis_template: str | None = None,
+        multi_label: bool | None = None,
+        sampling_rate: float | None = None,
+    ):
+        if isinstance(candidate_labels, str):
+            candidate_labels = [label.strip() for label in candidate_labels.split(",") if label.strip()]
+        if candidate_labels is not None:
+            candidate_labels = _texts(candidate_labels, "candidate_labels")
+        if hypothesis_template is not None and "{}" not in hypothesis_template:
+            raise ValueError(f'hypothesis_template={hypothesis_template!r} has no "{{}}" where the label goes')
+        labels = given(candidate_labels=candidate_labels)
+        return (
+            given(sampling_rate=sampling_rate),
+            labels | given(hypothesis_template=hypothesis_template),
+            labels | given(multi_label=multi_label),
+        )
+
+    def _forward(self, model_inputs, candidate_labels: Sequence[str] = (), hypothesis_template: str = "{}"):
+        if not candidate_labels:
+            raise ValueError('pass candidate_labels=["piano", "rock"], the labels to choose from')
+        text = self._read_texts([hypothesis_template.replace("{}", label) for label in candidate_labels])
+        kind = self.kinds[0]
+        logits = self._score(self._hear(model_inputs), text, kind)  # (clips, labels)
+        return {"logits": logits * self.model.alignment.scale if kind == CONTRASTIVE else logits}
+
+    def postprocess(self, model_outputs, candidate_labels: Sequence[str] = (), multi_label: bool = False):
+        scores = _ACTIVATIONS["sigmoid" if multi_label else "softmax"](model_outputs["logits"][0].float())
+        best = scores.argsort(descending=True, stable=True).tolist()
+        return [{"label": candidate_labels[index], "score": scores[index].item()} for index in best]
+
+
+@dataclass(repr=False)
+class MulapMusicIndex:
+    """Candidates of a retrieval as the model heard them, on the CPU.
+
+    kind: "contrastive": queries cost one product; "matching": they run the fused layers with every clip.
+    paths: of each clip; None where it was no file.
+    embeds: `(clips, projection size)`, of length 1, in the space shared with texts; None in a model without.
+    states: `(1 + chunks, audio size)` of each clip, the audio stream where it meets the text; empty if contrastive.
+    """
+
+    kind: str
+    paths: list[str | None]
+    embeds: torch.Tensor | None
+    states: list[torch.Tensor]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __repr__(self) -> str:
+        tensors = [*self.states, *([] if self.embeds is None else [self.embeds])]
+        megabytes = sum(tensor.nbytes for tensor in tensors) / 1e6
+        return f"MulapMusicIndex({len(self)} clips, {self.kind}, {megabytes:.1f} MB)"
+
+
+class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
+    """Finds music by words: `retrieve("calm piano", candidates=files)` -> list of `{"index", "score", "path"}`, the
+    best first; `path` where the candidate is a file or URL.
+
+    Scores are cosine similarities in the space shared by clips and texts; of a model without a trained one, log-odds
+    that the text describes the clip. `index = retrieve.index(files)` hears the candidates once for many queries.
+    """
+
+    def _sanitize_parameters(self, sampling_rate: float | None = None):
+        return given(sampling_rate=sampling_rate), {}, {}
+
+    @property
+    def kind(self) -> str:
+        """ "contrastive" or "matching": what the scores are."""
+        return self.kinds[-1]
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        queries: str | Sequence[str],
+        candidates,
+        top_k: int | None = 5,
+        sampling_rate: float | None = None,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
+    ):
+        """Ranks candidates.
+
+        Args:
+            queries: a text, or a list of texts.
+            candidates: inputs as `MulapAudioPipeline` takes them, or what `index` made of them.
+            top_k: how many candidates to return; None: all.
+            sampling_rate, batch_size, num_workers: as `index`, where there is none yet.
+
+        Returns:
+            Of a text, a list of candidates; of a list of texts, a list of such lists.
+
+        Raises:
+            ValueError: there are no candidates, or the index is of another model.
+        """
+        texts = _texts([queries] if isinstance(queries, str) else queries, "queries")
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k={top_k} must be at least 1, or None for all candidates")
+        if not texts:
+            return []
+        index = candidates
+        if not isinstance(index, MulapMusicIndex):
+            options = given(sampling_rate=sampling_rate, batch_size=batch_size, num_workers=num_workers)
+            index = self.index(candidates, **options)
+        self._check_index(index)
+        scores = self._score_index(index, self._read_texts(texts)).T.float().cpu()  # (texts, clips)
+        order = scores.argsort(dim=1, descending=True, stable=True)[:, :top_k].tolist()
+        found = [
+            [{"index": clip, "score": row[clip].item()} | given(path=index.paths[clip]) for clip in clips]
+            for row, clips in zip(scores, order, strict=True)
+        ]
+        return found[0] if isinstance(queries, str) else found
+
+    def index(self, candidates, **kwargs) -> MulapMusicIndex:
+        """Hears candidates once, for many queries.
+
+        Args:
+            candidates: inputs as `MulapAudioPipeline` takes them.
+            kwargs: `sampling_rate` of plain waveforms, in Hz; `batch_size`, `num_workers`.
+
+        Raises:
+            ValueError: there are none.
+        """
+        clips = list(super().__call__([candidates] if is_audio(candidates) else candidates, **kwargs))
+        if not clips:
+            raise ValueError("candidates are empty: there is nothing to rank")
+        embeds = [clip["embeds"] for clip in clips]
+        return MulapMusicIndex(
+            self.kind,
+            [clip["path"] for clip in clips],
+            None if embeds[0] is None else torch.cat(embeds),
+            [] if self.kind == CONTRASTIVE else [clip["states"] for clip in clips],
+        )
+
+    def _check_index(self, index: MulapMusicIndex):
+        config = self.model.config
+        contrastive = index.kind == CONTRASTIVE
+        found = index.embeds.shape[1] if contrastive else index.states[0].shape[1]
+        size = config.projection_size if contrastive else config.audio_config.hidden_size
+        if (index.kind, found) != (self.kind, size):
+            raise ValueError(f"{index} is of another model: make it with this pipeline's index(...)")
+
+    def preprocess(self, audio, **options) -> BatchFeature:
+        features = super().preprocess(audio, **options)
+        features["path"] = audio_path(audio.audio if isinstance(audio, NamedAudio) else audio)
+        return features
+
+    def _forward(self, model_inputs):
+        paths = model_inputs.pop("path")
+        heard = self._hear(model_inputs)
+        return {"states": heard.states, "mask": heard.mask, "embeds": heard.embeds, "path": paths}
+
+    def postprocess(self, model_outputs):
+        mask = model_outputs.pop("mask")[0]
+        states = model_outputs.pop("states")[0]
+        return model_outputs | ({} if self.kind == CONTRASTIVE else {"states": states[mask]})
+
+    def _score_index(self, index: MulapMusicIndex, text) -> torch.Tensor:
+        """`(clips, texts)`, a few clips at a time."""
+        if index.kind == CONTRASTIVE:
+            return index.embeds.to(self.device) @ text.embeds.T
+        blocks = []
+        for start in range(0, len(index), _CLIPS):
+            states = index.states[start : start + _CLIPS]
+            embeds = None if index.embeds is None else index.embeds[start : start + _CLIPS].to(self.device)
+            lengths = torch.tensor([len(clip) for clip in states])
+            mask = torch.arange(int(lengths.max())) < lengths[:, None]  # (clips, 1 + chunks)
+            padded = torch.nn.utils.rnn.pad_sequence(states, batch_first=True)  # (clips, 1 + chunks, audio size)
+            audio = type(text)(padded.to(self.device), mask.to(self.device), embeds)  # a stream, as the text is one
+            blocks.append(self._score(audio, text, MATCHING))
+        return torch.cat(blocks)
+
+
+def trained_scores(model) -> list[str]:
+    """Which scores of clips against texts a model was trained for, of "matching" and "contrastive".
+
+    Raises:
+        ValueError: the model has no text side.
+    """
+    config = model.config
+    # A classifier's folder opens as a MulapModel, too, with a random text side.
+    if not hasattr(model, "score_pairs") or config.architectures == ["MulapForAudioClassification"]:
+        raise ValueError(
+            f"{config.name_or_path or type(model).__name__} has no text side (it is a {_architecture(model)}): load "
+            "the folder of a model pre-trained on audio and texts with AutoModel"
+        )
+    kinds = []
+    if config.connection_text_layers and config.matching_loss_weight:
+        kinds.append(MATCHING)
+    if config.projection_size and config.contrastive_loss_weight:
+        kinds.append(CONTRASTIVE)
+    return kinds
+
+
+def _architecture(model) -> str:
+    return (model.config.architectures or [type(model).__name__])[0]
+
+
+def _texts(texts: Sequence[str], name: str) -> list[str]:
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{name} must be a text or a list of texts, not {type(texts).__name__}")
+    return list(texts)
+
+
+__all__ = [
+    "MulapAudioClassificationPipeline",
+    "MulapFeatureExtractionPipeline",
+    "MulapMusicIndex",
+    "MulapTextMusicRetrievalPipeline",
+    "MulapZeroShotAudioClassificationPipeline",
+]

@@ -1,0 +1,280 @@
+"""Tall convolutions of a spectrogram, of which only the maximum over frequency is kept, as matrix products for CPUs.
+
+Four facts make the plain computation, `relu(norm(conv(image))).amax(dim=2)`, avoidable:
+
+- BatchNorm is an affine map per channel and ReLU is monotone, so the maximum may be taken before both; it becomes the
+  minimum where the scale is negative. The convolution's output is then needed block by block only.
+- Correlation along frequency is a product of spectra (a discrete Fourier transform over the bands). With the heights
+  counted from their middle, those at +q and -q are a sum of cosines minus and plus the same sum of sines, so their
+  maximum is the first plus the absolute value of the second. That takes a quarter of the multiplications.
+- The mean and the variance of that output are a linear and a quadratic form of the filter, in the mean and the
+  covariance of the image's patches.
+- The maximum's gradient reaches one height per channel and frame: a sum of that few patches, not a convolution.
+"""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+# Elements of the products that a thread computes at a time: few enough to stay in its cache.
+PRODUCTS = 320 * 1024
+# Elements of the windows gathered at a time in the backward pass.
+GATHERED = 2**20
+
+
+def max_over_frequency(image: torch.Tensor, layers: nn.ModuleList) -> list[torch.Tensor]:
+    """Convolution, BatchNorm, ReLU and the maximum over frequency, for layers that look at the same image.
+
+    Args:
+        image: `(chunks, 1, bands, frames)`.
+        layers: each with a `conv` of one input channel, as many frames out as in, and a `norm`.
+
+    Returns:
+        For every layer `(chunks, channels, frames)`.
+    """
+    if not _is_fast(image, layers):
+        return [layer(image).amax(dim=2) for layer in layers]
+    with torch.autocast(device_type=image.device.type, enabled=False):
+        # Half precision in single: its plain convolutions are slower than these products.
+        return [output.to(image.dtype) for output in _max_over_frequency(_at_least_single(image), layers)]
+
+
+def _is_fast(image: torch.Tensor, layers: nn.ModuleList) -> bool:
+    """Whether the products replace the plain computation, which serves tracing, GPUs, training in half precision and
+    other norms (synchronised ones). Where a scale is exactly zero the maximum is no longer that of the convolution.
+    """
+    return (
+        image.device.type == "cpu"
+        and (image.dtype in (torch.float32, torch.float64) or not any(layer.norm.training for layer in layers))
+        and not torch.compiler.is_compiling()
+        and all(type(layer.conv) is nn.Conv2d and type(layer.norm) is nn.BatchNorm2d for layer in layers)
+        and all(bool(layer.norm.weight.all()) for layer in layers)
+    )
+
+
+def _max_over_frequency(image: torch.Tensor, layers: nn.ModuleList) -> list[torch.Tensor]:
+    chunks, _, bands, frames = image.shape
+    width = layers[0].conv.kernel_size[1]
+    padded = F.pad(image[:, 0], (width // 2, width // 2))  # (chunks, bands, frames + width - 1)
+    training = any(layer.norm.training for layer in layers)
+    moments = _Moments.apply(_patches(padded, width)) if training else None
+    outputs = []
+    for layer in layers:
+        conv, norm = layer.conv, layer.norm
+        filters = _at_least_single(conv.weight.flatten(1))  # (channels, height * width)
+        sign = norm.weight.detach().sign()
+        highest = sign * _Highest.apply(padded, sign[:, None] * filters, width) + conv.bias
+        if norm.training:
+            mean, variance = _filter_moments(filters, *moments, width)
+            mean = mean + conv.bias
+            count = chunks * frames * (bands - conv.kernel_size[0] + 1)
+            track_statistics(norm, mean, variance * (count / (count - 1)))
+        else:
+            mean, variance = norm.running_mean, norm.running_var
+        scale = norm.weight * torch.rsqrt(variance + norm.eps)
+        output = F.relu(torch.addcmul(norm.bias, highest - mean, scale))  # (chunks, frames, channels)
+        outputs.append(output.transpose(1, 2))
+    return outputs
+
+
+def _at_least_single(values: torch.Tensor) -> torch.Tensor:
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _patches(padded: torch.Tensor, width: int) -> torch.Tensor:
+    """What filters see at each frame: `(chunks, bands, frames + width - 1)` -> `(chunks * frames, bands * width)`."""
+    return padded.unfold(2, width, 1).transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+def _filter_moments(filters, patch_mean, covariance, width) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and (biased) variance of every filter's output over patches and heights, each `(channels,)`."""
+    size = filters.shape[1]
+    means = filters @ patch_mean.unfold(0, size, width).T  # (channels, heights)
+    within = ((filters @ _WindowMean.apply(covariance, size, width)) * filters).sum(dim=1)
+    return means.mean(dim=1), within + means.var(dim=1, unbiased=False)
+
+
+@torch.no_grad()
+def track_statistics(norm: nn.modules.batchnorm._BatchNorm, mean: torch.Tensor, variance: torch.Tensor):
+    """Updates running statistics as BatchNorm does.
+
+    Args:
+        norm: its `running_mean`, `running_var` and `num_batches_tracked` change, if it has them.
+        mean, variance: `(channels,)` of the batch; the variance is the unbiased one.
+    """
+    if not norm.track_running_stats:
+        return
+    norm.num_batches_tracked.add_(1)
+    momentum = 1 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum
+    norm.running_mean.lerp_(mean, momentum)
+    norm.running_var.lerp_(variance, momentum)
+
+
+class _Moments(torch.autograd.Function):
+    """Mean `(size,)` and covariance `(size, size)` of `(patches, size)`."""
+
+    @staticmethod
+    def forward(ctx, patches):
+        mean = patches.mean(dim=0)
+        centred = patches - mean
+        ctx.save_for_backward(patches, mean)
+        return mean, centred.T @ centred / len(patches)
+
+    @staticmethod
+    def backward(ctx, grad_mean, grad_covariance):
+        patches, mean = ctx.saved_tensors
+        symmetric = (grad_covariance + grad_covariance.T) / len(patches)
+        return torch.addmm(grad_mean / len(patches) - mean @ symmetric, patches, symmetric)
+
+
+class _WindowMean(torch.autograd.Function):
+    """Mean over the `(size, size)` windows along the diagonal of a matrix, `step` apart."""
+
+    @staticmethod
+    def forward(ctx, matrix, size, step):
+        ctx.shape, ctx.starts = matrix.shape, range(0, len(matrix) - size + 1, step)
+        total = matrix.new_zeros(size, size)
+        for start in ctx.starts:
+            total += matrix[start : start + size, start : start + size]
+        return total / len(ctx.starts)
+
+    @staticmethod
+    def backward(ctx, grad):
+        size, share = len(grad), grad / len(ctx.starts)
+        total = grad.new_zeros(ctx.shape)
+        for start in ctx.starts:
+            total[start : start + size, start : start + size] += share
+        return total, None, None
+
+
+class _Highest(torch.autograd.Function):
+    """Highest output of every filter `(channels, height * width)` over the heights of a spectrogram that is padded in
+    time, `(chunks, bands, frames + width - 1)`: `(chunks, frames, channels)`. The gradient reaches the window that was
+    highest."""
+
+    @staticmethod
+    def forward(ctx, padded, filters, width):
+        chunks, bands, columns = padded.shape
+        channels, size = filters.shape
+        heights = bands - size // width + 1
+        analysis, *phases, cosines, sines = (torch.from_numpy(table).to(padded) for table in _tables(bands, heights))
+        bins, pairs = len(phases[0]), len(cosines)
+        weights = filters.view(channels, -1, width).permute(2, 1, 0)  # (width, height, channels)
+        real, imaginary = (torch.matmul(phase, weights).transpose(0, 1) for phase in phases)  # (bins, width, channels)
+
+        # Every thread has a block of rows (frames of all chunks, one after the other, what lies between two chunks
+        # included) and takes it through all steps: what one thread wrote and another reads would come slowly.
+        threads, total = torch.get_num_threads(), chunks * columns
+        turns = math.ceil(total * bins * channels / (threads * PRODUCTS))
+        rows = math.ceil(total / (threads * turns))
+        spectrum = (analysis @ padded.transpose(0, 1).flatten(1)).unflatten(0, (2, bins))
+        spectrum = F.pad(spectrum, (0, turns * threads * rows + width - 1 - total)).permute(1, 2, 0).contiguous()
+        taps = spectrum.unfold(1, width, 1).transpose(2, 3)  # (bins, rows of all turns, width, 2)
+        to_real = torch.stack([real, -imaginary], dim=2).flatten(1, 2).repeat(threads, 1, 1)
+        to_imaginary = torch.stack([imaginary, real], dim=2).flatten(1, 2).repeat(threads, 1, 1)
+        cosines, sines = (table.expand(threads, -1, -1) for table in (cosines, sines))
+
+        tracked = any(ctx.needs_input_grad)
+        highest = padded.new_empty(turns, threads, rows * channels)
+        codes = torch.empty_like(highest) if tracked else None
+        # Written again and again: memory that is new costs more time than the products.
+        products = padded.new_empty(threads * bins, rows, channels)
+        even, odd, sums = padded.new_empty(3, threads, pairs, rows * channels)
+        for turn, best in enumerate(highest):
+            block = taps[:, turn * threads * rows : (turn + 1) * threads * rows].unflatten(1, (threads, rows))
+            block = block.transpose(0, 1).reshape(threads * bins, rows, 2 * width).contiguous()
+            for mixing, table, waves in ((to_real, cosines, even), (to_imaginary, sines, odd)):
+                torch.bmm(block, mixing, out=products)
+                torch.bmm(table, products.view(threads, bins, -1), out=waves)
+            torch.abs(odd, out=sums).add_(even)  # the higher one of every pair of heights
+            torch.amax(sums, dim=1, out=best)
+            if tracked:
+                # Which pair, and which of the two. Comparisons that give numbers are faster than those that give
+                # booleans, and all of it is faster than `max` with its indices.
+                odd.lt_(0).add_(2 * torch.arange(pairs, dtype=odd.dtype)[:, None])
+                torch.amax(sums.eq_(best[:, None]).mul_(odd), dim=1, out=codes[turn])
+
+        def arrange(values: torch.Tensor) -> torch.Tensor:
+            """Rows of all turns -> `(chunks, frames, channels)`."""
+            return values.view(-1, channels)[:total].unflatten(0, (chunks, columns))[:, : columns - width + 1]
+
+        if tracked:
+            codes = arrange(codes).long()
+            where = torch.where(codes % 2 == 1, heights // 2 + codes // 2, (heights - 1) // 2 - codes // 2)
+            ctx.save_for_backward(padded, filters, where.flatten(0, 1))
+            ctx.width, ctx.heights = width, heights
+        return arrange(highest)
+
+    @staticmethod
+    def backward(ctx, grad):
+        padded, filters, where = ctx.saved_tensors
+        grad_padded = grad_filters = None
+        rows = grad.flatten(0, 1)  # (chunks * frames, channels)
+        if ctx.needs_input_grad[0]:
+            patches = _spread(filters, where, rows, ctx.width, ctx.heights)
+            grad_padded = _fold(patches.unflatten(0, grad.shape[:2]), ctx.width)
+        if ctx.needs_input_grad[1]:
+            grad_filters = _gather(_patches(padded, ctx.width), where, rows, ctx.width, ctx.heights)
+        return grad_padded, grad_filters, None
+
+
+@lru_cache
+def _tables(bands: int, heights: int) -> tuple[np.ndarray, ...]:
+    """Discrete Fourier transform of the bands, that of filters, and back to the heights, counted from their middle.
+
+    Returns:
+        analysis: `(2 * bins, bands)`, real parts, then imaginary ones.
+        phase_cosines, phase_sines: `(bins, bands - heights + 1)`.
+        cosines, sines: `(pairs of heights, bins)`.
+    """
+    bins = np.arange(bands // 2 + 1)
+    step = 2 * math.pi * bins / bands
+    angles = step[:, None] * np.arange(bands)
+    phases = step[:, None] * (np.arange(bands - heights + 1) + (heights - 1) / 2)
+    distances = step * (np.arange((heights + 1) // 2) + (0.5 if heights % 2 == 0 else 0))[:, None]
+    weights = np.where((bins == 0) | (2 * bins == bands), 1, 2) / bands
+    return (
+        np.concatenate([np.cos(angles), -np.sin(angles)]),
+        np.cos(phases),
+        np.sin(phases),
+        weights * np.cos(distances),
+        weights * np.sin(distances),
+    )
+
+
+def _fold(patches: torch.Tensor, width: int) -> torch.Tensor:
+    """The transpose of `_patches`: `(chunks, frames, bands * width)` -> `(chunks, bands, frames + width - 1)`."""
+    chunks, frames, size = patches.shape
+    taps = patches.view(chunks, frames, size // width, width).permute(3, 0, 2, 1)  # (width, chunks, bands, frames)
+    total = patches.new_zeros(chunks, size // width, frames + width - 1)
+    for tap, values in enumerate(taps):
+        total[..., tap : tap + frames] += values
+    return total
+
+
+def _spread(filters, where, grad, width, starts) -> torch.Tensor:
+    """Gradient of the patches: of each, the sum of the filters, every one put where its product was highest."""
+    spare = (starts - 1) * width
+    padded = F.pad(filters, (spare, spare))  # (channels, ...)
+    # Row `start` of a channel's table is the padded filter, shifted such that it begins at that start.
+    table = padded.unfold(1, spare + filters.shape[1], width).flip(1).flatten(0, 1)  # (channels * starts, size)
+    rows = where + torch.arange(len(filters)) * starts
+    return F.embedding_bag(rows, table, per_sample_weights=grad.contiguous(), mode="sum")
+
+
+def _gather(patches, where, grad, width, starts) -> torch.Tensor:
+    """Gradient of the filters: of each, the sum of the windows where its product was highest."""
+    size = patches.shape[1] - (starts - 1) * width
+    rows = max(1, GATHERED // (starts * size))
+    total = patches.new_zeros(grad.shape[1], size)
+    for row in range(0, len(patches), rows):
+        windows = patches[row : row + rows].unfold(1, size, width).flatten(0, 1)  # (rows * starts, size)
+        indices = where[row : row + rows] + torch.arange(len(windows) // starts)[:, None] * starts
+        total += F.embedding_bag(
+            indices.T.contiguous(), windows, per_sample_weights=grad[row : row + rows].T.contiguous(), mode="sum"
+        )
+    return total

@@ -30,7 +30,9 @@ def test_folder_is_what_goes_to_the_hub(name, tmp_path):
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     add_code(tmp_path)
     for code in tmp_path.glob("*.py"):
-        assert (folder / code.name).read_text() == code.read_text(), f"{folder / code.name} is not today's: publish again"
+        assert (folder / code.name).read_text() == code.read_text(), (
+            f"{folder / code.name} is not today's: publish again"
+        )
 
 
 def test_embeddings_and_scores_of_the_samples():

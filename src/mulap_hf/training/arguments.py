@@ -106,7 +106,7 @@ class DataArguments:
     shuffle_buffer: int = option(256, "Pairs, undecoded, among which the next is drawn at random.")
     corpus_dir: str = option("outputs/corpus", "Where the embedded corpus is written, once.")
     corpus_clips: int = option(600, "Clips of the embedded corpus to train on.")
-    corpus_seconds: float = option(9.0, "Their length.")
+    corpus_seconds: float = option(9.0, "Their length, or --clip_seconds if that is longer.")
 
 
 @dataclass

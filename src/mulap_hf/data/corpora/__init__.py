@@ -70,6 +70,7 @@ _CAPTION = Option("caption_column", "column of the captions (default: the first 
 _KEEP = Option("keep_columns", "further columns to carry over as they are", default=(), many=True)
 _SPLIT_DIR = Option("split_dir", "folder of the lists of the split, if not below --root")
 
+_SYNTHESISED = "of what the numpy synthesiser plays; soundfonts have licences of their own, and so has what they play"
 CORPORA = {
     corpus.name: corpus
     for corpus in (
@@ -147,12 +148,16 @@ CORPORA = {
             "the corpus that mulap_hf.corpus generates",
             read_embedded,
             "the folder given to write_corpus: train/metadata.jsonl, train/audio/, ...",
+            licence="apache-2.0",
+            licence_note=_SYNTHESISED,
         ),
         Corpus(
             "embedded_notes",
             "the single notes that mulap_hf.corpus generates",
             read_embedded_notes,
             "the folder given to write_notes: notes/train/metadata.jsonl, notes/train/audio/, ...",
+            licence="apache-2.0",
+            licence_note=_SYNTHESISED,
         ),
         Corpus(
             "magnatagatune",

@@ -89,6 +89,9 @@ def load_bert(model: MulapJointModel, bert: str | Path):
         parameter.copy_(value)
 
 
+TEXT_KINDS = ("fused", "dual")  # that read texts, too
+
+
 def model_kind(config: PreTrainedConfig) -> str:
     """What the saved model is: "fused", "dual", "classifier" or "backbone"."""
     if config.model_type != MulapConfig.model_type:

@@ -9,7 +9,7 @@ from transformers import AutoConfig
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from .files import write_json
-from .initialization import model_kind
+from .initialization import TEXT_KINDS, model_kind
 
 _PACKAGE = Path(__file__).parent
 _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
@@ -35,7 +35,7 @@ def custom_pipelines(config) -> dict[str, dict[str, Any]]:
     tasks = ["feature-extraction"]
     if kind == "classifier":
         tasks.append("audio-classification")
-    elif kind in ("fused", "dual"):
+    elif kind in TEXT_KINDS:
         tasks.extend(_TEXTS)
     auto = "AutoModelForAudioClassification" if kind == "classifier" else "AutoModel"
     return {

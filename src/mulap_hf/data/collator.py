@@ -5,7 +5,6 @@ from zlib import crc32
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -53,7 +52,8 @@ class PreTrainingCollator(ClipCollator):
         sources, mismatched = mismatch_captions(captions, self.mismatch_probability, rng)
         texts = [captions[source] for source in sources]
         inputs = self.processor(audio=clips, text=texts, sampling_rate=self.processor.feature_extractor.sampling_rate)
-        masked_ids, mlm_labels = self._mask_tokens(inputs["input_ids"].numpy(), rng)
+        ids = inputs["input_ids"].numpy()
+        masked_ids, mlm_labels = self._mask_tokens(ids, rng)
         mlm_labels[mismatched] = IGNORED_LABEL
         batch = {
             "input_values": inputs["input_values"],
@@ -67,18 +67,17 @@ class PreTrainingCollator(ClipCollator):
         if self.mismatch_probability > 0:
             batch["matching_labels"] = torch.from_numpy(np.where(mismatched, MISMATCHED, MATCHED))
         if self.importance is not None:
-            batch |= self._words(captions)
+            batch |= self._words(ids[np.argsort(sources)])  # back from mismatched to own
         return batch
 
-    def _words(self, captions: list[str]) -> dict[str, torch.Tensor]:
-        """The different tokens of each caption and their shares, `(batch, words)`; padded with shares of 0."""
-        bags = [torch.tensor(sorted(set(ids))) for ids in self.processor.tokenizer(captions)["input_ids"]]
-        shares = [torch.from_numpy(self.importance)[bag].float() for bag in bags]
-        shares = [share / share.sum().clamp(min=1e-6) for share in shares]
-        return {
-            "word_ids": pad_sequence(bags, batch_first=True),
-            "word_weights": pad_sequence(shares, batch_first=True),
-        }
+    def _words(self, ids: np.ndarray) -> dict[str, torch.Tensor]:
+        """The tokens of captions and their shares, `(batch, tokens)`; what stands in one again has a share of 0."""
+        first = np.zeros(ids.shape, dtype=bool)
+        for row, kept in zip(ids, first, strict=True):
+            kept[np.unique(row, return_index=True)[1]] = True
+        shares = np.where(first, self.importance[ids], 0)
+        shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-6)
+        return {"word_ids": torch.from_numpy(ids), "word_weights": torch.from_numpy(shares.astype(np.float32))}
 
     def _mask_chunks(self, lengths: list[int], rng: np.random.Generator) -> np.ndarray:
         """Which chunks to predict, `(batch, chunks)`, bool."""

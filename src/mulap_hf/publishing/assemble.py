@@ -11,7 +11,7 @@ from transformers import AutoConfig, pipeline
 
 from ..audio import AudioError, load_audio
 from ..files import write_json
-from ..initialization import model_kind
+from ..initialization import TEXT_KINDS, model_kind
 from ..pipelines import add_code
 from ..training.run_folder import SETTINGS
 from .card import PICTURES, UNKNOWN_LICENCE, ZERO_SHOT_FILE, Sample, make_card
@@ -78,7 +78,7 @@ def assemble(
     for name in ENDPOINT_FILES:
         shutil.copyfile(model_cards / "endpoint" / name, target / name)
     files = copy_samples(target, samples) if samples else generate_samples(target)
-    outputs = {name: _hear(target, name) for name, _ in files}
+    outputs = _hear(target, [name for name, _ in files])
     write_json(target / OUTPUTS_FILE, outputs)
     examples = [Sample(name, title, outputs[name].get("labels", ())) for name, title in files]
     settings, metrics = (_read_json(target / name) for name in (SETTINGS, "metrics.json"))
@@ -105,7 +105,7 @@ def check_source(source: Path):
             f"{source} has no processor: save it there, MulapProcessor(...).save_pretrained, or of a model without "
             "text side MulapFeatureExtractor().save_pretrained"
         )
-    if model_kind(config) in ("fused", "dual") and not (source / "tokenizer_config.json").is_file():
+    if model_kind(config) in TEXT_KINDS and not (source / "tokenizer_config.json").is_file():
         raise PublishError(f"{source} has a text side and no tokenizer: save its MulapProcessor there")
 
 
@@ -163,20 +163,22 @@ def copy_samples(folder: Path, files: Sequence[Path], name: str = SAMPLES_FOLDER
     return found
 
 
-def _hear(folder: Path, name: str) -> dict[str, Any]:
-    """What the model says of a sample, computed by what is published: `labels` with scores, or its `embedding` and, of
-    a model with a text side, `scores` of the card's two texts."""
+def _hear(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What the model says of each sample, computed by what is published: `labels` with scores, or its `embedding` and,
+    of a model with a text side, `scores` of the card's two texts."""
 
-    def say(task: str, **options) -> list:
-        return pipeline(task, model=str(folder), trust_remote_code=True, device="cpu")(str(folder / name), **options)
+    def say(task: str, **options) -> list[list]:
+        tell = pipeline(task, model=str(folder), trust_remote_code=True, device="cpu")
+        return [tell(str(folder / name), **options) for name in names]
 
     kind = model_kind(AutoConfig.from_pretrained(folder))
     if kind == "classifier":
-        return {"labels": say("audio-classification", top_k=_TOP_LABELS)}
-    outputs = {"embedding": [round(value, 4) for value in say("feature-extraction")]}
-    if kind in ("fused", "dual"):
-        outputs["scores"] = say("zero-shot-audio-classification", candidate_labels=list(_TEXTS))
-    return outputs
+        said = {"labels": say("audio-classification", top_k=_TOP_LABELS)}
+    else:
+        said = {"embedding": [[round(value, 4) for value in values] for values in say("feature-extraction")]}
+    if kind in TEXT_KINDS:
+        said["scores"] = say("zero-shot-audio-classification", candidate_labels=list(_TEXTS))
+    return {name: {key: of_all[place] for key, of_all in said.items()} for place, name in enumerate(names)}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

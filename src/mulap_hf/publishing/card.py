@@ -13,7 +13,7 @@ from safetensors import safe_open
 from transformers import AutoConfig
 
 from ..files import format_interval, known
-from ..initialization import model_kind
+from ..initialization import TEXT_KINDS, model_kind
 
 UNKNOWN_LICENCE = "unknown"
 PIPELINE_TAGS = {"classifier": "audio-classification"}  # the others: feature-extraction
@@ -124,7 +124,7 @@ def make_card(
         library_name="transformers",
         pipeline_tag=PIPELINE_TAGS.get(kind, "feature-extraction"),
         license=license,
-        tags=["mulap", "music", "audio", "custom_code", *(["multimodal"] if kind in ("fused", "dual") else [])],
+        tags=["mulap", "music", "audio", "custom_code", *(["multimodal"] if kind in TEXT_KINDS else [])],
         datasets=[facts["data"]["hub"]] if facts["data"].get("hub") else None,
         base_model=facts["base_model"] if facts["base_on_hub"] else None,
         metrics=sorted({_HUB_METRICS.get(name, name) for name, _, _ in _scores(metrics)}) or None,

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from safetensors import safe_open
 from transformers import AutoConfig
 
-from ..initialization import model_kind
+from ..initialization import TEXT_KINDS, model_kind
 from .assemble import ENDPOINT_FILES, SAMPLES_FOLDER, PublishError
 
 _SNIPPET = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -57,7 +57,7 @@ def check_folder(folder: Path, repo_id: str):
     autos = {"classifier": ["AutoModelForAudioClassification"], "backbone": ["AutoModel"]}.get(kind, ["AutoModel"])
     if config.architectures == ["MulapForPreTraining"]:
         autos.append("AutoModelForPreTraining")
-    load = _LOAD.format(name=repo_id, has_text=kind in ("fused", "dual"), autos=autos)
+    load = _LOAD.format(name=repo_id, has_text=kind in TEXT_KINDS, autos=autos)
     snippets = read_snippets(folder)
     if not snippets:
         raise PublishError(f"{folder / 'README.md'} has no Python snippet")
@@ -106,7 +106,7 @@ def run_as_user(folder: Path, repo_id: str, scripts: dict[str, str]) -> subproce
 def _check_files(folder: Path, config):
     names = {path.name for path in folder.iterdir()}
     wanted = {"README.md", "config.json", "preprocessor_config.json", *ENDPOINT_FILES}
-    if model_kind(config) in ("fused", "dual"):
+    if model_kind(config) in TEXT_KINDS:
         wanted |= {"processor_config.json", "tokenizer.json", "tokenizer_config.json"}
     entries = [*config.auto_map.values(), *(one["impl"] for one in config.custom_pipelines.values())]
     for entry in entries:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..conversion import ConversionError
 from ..data.tables import DataError
 from ..embedding import Embedder
-from ..initialization import saved_kind
+from ..initialization import TEXT_KINDS, saved_kind
 from ..modeling_mulap import MulapModel
 from ..modeling_mulap_audio import MulapAudioOutput, masked_mean, unpack
 from ..modeling_mulap_joint import Stream
@@ -34,7 +34,7 @@ def has_text_side(model: str | Path) -> bool:
     Raises:
         ConversionError: it cannot be found, or is no model that transformers knows.
     """
-    return saved_kind(model) in ("fused", "dual")
+    return saved_kind(model) in TEXT_KINDS
 
 
 @dataclass(frozen=True)

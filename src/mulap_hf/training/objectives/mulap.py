@@ -43,29 +43,28 @@ class MulapObjective(Objective):
 
     def loss_weights(self, config: MulapConfig) -> dict[str, float]:
         weights = {f"{task}_loss": getattr(config, f"{task}_loss_weight") for task in TASKS}
-        has = {"contrastive_loss": config.projection_size}
-        has |= {name: weights[name] for name in ("words_loss", "chunks_loss")}
-        return {name: weight for name, weight in weights.items() if has.get(name, True)}
+        parts = {
+            "contrastive_loss": config.projection_size,
+            "words_loss": config.words_loss_weight,
+            "chunks_loss": config.chunks_loss_weight,
+        }
+        return {name: weight for name, weight in weights.items() if parts.get(name, True)}
 
     @cached_property
     def _importance(self) -> np.ndarray:
         return word_importance(self.processor.tokenizer, self.pairs.captions())
 
     def count(self, batch: dict[str, torch.Tensor]) -> dict[str, int]:
-        pairs = len(batch["input_ids"])
+        pairs, two_chunks = len(batch["input_ids"]), 2 * self._config.audio_config.chunk_length
         counts = {
             "mlm_loss": int((batch["mlm_labels"] != IGNORED_LABEL).sum()),
             "mam_loss": int(batch["masked_chunks"].sum()),
             "matching_loss": pairs,
+            "contrastive_loss": int(_matched(batch).sum()),
+            "words_loss": pairs,
+            "chunks_loss": int((batch["audio_attention_mask"].sum(dim=1) >= two_chunks).sum()),
         }
-        if self._config.projection_size:
-            counts["contrastive_loss"] = int(_matched(batch).sum())
-        if self._config.words_loss_weight:
-            counts["words_loss"] = pairs
-        if self._config.chunks_loss_weight:
-            shortest = 2 * self._config.audio_config.chunk_length
-            counts["chunks_loss"] = int((batch["audio_attention_mask"].sum(dim=1) >= shortest).sum())
-        return counts
+        return {name: counts[name] for name in self.loss_weights(self._config)}
 
     def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         output = model(**batch)

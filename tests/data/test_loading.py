@@ -2,6 +2,7 @@
 
 import json
 from itertools import islice
+from threading import Event
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from helpers import write_tone
 
-from mulap_hf.data import DataError, PreTrainingCollator, open_pairs
+from mulap_hf.data import DataError, PreTrainingCollator, loading, open_pairs
 from mulap_hf.data.loading import BatchStream, training_loader
 
 ITEMS = 50
@@ -40,9 +41,12 @@ class CountingCollator(PreTrainingCollator):
         return super().load(row, position)
 
 
-def make_stream(folder, processor, workers: int, batch_size: int = 4) -> BatchStream:
-    collator = CountingCollator(processor=processor, chunk_length=4800, clip_seconds=0.6, mismatch_probability=0.0)
+def make_stream(
+    folder, processor, workers: int, batch_size: int = 4, kind=CountingCollator, start_method: str | None = None
+) -> BatchStream:
+    collator = kind(processor=processor, chunk_length=4800, clip_seconds=0.6, mismatch_probability=0.0)
     loader = training_loader(open_pairs(folder), collator, batch_size, workers, shuffle_buffer=16)
+    loader.multiprocessing_context = start_method
     accelerator = Accelerator(cpu=True, dataloader_config=DataLoaderConfiguration(dispatch_batches=False))
     return BatchStream(accelerator.prepare(loader), collator)
 
@@ -84,6 +88,15 @@ def test_captions_of_a_batch_have_similar_lengths(catalogue, processor):
     ids = np.random.default_rng(0).permutation([name for batch in grouped for name in batch]).tolist()
     ungrouped = [ids[start : start + 4] for start in range(0, ITEMS, 4)]
     assert padding(grouped) < 0.4 * padding(ungrouped)
+
+
+def test_workers_need_not_be_forked(catalogue, processor):
+    """They are not on macOS and Windows, nor anywhere by Python 3.14."""
+    expected = make_stream(catalogue, processor, workers=1)
+    stream = make_stream(catalogue, processor, workers=1, start_method="spawn")
+    for batch, same in zip(islice(stream, 3), expected, strict=False):
+        assert batch["ids"] == same["ids"]
+        assert torch.equal(batch["input_values"], same["input_values"])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -129,3 +142,17 @@ def test_nothing_usable_is_an_error_with_the_first_reason(processor, tmp_path):
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.wav", "caption": "broken"}\n')
     with pytest.raises(DataError, match=r"no item of a whole epoch could be used; the first reason: a\.wav: "):
         next(iter(make_stream(tmp_path, processor, workers=0)))
+
+
+class StuckCollator(PreTrainingCollator):
+    """Never gives anything."""
+
+    def load(self, row, position):
+        Event().wait()
+
+
+def test_workers_that_hang_end_the_run_with_the_mend(catalogue, processor, monkeypatch):
+    monkeypatch.setattr(loading, "WORKER_SECONDS", 1)
+    stream = make_stream(catalogue, processor, workers=1, kind=StuckCollator)
+    with pytest.raises(DataError, match=r"have given nothing for 1 s: repeat the command .* --num_workers 0"):
+        next(iter(stream))

@@ -4,6 +4,7 @@ way."""
 import csv
 import io
 import json
+import pickle
 import tarfile
 
 import pyarrow as pa
@@ -243,6 +244,7 @@ def test_labels(tmp_path, form):
         rows = list(pairs.dataset)
         assert [row["labels"] for row in rows] == labels
         assert [row["problem"] for row in rows] == [None] * 4  # neither captions nor labels are required
+        assert list(pickle.loads(pickle.dumps(pairs.dataset))) == rows  # as workers get it that are not forked
         assert pairs.captions() == []
         assert pairs.multi_label == multi_label
         assert list(pairs.label_counts().items()) == list(counts.items())

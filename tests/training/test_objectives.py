@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -231,6 +232,15 @@ def test_words_and_chunks_are_losses_of_their_own(catalogue, processor):
     assert metrics["words_loss"] == pytest.approx(losses["words_loss"].item())
     losses["chunks_loss"].backward()
     assert model.text_embeddings.word_embeddings.weight.grad is None  # of the backbone alone
+
+
+def test_collators_reach_workers_that_are_not_forked(objective):
+    rows = list(objective.pairs.dataset)[1:]
+    config = make_model(objective).config
+    for training in (True, False):
+        collator = objective.make_collator(config, training)
+        batch, same = pickle.loads(pickle.dumps(collator))(rows), collator(rows)
+        assert all(torch.equal(batch[name], value) for name, value in same.items() if torch.is_tensor(value))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -1,6 +1,7 @@
 """From a stream of rows to an endless stream of batches that knows where it is."""
 
 from collections.abc import Iterator
+from functools import partial
 from zlib import crc32
 
 import numpy as np
@@ -13,6 +14,7 @@ from .streams import PairStream
 from .tables import DataError, Skipped
 
 GROUPED_BATCHES = 8  # rows of that many batches are sorted by length together
+WORKER_SECONDS = 1800  # for one batch
 
 
 def training_loader(
@@ -30,11 +32,18 @@ def training_loader(
         shuffle_buffer: rows, undecoded, among which the next is drawn.
     """
     dataset = pairs.dataset.shuffle(seed=collator.seed, buffer_size=shuffle_buffer)
+    return make_loader(group_by_length(dataset, batch_size), collator, batch_size, num_workers)
+
+
+def make_loader(dataset: IterableDataset, collator: ClipCollator, batch_size: int, num_workers: int) -> DataLoader:
+    """Batches of rows in the order they come in; see `training_loader`."""
     return DataLoader(
-        group_by_length(dataset, batch_size),
+        dataset,
         batch_size=batch_size,
         collate_fn=collator,
         num_workers=num_workers,
+        # A worker forked from a process with threads may hang; waiting for ever would lose a night.
+        timeout=WORKER_SECONDS if num_workers else 0,
         # Its own: the loader must not draw from the generator that dropout draws from.
         generator=torch.Generator().manual_seed(collator.seed),
     )
@@ -42,18 +51,38 @@ def training_loader(
 
 def group_by_length(dataset: IterableDataset, batch_size: int) -> IterableDataset:
     """Reorders rows nearby, so that the captions of `batch_size` consecutive ones have similar lengths."""
-
-    def reorder(rows: dict[str, list]) -> dict[str, list]:
-        lengths = [len(caption or "") for caption in rows["caption"]]
-        order = np.argsort(lengths, kind="stable")
-        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-        rng = np.random.default_rng([crc32(name.encode()) for name in rows["id"]])
-        # An incomplete batch stays last, or the later ones would straddle two lengths.
-        complete = [batch for batch in batches if len(batch) == batch_size]
-        shuffled = [complete[index] for index in rng.permutation(len(complete))] + batches[len(complete) :]
-        return {name: [values[row] for row in np.concatenate(shuffled)] for name, values in rows.items()}
-
+    # Workers that are not forked (macOS, Windows, Python 3.14) get it pickled: no local function.
+    reorder = partial(_reorder, batch_size=batch_size)
     return dataset.map(reorder, batched=True, batch_size=GROUPED_BATCHES * batch_size, features=dataset.features)
+
+
+def _reorder(rows: dict[str, list], batch_size: int) -> dict[str, list]:
+    lengths = [len(caption or "") for caption in rows["caption"]]
+    order = np.argsort(lengths, kind="stable")
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    rng = np.random.default_rng([crc32(name.encode()) for name in rows["id"]])
+    # An incomplete batch stays last, or the later ones would straddle two lengths.
+    complete = [batch for batch in batches if len(batch) == batch_size]
+    shuffled = [complete[index] for index in rng.permutation(len(complete))] + batches[len(complete) :]
+    return {name: [values[row] for row in np.concatenate(shuffled)] for name, values in rows.items()}
+
+
+def batches_of(loader: DataLoader) -> Iterator[dict]:
+    """Its batches.
+
+    Raises:
+        DataError: for half an hour there came none.
+    """
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "timed out" not in str(error):
+            raise
+        raise DataError(
+            f"the {loader.num_workers} processes that load audio have given nothing for {WORKER_SECONDS} s: repeat "
+            "the command to go on from the last checkpoint; if it happens again, look whether the storage answers, or "
+            "load in the main process with --num_workers 0"
+        ) from error
 
 
 class BatchStream:
@@ -75,13 +104,13 @@ class BatchStream:
         """Batches with ids, of any epoch.
 
         Raises:
-            DataError: nothing of a whole epoch can be used.
+            DataError: nothing of a whole epoch can be used, or the workers hang.
         """
         while True:
             usable = any(self._done)
             self.collator.begin(self.epoch, self._done)
             self.loader.set_epoch(self.epoch)
-            for batch in self.loader:
+            for batch in batches_of(self.loader):
                 worker, skipped = batch.pop("worker"), batch.pop("skipped")
                 if batch.pop("unwanted", False):
                     continue

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers.utils import logging
 
-from ..data.loading import BatchStream
+from ..data.loading import BatchStream, batches_of
 from ..processing_mulap import MulapProcessor
 from .arguments import TrainingArguments
 from .checkpoints import Checkpoints
@@ -229,7 +229,7 @@ class TrainingLoop:
     def _validation_batches(self) -> Iterable[dict]:
         self.validation_loader.collate_fn.begin(0)
         return tqdm(
-            self.validation_loader,
+            batches_of(self.validation_loader),
             desc="validation",
             unit="batch",
             leave=False,

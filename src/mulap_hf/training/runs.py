@@ -10,7 +10,7 @@ from accelerate.utils import GradientAccumulationPlugin
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
-from ..data.loading import training_loader
+from ..data.loading import make_loader, training_loader
 from ..data.streams import PairStream
 from .arguments import FREE_OPTIONS, DataArguments, TrainingArguments
 from .objective import Objective
@@ -73,11 +73,10 @@ def make_loaders(
     # All processes read all rows, and each decodes its share; a sharded model needs them to take equally many.
     if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         collator.share = (accelerator.process_index, accelerator.num_processes)
-    validation_loader = DataLoader(
+    validation_loader = make_loader(
         validation_pairs.dataset.take(data_args.max_validation),
-        batch_size=args.batch_size,
-        collate_fn=collator,
+        collator,
+        args.batch_size,
         num_workers=min(1, data_args.num_workers),  # with more, batches would hold other rows
-        generator=torch.Generator().manual_seed(args.seed),
     )
     return train_loader, validation_loader

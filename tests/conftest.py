@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+
+# Of all processes, and before torch is imported: two workers with two threads each wait for each other's cores.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 from helpers import CAPTIONS, ROOT, micro_config, settle
 
 from mulap_hf import MulapFeatureExtractor, MulapForPreTraining, MulapProcessor

@@ -103,7 +103,7 @@ def write_tone(path: Path, seconds: float = 1.0, rate: int = RATE, channels: int
 
 def run(*command: str, env: dict[str, str] | None = None, **options) -> subprocess.CompletedProcess:
     """A real process, one thread; offline unless `env`, which goes on top of this process's variables, differs."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TQDM_MININTERVAL": "5", **(env or {})}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_MININTERVAL": "5", **(env or {})}
     return subprocess.run(
         [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=300, env=environment, **options
     )

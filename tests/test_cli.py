@@ -69,7 +69,7 @@ def test_ctrl_c(model_folder, music, tmp_path):
         [sys.executable, *map(str, command)],
         stderr=subprocess.PIPE,
         start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "TQDM_MININTERVAL": "0"},
+        env={**os.environ, "TQDM_MININTERVAL": "0"},
     )
     errors = b""
     while b"h of audio/min" not in errors:

@@ -175,7 +175,6 @@ def test_killed_process(model_folder, music, tmp_path, asked):
         [sys.executable, "-c", code, *map(str, command)],
         stderr=subprocess.PIPE,
         start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     parts = output.with_name("out.parquet.parts")
     while len(list(parts.glob("*.parquet"))) < 3 and process.poll() is None:

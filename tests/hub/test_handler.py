@@ -462,7 +462,7 @@ def test_a_backbone_has_no_labels_to_choose_from(processor, files, waveform, tmp
 @pytest.fixture(scope="module")
 def endpoint(tagger_folder):
     """A server in a process without the package; gives status and answer of a request."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, Path(__file__).with_name("endpoint_server.py"), tagger_folder]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:

@@ -18,6 +18,8 @@ from huggingface_hub import RepoCard
 
 from mulap_hf import MulapForAudioClassification, MulapModel
 
+pytestmark = pytest.mark.xdist_group("space")  # its fixtures are costly
+
 gr = pytest.importorskip("gradio", reason="gradio is not installed: pip install gradio")
 
 APP = ROOT / "model_cards" / "space" / "app.py"
@@ -206,7 +208,6 @@ def site(models):
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(models[0] / "uploads"),
         "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, "-c", START]
     with (

@@ -11,6 +11,8 @@ from two_processes import SPLITS, step
 
 from mulap_hf.training.distributed import gather_rows, sum_over_processes, synchronise_batch_norm
 
+pytestmark = pytest.mark.xdist_group("distributed")  # its fixtures are costly
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> dict:
@@ -23,7 +25,6 @@ def results(tmp_path_factory) -> dict:
 
 @pytest.mark.parametrize("case, size", SPLITS)
 def test_step_of_two_processes_is_that_of_one(results, case, size):
-    torch.set_num_threads(1)
     expected, actual = step(case), results[case, size]
     assert actual.keys() == expected.keys()
     largest = max(value.abs().max() for name, value in expected.items() if name.endswith(".grad"))

@@ -35,7 +35,6 @@ from mulap_hf.illustration.tag_curves import Tagger, Track, illustrate_tags, joi
 from mulap_hf.initialization import saved_kind
 from mulap_hf.transfer.features import FeatureCache
 from mulap_hf.transfer.pair_scores import PairScorer, has_text_side
-from mulap_hf.transfer.tasks import open_described, open_embedded_task
 
 USER_ERRORS = (AudioError, ConversionError, DataError, OSError)
 
@@ -101,10 +100,7 @@ def open_material(args: IllustrationArguments) -> Material:
     Raises:
         DataError: there is no such data or split.
     """
-    folder = args.data
-    if folder is None:
-        folder = open_embedded_task("tagging", args.corpus_dir, args.corpus_clips, args.clip_seconds, True).folder
-    data = open_described(folder)
+    data = args.open_described()
     material = Material(data, args.split or data.test_splits[0])
     data.ids(material.split)  # fails where there is no such split
     return material

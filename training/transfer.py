@@ -53,7 +53,7 @@ from mulap_hf.transfer.probe import Probe
 from mulap_hf.transfer.protocol import judge, learn, predict
 from mulap_hf.transfer.report import REPORT_FILE, write_transfer_report
 from mulap_hf.transfer.saving import save_classifier
-from mulap_hf.transfer.tasks import TaskData, open_embedded_task, open_task
+from mulap_hf.transfer.tasks import TaskData
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "training" / "recipes" / "transfer"
@@ -88,7 +88,7 @@ def run_probe(args: TransferArguments, probe_args: ProbeArguments, run_args: Run
     if not PartialState().is_main_process:
         return
     start = time.perf_counter()
-    data = open_data(args)
+    data = args.open_task(args.task)
     extractor = open_extractor(args.model, args.device)
     settings = {"transfer": asdict(args), "probe": asdict(probe_args), "training": asdict(run_args)}
     settings["transfer"]["fingerprint"] = extractor.fingerprint
@@ -117,7 +117,7 @@ def run_fine_tuning(args: TransferArguments, how: FineTuneArguments, training_ar
     start = time.perf_counter()
     accelerator = make_accelerator(training_args)
     with accelerator.main_process_first():
-        data = open_data(args)
+        data = args.open_task(args.task)
     settings = {"transfer": asdict(args), "fine_tuning": asdict(how), "training": asdict(training_args)}
     folder = open_folder(training_args, settings, accelerator, may_differ=FREE_OPTIONS)
     set_seed(training_args.seed)
@@ -224,22 +224,6 @@ def default_recipe(arguments: list[str]) -> str:
     except (OSError, ValueError, KeyError):
         return "probe"
     return corpus if (RECIPES / f"{corpus}.json").is_file() else "probe"
-
-
-def open_data(args: TransferArguments) -> TaskData:
-    """The user's task, or one of the embedded corpus."""
-    if args.data is not None:
-        if args.held_out_soundfont is not None:
-            raise DataError("--held_out_soundfont plays the embedded corpus: leave it out, or --data")
-        return open_task(args.data, args.task)
-    return open_embedded_task(
-        args.task or "tagging",
-        args.corpus_dir,
-        args.corpus_clips,
-        args.clip_seconds,
-        True,
-        args.held_out_soundfont,
-    )
 
 
 if __name__ == "__main__":

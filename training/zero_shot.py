@@ -25,7 +25,7 @@ from mulap_hf.data.schema import read_tasks
 from mulap_hf.transfer.arguments import ZeroShotArguments
 from mulap_hf.transfer.features import FeatureCache
 from mulap_hf.transfer.pair_scores import PairScorer
-from mulap_hf.transfer.tasks import PreparedData, TaskData, open_described, open_embedded_task, open_task
+from mulap_hf.transfer.tasks import PreparedData, TaskData
 from mulap_hf.transfer.zero_shot import TEMPLATES, prompts, zero_shot_report
 from mulap_hf.transfer.zero_shot_report import shown_skipped, write_zero_shot_report
 
@@ -79,13 +79,9 @@ def open_data(args: ZeroShotArguments) -> tuple[dict[str, TaskData], PreparedDat
     for name in ("top_k", "recordings", "resamples"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise DataError(f"--{name} {getattr(args, name)}: at least 1")
-    if args.data is not None and args.held_out_soundfont is not None:
-        raise DataError("--held_out_soundfont plays the embedded corpus: leave it out, or --data")
-    described = None if args.data is None else open_described(args.data)
-    known = {
-        task.name: task
-        for task in ((*EMBEDDED_TASKS, NOTE_TASK) if described is None else read_tasks(described.folder))
-    }
+    described = None if args.data is None else args.open_described()
+    of_data = (*EMBEDDED_TASKS, NOTE_TASK) if described is None else read_tasks(described.folder)
+    known = {task.name: task for task in of_data}
     names = args.task
     if not names and not args.retrieval:
         names = [name for name, task in known.items() if task.kind in TEMPLATES]
@@ -93,18 +89,8 @@ def open_data(args: ZeroShotArguments) -> tuple[dict[str, TaskData], PreparedDat
             raise DataError(f"{args.data}: no task has classes; if it has descriptions, pass --retrieval")
     for name in known.keys() & set(names):
         prompts(known[name], args.templates)  # fails before anything is made
-
-    def open_one(name: str) -> TaskData:
-        if described is not None:
-            return open_task(described.folder, name)
-        return open_embedded_task(
-            name, args.corpus_dir, args.corpus_clips, args.clip_seconds, True, args.held_out_soundfont
-        )
-
-    tasks = {name: open_one(name) for name in names}
-    if args.retrieval and described is None:
-        described = open_one("tagging")
-    return tasks, described if args.retrieval else None
+    tasks = {name: args.open_task(name) for name in names}
+    return tasks, (described or args.open_described()) if args.retrieval else None
 
 
 if __name__ == "__main__":

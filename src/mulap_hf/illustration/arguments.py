@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from ..training.arguments import option
+from ..transfer.arguments import TaskDataArguments
 
 PARTS = ("retrieval", "tags", "map", "attention")
 
 
 @dataclass
-class IllustrationArguments:
+class IllustrationArguments(TaskDataArguments):
     """Which pictures are drawn of which models."""
 
     model: str = option("outputs/pretrained", "MuLaP folder or Hub name.")
@@ -19,7 +20,6 @@ class IllustrationArguments:
     compare: str | None = option(
         None, "MuLaP folder or Hub name whose map stands beside that of --model, for instance a random one."
     )
-    data: str | None = option(None, "Folder made by training/prepare_dataset.py; none: the embedded corpus.")
     split: str | None = option(None, "Of the data; none: the first of its test splits.")
     output_dir: str = option("outputs/illustrations", "Where pictures, page and numbers go.")
     overwrite_output: bool = option(False, "Replace those that are there.")
@@ -42,9 +42,4 @@ class IllustrationArguments:
     num_tags: int = option(6, "Labels whose curves are drawn: the likeliest anywhere in the track.")
     neighbours: int = option(10, "Nearest clips that tell how good a neighbourhood is.")
     example: str | None = option(None, "Id of the clip whose co-attention is drawn; none: chosen by --seed.")
-    cache_dir: str = option("outputs/features", "Where what the backbone hears is kept, for every later run.")
-    corpus_dir: str = option("outputs/tasks", "Where the embedded corpus is written, once.")
-    corpus_clips: int = option(1200, "Its training clips; half as many are in each test split.")
-    clip_seconds: float = option(9.0, "Their length in seconds.")
-    device: str | None = option(None, "Where to compute; none: the GPU if there is one.")
     seed: int = option(0, "Of what is chosen at random.")

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from ..data.tables import DataError
 from ..training.arguments import option
 from .degradations import DEGRADATIONS
-from .tasks import EMBEDDED_NAMES
+from .tasks import EMBEDDED_NAMES, PreparedData, TaskData, open_described, open_embedded_task, open_task
 
 _HELD_OUT_SOUNDFONT = (
     "SF2 file whose instruments play one more test split of the embedded corpus, test_soundfont, which is added to "
@@ -13,7 +14,41 @@ _HELD_OUT_SOUNDFONT = (
 
 
 @dataclass
-class TransferArguments:
+class TaskDataArguments:
+    """Recordings and what is known of them."""
+
+    data: str | None = option(None, "Folder made by training/prepare_dataset.py; none: the embedded corpus.")
+    corpus_dir: str = option("outputs/tasks", "Where the embedded corpus is written, once.")
+    corpus_clips: int = option(
+        1200, "Its clips (or notes) to learn from; half as many are in each test split, a quarter to validate on."
+    )
+    clip_seconds: float = option(9.0, "Their length in seconds.")
+    held_out_soundfont: str | None = option(None, _HELD_OUT_SOUNDFONT)
+    cache_dir: str = option("outputs/features", "Where what the backbone hears is kept, for every later run.")
+    device: str | None = option(None, "Where to compute; none: the GPU if there is one.")
+
+    def __post_init__(self):
+        if self.data is not None and self.held_out_soundfont is not None:
+            raise DataError("--held_out_soundfont plays the embedded corpus: leave it out, or --data")
+
+    def open_task(self, name: str | None = None) -> TaskData:
+        """A task: of the data, where it may be the only one, or of the embedded corpus, by default tagging.
+
+        Raises:
+            DataError: there is no such data or task, or the embedded corpus cannot be made.
+        """
+        if self.data is not None:
+            return open_task(self.data, name)
+        how = (self.corpus_dir, self.corpus_clips, self.clip_seconds, True, self.held_out_soundfont)
+        return open_embedded_task(name or "tagging", *how)
+
+    def open_described(self) -> PreparedData:
+        """What needs no labels; raises as `open_task` does."""
+        return self.open_task() if self.data is None else open_described(self.data)
+
+
+@dataclass
+class TransferArguments(TaskDataArguments):
     """What is transferred to which task."""
 
     model: str = option(
@@ -25,12 +60,6 @@ class TransferArguments:
         None,
         f"What to learn: a task of --data; without --data one of the embedded corpus ({', '.join(EMBEDDED_NAMES)}).",
     )
-    data: str | None = option(None, "Folder made by training/prepare_dataset.py.")
-    cache_dir: str = option("outputs/features", "Where frozen features are kept, for every later run.")
-    corpus_dir: str = option("outputs/tasks", "Where the embedded corpus is written, once.")
-    corpus_clips: int = option(1200, "Clips (or notes) of the embedded corpus to learn from.")
-    clip_seconds: float = option(9.0, "Their length in seconds.")
-    held_out_soundfont: str | None = option(None, _HELD_OUT_SOUNDFONT)
     labels_per_class: int | None = option(
         None,
         "Learn from so few tracks per class (with each tag at least so many, if there are; for regression ten times "
@@ -38,7 +67,6 @@ class TransferArguments:
     )
     fine_tune: bool = option(False, "Train the backbone as well, instead of a head on its frozen features.")
     resamples: int = option(1000, "Bootstrap resamples of the test tracks, for the intervals.")
-    device: str | None = option(None, "Where features are computed; none: the GPU if there is one.")
 
 
 @dataclass
@@ -81,7 +109,7 @@ class FineTuneArguments:
 
 
 @dataclass
-class ZeroShotArguments:
+class ZeroShotArguments(TaskDataArguments):
     """What is told by prompts, or retrieved, with which model."""
 
     model: str = option("outputs/pretrained", "MuLaP folder or Hub name, with its text side.")
@@ -93,7 +121,6 @@ class ZeroShotArguments:
     retrieval: bool = option(
         False, "Find recordings by their descriptions and descriptions by their recordings, in the test splits."
     )
-    data: str | None = option(None, "Folder made by training/prepare_dataset.py; none: the embedded corpus.")
     output_dir: str = option("outputs/zero_shot", "Where the results go.")
     overwrite_output: bool = option(False, "Replace results that are there.")
     scores: list[str] = option(
@@ -106,13 +133,7 @@ class ZeroShotArguments:
     )
     top_k: int = option(32, "How many of a query's contrastive results are re-ranked by their matching scores.")
     recordings: int | None = option(None, "Retrieve among at most so many recordings of each test split; none: all.")
-    cache_dir: str = option("outputs/features", "Where what the backbone hears is kept, for every later run.")
-    corpus_dir: str = option("outputs/tasks", "Where the embedded corpus is written, once.")
-    corpus_clips: int = option(1200, "Its training clips; half as many are in each test split.")
-    clip_seconds: float = option(9.0, "Their length in seconds.")
-    held_out_soundfont: str | None = option(None, _HELD_OUT_SOUNDFONT)
     resamples: int = option(1000, "Bootstrap resamples of the test clips or queries, for the intervals.")
-    device: str | None = option(None, "Where to compute; none: the GPU if there is one.")
     seed: int = option(0, "Of the bootstrap and of chance.")
 
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import pearsonr
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, r2_score, roc_auc_score
 
 from mulap_hf.metrics.scores import intervals, paired_difference, report, score, score_outputs, undefined_tags
@@ -49,7 +50,7 @@ def sklearn_classification(truth, scores):
 
 
 def sklearn_regression(truth, scores):
-    return {"r2": r2_score(truth, scores)}
+    return {"r2": r2_score(truth, scores), "pearson": pearsonr(truth, scores).statistic.mean()}
 
 
 YARDSTICKS = {
@@ -102,6 +103,8 @@ def test_each_output_has_its_score():
     by_dimension = score_outputs(kind, truth, scores, ["valence", "arousal", "tempo"])
     expected = r2_score(truth, scores, multioutput="raw_values")
     assert [by_dimension[name]["r2"] for name in ("valence", "arousal", "tempo")] == pytest.approx(expected)
+    expected = pearsonr(truth, scores).statistic
+    assert [by_dimension[name]["pearson"] for name in ("valence", "arousal", "tempo")] == pytest.approx(expected)
     with pytest.raises(ValueError, match="names: 2 different ones for 3 outputs"):
         score_outputs(kind, truth, scores, ["valence", "arousal", "valence"])
 
@@ -133,7 +136,14 @@ def test_constant_truth_has_no_r2():
     assert found["r2"] == found["per_output"]["1"]["r2"] == pytest.approx(r2_score(truth[:, 1], scores[:, 1]))
     expected = report("regression", truth[:, 1:], scores[:, 1:], resamples=20)["intervals"]
     assert found["intervals"]["r2"] == pytest.approx(expected["r2"])
-    assert np.isnan(score("regression", truth[:, :1], scores[:, :1])["r2"])
+    assert np.isnan(list(score("regression", truth[:, :1], scores[:, :1]).values())).all()
+
+
+def test_constant_predictions_have_no_correlation():
+    truth, scores = measured(40, 2)
+    scores[:, 0] = 0.1
+    correlations = score_outputs("regression", truth, scores, ["constant", "other"])
+    assert correlations["constant"]["pearson"] == 0 < abs(correlations["other"]["pearson"])
 
 
 def right_or_wrong(right: np.ndarray) -> np.ndarray:

@@ -7,8 +7,8 @@ from .scores import report_lists
 
 _DESCRIPTION = """\
 Coefficient of determination (R2) of each dimension and their mean: 1 where the truth is predicted, 0 where nothing is
-gained over its mean, negative where that would be better. Dimensions whose truth is constant have none, are left out
-of the mean and named.
+gained over its mean, negative where that would be better; and Pearson's correlation, which forgives a wrong level and
+scale. Dimensions whose truth is constant have none, are left out of the means and named.
 """
 _CITATION = """\
 @book{efron1993introduction,
@@ -31,9 +31,9 @@ class Regression(evaluate.Metric):
         seed: of the resamples.
 
     Returns:
-        `r2`, mean over the dimensions; `intervals`, `[low, high]` by name of the score, 95 % of the
+        `r2` and `pearson`, means over the dimensions; `intervals`, `[low, high]` by name of the score, 95 % of the
         bootstrap over tracks (what other test tracks would change, the trained model being the same); `per_output`, by
-        name of the dimension; `constant`, the dimensions that the mean leaves out.
+        name of the dimension; `constant`, the dimensions that the means leave out.
 
     Raises:
         ValueError: shapes do not match, or numbers are NaN or infinite.

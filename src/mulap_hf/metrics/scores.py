@@ -36,8 +36,9 @@ def score(kind: str, truth: np.ndarray, scores: Scores) -> dict[str, float]:
         recall gained, without interpolation), means over the tags, and `roc_auc_micro` and `pr_auc_micro` of all pairs
         of track and tag taken together. The means leave out tags that no track has or that all have: these have no ROC
         curve. Of single_label: `accuracy` and `macro_f1`, the mean over the classes that occur in truth or in
-        predictions. Of regression: `r2`, the mean over the dimensions whose truth is not constant. All as scikit-learn
-        has them; NaN where nothing is left to take the mean of.
+        predictions. Of regression: `r2` and `pearson` (the correlation, which forgives a wrong level and scale; 0
+        of constant predictions), means over the dimensions whose truth is not constant. All as scikit-learn and SciPy
+        have them; NaN where nothing is left to take the mean of.
 
     Raises:
         ValueError: shapes do not match, scores are not numbers, or the truth is none.
@@ -46,7 +47,7 @@ def score(kind: str, truth: np.ndarray, scores: Scores) -> dict[str, float]:
 
 
 def score_outputs(kind: str, truth: np.ndarray, scores: Scores, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Scores of each tag (`roc_auc`, `pr_auc`), class (`f1`) or dimension (`r2`).
+    """Scores of each tag (`roc_auc`, `pr_auc`), class (`f1`) or dimension (`r2`, `pearson`).
 
     Args:
         kind, truth, scores: see `score`.
@@ -429,15 +430,24 @@ def _classification(truth: np.ndarray, scores: np.ndarray) -> _Measure:
 
 
 def _regression(truth: np.ndarray, scores: np.ndarray) -> _Measure:
-    deviations = truth - truth.mean(axis=0, dtype=float)
-    squares, errors = np.square(deviations), np.square(truth - scores)
+    true, predicted = (values - values.mean(axis=0, dtype=float) for values in (truth, scores))
+    errors = np.square(truth - scores)
 
     def measure(weights):
-        total = weights @ squares  # (resamples, dimensions)
-        spread = total - np.square(weights @ deviations) / weights.sum(axis=1, keepdims=True)
-        # What rounding leaves of a constant truth is no spread.
-        r2 = 1 - weights @ errors / np.where(spread > 1e-12 * total, spread, np.nan)
-        return {"r2": _mean_of_defined(r2)}, {"r2": r2}
+        def shared(one, other):
+            sums = weights @ (one * other) - (weights @ one) * (weights @ other) / weights.sum(axis=1, keepdims=True)
+            # What rounding leaves of something constant is nothing.
+            return np.where(np.abs(sums) > 1e-12 * (weights @ np.abs(one * other)), sums, 0)  # (resamples, dimensions)
+
+        spread = shared(true, true)
+        spread = np.where(spread > 0, spread, np.nan)
+        r2 = 1 - weights @ errors / spread
+        scale = np.sqrt(spread * shared(predicted, predicted))
+        correlation = shared(true, predicted) / np.where(
+            scale == 0, np.inf, scale
+        )  # constant predictions tell nothing
+        both = {"r2": r2, "pearson": correlation}
+        return {name: _mean_of_defined(values) for name, values in both.items()}, both
 
     return measure
 

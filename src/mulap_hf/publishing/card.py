@@ -44,6 +44,7 @@ MEANINGS = {
     "accuracy": "right labels",
     "macro_f1": "F1, mean over the labels",
     "r2": "share of the variance that is predicted, mean over the values",
+    "pearson": "correlation with the truth, mean over the values",
     "feature_std": "standard deviation of the embeddings between clips, mean over the features",
     "effective_rank": "effective dimensions of the embeddings (1 = collapsed)",
 }

@@ -9,8 +9,19 @@ from .degradations import DEGRADATIONS
 
 REPORT_FILE = "comparison.md"
 PICTURES_FOLDER = "comparison"
-_METRIC_NAMES = {"roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "accuracy": "accuracy", "macro_f1": "macro F1", "r2": "R2"}
-_SHOWN = {"multi_label": ("roc_auc", "pr_auc"), "single_label": ("accuracy", "macro_f1"), "regression": ("r2",)}
+_METRIC_NAMES = {
+    "roc_auc": "ROC-AUC",
+    "pr_auc": "PR-AUC",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "r2": "R2",
+    "pearson": "correlation",
+}
+_SHOWN = {
+    "multi_label": ("roc_auc", "pr_auc"),
+    "single_label": ("accuracy", "macro_f1"),
+    "regression": ("r2", "pearson"),
+}
 
 
 def write_comparison_report(folder: Path, results: Mapping[str, Any]) -> Path:

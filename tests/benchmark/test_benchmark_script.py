@@ -11,8 +11,6 @@ from mulap_hf.benchmark import data, embedding, training
 from mulap_hf.benchmark.measure import Measurement, Variant, measure
 from mulap_hf.benchmark.report import write_report
 
-pytestmark = pytest.mark.xdist_group("benchmark_script")  # its fixtures are costly
-
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):

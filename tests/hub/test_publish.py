@@ -23,8 +23,6 @@ from mulap_hf import (
 from mulap_hf.publishing.assemble import PublishError
 from mulap_hf.publishing.check import read_snippets
 
-pytestmark = pytest.mark.xdist_group("publish")  # its fixtures are costly
-
 SCRIPT = ROOT / "training" / "publish.py"
 DUAL = {"connection_text_layers": [], "connection_audio_layers": []}
 LABELS = {0: "calm", 1: "loud", 2: "sad"}

@@ -18,8 +18,6 @@ from huggingface_hub import RepoCard
 
 from mulap_hf import MulapForAudioClassification, MulapModel
 
-pytestmark = pytest.mark.xdist_group("space")  # its fixtures are costly
-
 gr = pytest.importorskip("gradio", reason="gradio is not installed: pip install gradio")
 
 APP = ROOT / "model_cards" / "space" / "app.py"

@@ -11,8 +11,6 @@ from two_processes import SPLITS, step
 
 from mulap_hf.training.distributed import gather_rows, sum_over_processes, synchronise_batch_norm
 
-pytestmark = pytest.mark.xdist_group("distributed")  # its fixtures are costly
-
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> dict:

@@ -14,8 +14,6 @@ import soundfile as sf
 from helpers import RATE, ROOT, run
 from tones import make_rows, write_dataset
 
-pytestmark = pytest.mark.xdist_group("compare_script")  # its fixtures are costly
-
 SCRIPT = ROOT / "training" / "compare.py"
 
 

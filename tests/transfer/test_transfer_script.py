@@ -18,8 +18,6 @@ from mulap_hf import MulapForAudioClassification, load_audio
 from mulap_hf.metrics.scores import score
 from mulap_hf.transfer.tasks import open_task
 
-pytestmark = pytest.mark.xdist_group("transfer_script")  # its fixtures are costly
-
 SCRIPT = ROOT / "training" / "transfer.py"
 
 

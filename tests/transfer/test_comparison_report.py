@@ -30,6 +30,7 @@ def plan(tmp_path) -> Plan:
         seeds=[0, 1, 2],
         tasks=[f"{tmp_path / 'tones'}:register"],
         labels_per_class=[3],
+        share_strategies=["a"],
         conditions=["noise_0db"],
         resamples=50,
     )
@@ -117,6 +118,7 @@ def test_the_report(results, tmp_path):
     assert [row[4] for row in rows[1:]] == ["", ""]  # none to itself, and none without a seed of both
     assert "Of the first seed (0). The probe" in rest
     assert re.search(r"\| a \| 0\.500 \(0.* to 0.*\) \[1 of 3 seeds\] \| 0\.833 \(", rest)  # of 3 labels, of all
+    assert "## Data efficiency" not in rest  # a curve has two points
     for split in TESTS:
         assert f"### By prompts, {split}\n\n| strategy | method | tones-register, accuracy |" in rest
         table = "| a | matching | 17 | 0.250 (0.200 to 0.300) |"

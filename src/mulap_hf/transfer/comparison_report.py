@@ -41,7 +41,7 @@ def write_comparison_report(folder: Path, results: Mapping[str, Any]) -> Path:
         ("labels", "Label efficiency", "labels per class"),
         ("shares", "Data efficiency", "share of the corpus that was pre-trained on"),
     ):
-        if any(curve for curves in results[part].values() for curve in curves.values()):
+        if any(len(curve) > 1 for curves in results[part].values() for curve in curves.values()):
             sections += [f"## {title}", _picture(_draw_curves(results, part, axis, pictures / f"{part}.png"))]
             sections += [_curves(results, task, curves, axis) for task, curves in results[part].items() if curves]
     if any(drops for by_strategy in results["drops"].values() for drops in by_strategy.values()):

@@ -30,6 +30,7 @@ def plan(tmp_path) -> Plan:
         seeds=[0, 1, 2],
         tasks=[f"{tmp_path / 'tones'}:register"],
         labels_per_class=[3],
+        shares=[1.0],
         share_strategies=["a"],
         conditions=["noise_0db"],
         resamples=50,

@@ -1,5 +1,6 @@
 """What several tests share: a model small enough for milliseconds, sounds, processes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -112,3 +113,20 @@ def run(*command: str, env: dict[str, str] | None = None, **options) -> subproce
 def run_without_package(code: str, *arguments, env: dict[str, str] | None = None, **options):
     """`run("-c", code, *arguments)` as where mulap_hf is not installed: it and its children cannot import it."""
     return run("-c", code, *arguments, env={**(env or {}), **WITHOUT_PACKAGE}, **options)
+
+
+def errors_of(script: Path, *runs: list, cwd: Path) -> list[str]:
+    """What a script exits with, run after run, in one process: its start takes longer than all of them."""
+    code = """
+import json, runpy, sys
+script = sys.argv[1]
+for options in json.loads(sys.argv[2]):
+    sys.argv = [script, *options]
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as stop:
+        print(stop)
+"""
+    result = run("-c", code, script, json.dumps([list(map(str, options)) for options in runs]), cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from helpers import CAPTIONS, ROOT, run, write_tone
+from helpers import CAPTIONS, ROOT, errors_of, run, write_tone
 
 SCRIPT = ROOT / "training" / "pretrain.py"
 QUICK = [
@@ -54,22 +54,23 @@ def wait_for(path, process):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "metadata.jsonl: "),
-        ('{"file": "a.wav", "caption": "calm"}\n', "file_name"),
-        ('{"file_name": "0.wav", "words": "calm"}\n', "caption"),
-        ('{"file_name": "gone.wav", "caption": "calm"}\n', "none of its 1 rows can be used (no such file)"),
-    ],
-    ids=["empty", "no file column", "no caption column", "no audio"],
-)
-def test_unusable_metadata(tmp_path, content, message):
-    (tmp_path / "music").mkdir()
-    (tmp_path / "music" / "metadata.jsonl").write_text(content)
-    line = fails("--train_data", tmp_path / "music", output=tmp_path / "out")
-    assert message in line
-    assert str(tmp_path / "music" / "metadata.jsonl") in line
+def test_unusable_metadata(tmp_path):
+    cases = {
+        "empty": ("", "metadata.jsonl: "),
+        "no_file_column": ('{"file": "a.wav", "caption": "calm"}\n', "file_name"),
+        "no_caption_column": ('{"file_name": "0.wav", "words": "calm"}\n', "caption"),
+        "no_audio": (
+            '{"file_name": "gone.wav", "caption": "calm"}\n',
+            "none of its 1 rows can be used (no such file)",
+        ),
+    }
+    for name, (content, _) in cases.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metadata.jsonl").write_text(content)
+    runs = ([*QUICK, "--train_data", tmp_path / name, "--output_dir", f"out_{name}"] for name in cases)
+    for line, (name, (_, message)) in zip(errors_of(SCRIPT, *runs, cwd=tmp_path), cases.items(), strict=True):
+        assert line.startswith("error: ") and message in line
+        assert str(tmp_path / name / "metadata.jsonl") in line
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_items(catalogue, tmp_path):

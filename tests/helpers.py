@@ -115,18 +115,27 @@ def run_without_package(code: str, *arguments, env: dict[str, str] | None = None
     return run("-c", code, *arguments, env={**(env or {}), **WITHOUT_PACKAGE}, **options)
 
 
-def errors_of(script: Path, *runs: list, cwd: Path) -> list[str]:
-    """What a script exits with, run after run, in one process: its start takes longer than all of them."""
+def errors_of(script: Path, *runs: list, **how) -> list[str]:
+    """The messages with which a script fails, run after run in one process, whose start takes longer than all of them.
+
+    Args:
+        script: its path.
+        runs: the options of each.
+        how: see `run`.
+    """
     code = """
 import json, runpy, sys
-script = sys.argv[1]
+script, codes = sys.argv[1], []
 for options in json.loads(sys.argv[2]):
     sys.argv = [script, *options]
     try:
         runpy.run_path(script, run_name="__main__")
     except SystemExit as stop:
-        print(stop)
+        codes.append(stop.code)
+print(json.dumps(codes))
 """
-    result = run("-c", code, script, json.dumps([list(map(str, options)) for options in runs]), cwd=cwd)
+    result = run("-c", code, script, json.dumps([list(map(str, options)) for options in runs]), **how)
     assert result.returncode == 0, result.stderr
-    return result.stdout.splitlines()
+    codes = json.loads(result.stdout.splitlines()[-1])
+    assert all(isinstance(message, str) for message in codes)  # by which Python exits with status 1
+    return codes

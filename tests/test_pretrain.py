@@ -1,7 +1,6 @@
 """The main job as a real process: on the embedded corpus, and on a folder of the user's."""
 
 import json
-import re
 
 import pytest
 import torch
@@ -134,12 +133,13 @@ def test_bad_arguments_say_what_to_mend(catalogue, tmp_path):
         (["--train_data", tmp_path / "empty"], "no metadata.jsonl or metadata.csv"),
         ([*usable, "--backbone", tmp_path / "none"], "found neither as a folder nor on the Hub"),
         ([*usable, "--max_text_length", "99"], "--max_text_length 99 is longer than the 64 tokens"),
-        (["--corpus_dir", tmp_path / "corpus"], "--corpus_dir: .* holds a corpus with other settings"),
+        (["--corpus_dir", tmp_path / "corpus"], "holds a corpus with other settings"),
     ]
     runs = ([*options, "--output_dir", f"out{number}"] for number, (options, _) in enumerate(cases))
     lines = errors_of(ROOT / "training" / "pretrain.py", *runs, cwd=tmp_path)
     for line, (_, message) in zip(lines, cases, strict=True):
-        assert re.match(f"error: .*{message}", line)
+        assert line.startswith("error: ") and message in line
+    assert lines[-1].startswith("error: --corpus_dir: ")
 
 
 def test_help_explains_every_option_with_its_default():

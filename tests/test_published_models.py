@@ -44,7 +44,9 @@ def test_embeddings_and_scores_of_the_samples():
         inputs = processor(audio=mulap_hf.load_audio(folder / path), text=texts, sampling_rate=16000)
         with torch.no_grad():
             embedding = model.audio_model(inputs["input_values"]).pooler_output[0].numpy()
+            scores = model(**inputs).logits_per_audio[0].softmax(dim=0)
         np.testing.assert_allclose(embedding, expected["embedding"], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(scores, [score["score"] for score in expected["scores"]], atol=1e-3)
 
 
 def test_tags_of_the_samples():

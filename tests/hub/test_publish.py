@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import ROOT, assert_near, inputs, micro_config, run, run_without_package, settle, write_tone
+from helpers import ROOT, assert_near, errors_of, inputs, micro_config, run, run_without_package, settle, write_tone
 from hub_card import check_card
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
@@ -277,21 +277,9 @@ def test_what_the_hub_would_refuse_is_said_before_the_work(published, home, base
         "--repo_id org/mulap-tiny --private": "--private: org/mulap-tiny is public already",
         "--repo_id org/x --license mine": 'the Hub refuses: - Error: "license" must be one of',
     }
-    code = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import publish
-for options in sys.argv[3:]:
-    try:
-        publish.main([sys.argv[2], *options.split()])
-    except publish.PublishError as error:
-        print("REFUSED", error)
-"""
-    result = run("-c", code, SCRIPT.parent, base, *refused, env=published.environment(home))
-    assert result.returncode == 0, result.stderr
-    said = result.stdout.split("REFUSED ")[1:]
+    said = errors_of(SCRIPT, *([base, *options.split()] for options in refused), env=published.environment(home))
     for message, expected in zip(said, refused.values(), strict=True):
-        assert message.startswith(expected)
+        assert message.startswith(f"error: {expected}")
     assert not any(request.writes for request in published.requests)
 
 

@@ -434,19 +434,19 @@ def _regression(truth: np.ndarray, scores: np.ndarray) -> _Measure:
     errors = np.square(truth - scores)
 
     def measure(weights):
-        def shared(one, other):
-            sums = weights @ (one * other) - (weights @ one) * (weights @ other) / weights.sum(axis=1, keepdims=True)
-            # What rounding leaves of something constant is nothing.
-            return np.where(np.abs(sums) > 1e-12 * (weights @ np.abs(one * other)), sums, 0)  # (resamples, dimensions)
+        count = weights.sum(axis=1, keepdims=True)
 
-        spread = shared(true, true)
+        def covary(one, other):
+            products = one * other
+            sums = weights @ products - (weights @ one) * (weights @ other) / count  # (resamples, dimensions)
+            # What rounding leaves of something constant is nothing.
+            return np.where(np.abs(sums) > 1e-12 * (weights @ np.abs(products)), sums, 0)
+
+        spread = covary(true, true)
         spread = np.where(spread > 0, spread, np.nan)
-        r2 = 1 - weights @ errors / spread
-        scale = np.sqrt(spread * shared(predicted, predicted))
-        correlation = shared(true, predicted) / np.where(
-            scale == 0, np.inf, scale
-        )  # constant predictions tell nothing
-        both = {"r2": r2, "pearson": correlation}
+        scale = np.sqrt(spread * covary(predicted, predicted))
+        scale[scale == 0] = np.inf  # constant predictions tell nothing
+        both = {"r2": 1 - weights @ errors / spread, "pearson": covary(true, predicted) / scale}
         return {name: _mean_of_defined(values) for name, values in both.items()}, both
 
     return measure

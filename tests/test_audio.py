@@ -39,7 +39,15 @@ def test_a_flac_that_was_written_to_a_pipe_is_read_to_its_end(tmp_path):
     content = (tmp_path / "a.flac").read_bytes()
     length = int.from_bytes(content[18:26], "big") >> 36 << 36  # of STREAMINFO: 0 samples, which means unknown
     streamed = content[:18] + length.to_bytes(8, "big") + content[26:]
-    assert np.array_equal(load_audio(streamed), load_audio(content))
+    (tmp_path / "streamed.flac").write_bytes(streamed)
+    for opened in (lambda: streamed, lambda: tmp_path / "streamed.flac", lambda: io.BytesIO(streamed)):
+        assert np.array_equal(load_audio(opened()), load_audio(content))
+        assert audio_seconds(opened()) == 1.5
+        for part in ({"offset": 0.5}, {"position": 0.7}, {"position": 1.0}, {"position": 0.0}):
+            expected = load_audio(content, duration=0.5, **part)
+            assert np.array_equal(load_audio(opened(), duration=0.5, **part), expected)
+    with pytest.raises(AudioError, match=r"offset 2 s is beyond its 1\.50 s"):
+        load_audio(streamed, offset=2)
 
 
 def test_a_part_is_a_part_of_the_whole(tmp_path):

@@ -78,16 +78,10 @@ def check(args: IllustrationArguments, folder: Path):
     Raises:
         AudioError: the track cannot be read.
         ConversionError: a model cannot be found.
-        DataError: a number is out of range, or there are results already.
+        DataError: there are results already.
     """
     if (folder / NUMBERS).exists() and not args.overwrite_output:
         raise DataError(f"{folder} has pictures: choose another --output_dir, or pass --overwrite_output")
-    for name in ("recordings", "queries", "top_k", "num_tags", "neighbours"):
-        if getattr(args, name) < 1:
-            raise DataError(f"--{name} {getattr(args, name)}: at least 1")
-    for name in ("track_seconds", "section_seconds", "hop_seconds"):
-        if getattr(args, name) <= 0:
-            raise DataError(f"--{name} {getattr(args, name)}: more than 0")
     for model in filter(None, (args.model, args.tagger, args.compare)):
         saved_kind(model)
     if args.track is not None:

@@ -69,6 +69,7 @@ def main(arguments: list[str] | None = None):
     kinds = (*PRETRAINING, HubArguments)
     model_args, data_args, args, hub_args = parse_arguments(kinds, arguments, recipes, __doc__, "tiny")
     accelerator = make_accelerator(args)
+    args.mixed_precision = accelerator.mixed_precision  # also if accelerate was configured so
     destination = hub_args.destination()
     settings = {"model": asdict(model_args), "data": asdict(data_args), "training": asdict(args)}
     folder = open_folder(args, settings, accelerator)
@@ -81,6 +82,8 @@ def main(arguments: list[str] | None = None):
     processor = make_processor(model_args, data_args, kind, train_pairs)
     objective = kind(model_args, data_args, args, processor, train_pairs)
     model = make_model(model_args, objective, processor, accelerator, args)
+    if accelerator.num_processes > 1:
+        set_seed(args.seed, device_specific=True)  # or all would draw the same dropout and negatives
     train_loader, validation_loader = make_loaders(
         train_pairs, validation_pairs, objective, model, data_args, args, accelerator
     )
@@ -97,13 +100,14 @@ def main(arguments: list[str] | None = None):
     )
     start_trackers(accelerator, settings, loop.progress.step or None)
     loop.run()
-    skipped = gather_object(list(loop.stream.skipped.values()))
+    skipped = gather_object([*loop.stream.skipped.values(), *loop.validation_skipped.values()])
     if accelerator.is_main_process:
         known = {item.id: item for item in [*train_pairs.skipped, *validation_pairs.skipped, *skipped]}
-        pairs = {"train": train_pairs.num_pairs, "validation": validation_pairs.num_pairs}
+        validated = validation_pairs.num_pairs and min(validation_pairs.num_pairs, data_args.max_validation)
         facts = {
-            "pairs": pairs,
+            "pairs": {"train": train_pairs.num_pairs, "validation": validated},
             "max_steps": args.max_steps,
+            "steps": loop.progress.step,
             "seconds": round(loop.progress.seconds),
             "data": provenance(data_args.train_data) if data_args.train_data else describe_corpus("embedded"),
             "environment": environment(accelerator),
@@ -155,6 +159,8 @@ def make_processor(
 ) -> MulapProcessor:
     if model_args.text_model is None:
         captions = pairs.captions() if kind.needs_captions else [" "]  # a processor has a tokenizer in any case
+        if not captions:
+            raise DataError(f"--train_data {data_args.train_data}: not one of its rows has a caption")
         tokenizer = train_tokenizer(captions, model_args.vocab_size, data_args.max_text_length)
     else:
         tokenizer = AutoTokenizer.from_pretrained(model_args.text_model, model_max_length=data_args.max_text_length)
@@ -185,7 +191,12 @@ def make_model(
     if model_args.backbone is not None:
         load_backbone(model, model_args.backbone)
     if model_args.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        try:
+            model.gradient_checkpointing_enable()
+        except ValueError as error:
+            raise DataError(
+                f"--gradient_checkpointing: not with --objective {model_args.objective}: {error}"
+            ) from error
     if args.sync_batch_norm and accelerator.num_processes > 1:
         model = synchronise_batch_norm(model)
     if model_args.compile:

@@ -31,8 +31,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from mulap_hf.conversion import ConversionError
 from mulap_hf.data import DataError
-from mulap_hf.data.prepare import SETTINGS_FILE
 from mulap_hf.data.provenance import provenance
+from mulap_hf.data.schema import SETTINGS_FILE
 from mulap_hf.data.tables import Skipped
 from mulap_hf.embedding import Embedder
 from mulap_hf.files import format_interval, write_json

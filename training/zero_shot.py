@@ -76,9 +76,6 @@ def open_data(args: ZeroShotArguments) -> tuple[dict[str, TaskData], PreparedDat
     Raises:
         DataError: there is no such data or task, a task is a regression, or there is nothing to do.
     """
-    for name in ("top_k", "recordings", "resamples"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise DataError(f"--{name} {getattr(args, name)}: at least 1")
     described = None if args.data is None else args.open_described()
     of_data = (*EMBEDDED_TASKS, NOTE_TASK) if described is None else read_tasks(described.folder)
     known = {task.name: task for task in of_data}

@@ -72,14 +72,13 @@ def stream_audio(
     samples = 0
     try:
         with _open(source) as file:
-            start = round(offset * file.samplerate)
             frames = -1 if duration is None else round(duration * file.samplerate)
-            if position is not None:
-                start = round(position * max(0, file.frames - frames))
-            if start:
-                if start >= file.frames:
-                    raise AudioError(f"{name}: offset {offset} s is beyond its {file.frames / file.samplerate:.2f} s")
-                file.seek(start)
+            if offset or position:
+                length = _length(file, source)
+                start = round(position * max(0, length - frames) if position else offset * file.samplerate)
+                if start >= max(1, length):
+                    raise AudioError(f"{name}: offset {offset} s is beyond its {length / file.samplerate:.2f} s")
+                _skip(file, start)
             for block in _read(file, frames, sampling_rate):
                 samples += len(block)
                 yield block
@@ -90,14 +89,14 @@ def stream_audio(
 
 
 def audio_seconds(source: AudioSource) -> float:
-    """Length of a file in seconds, from its header.
+    """Length of a file in seconds, from its header, if that has it.
 
     Raises:
         AudioError: as `load_audio`.
     """
     try:
         with _open(source) as file:
-            return file.frames / file.samplerate
+            return _length(file, source) / file.samplerate
     except (sf.SoundFileError, OSError) as error:
         raise AudioError(f"{_name(source)}: {_reason(source, error)}") from error
 
@@ -147,6 +146,28 @@ def _open(source: AudioSource) -> sf.SoundFile:
     if file.frames == _UNKNOWN_FRAMES:
         file.seekable = lambda: False  # soundfile seeks after every read, and the end of such a file cannot be sought
     return file
+
+
+def _length(file: sf.SoundFile, source: AudioSource) -> int:
+    """How many frames an opened file has; where its header does not say, they are decoded and counted."""
+    if file.frames != _UNKNOWN_FRAMES:
+        return file.frames
+    place = source.tell() if hasattr(source, "tell") else None
+    if place is not None:
+        source.seek(0)
+    with _open(source) as again:
+        length = sum(map(len, _read(again, -1, None)))
+    if place is not None:
+        source.seek(place)
+    return length
+
+
+def _skip(file: sf.SoundFile, frames: int):
+    if file.seekable():
+        file.seek(frames)
+    else:
+        for _ in _read(file, frames, None):
+            pass
 
 
 def _read(file: sf.SoundFile, frames: int, sampling_rate: int | None) -> Iterator[np.ndarray]:

@@ -44,6 +44,7 @@ def test_a_full_caption_tells_the_truth():
 def test_a_wrong_writer_never_names_the_style():
     for caption in captions(replace(TELL_ALL, wrong=1.0), 200):
         assert "style" in caption.wrong and not caption.right
+        assert not any(word in caption.text.lower() for word in STYLE_WORDS["reggae"])
 
 
 def test_typos_swap_letters_only():

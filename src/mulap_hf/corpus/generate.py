@@ -65,7 +65,7 @@ class CorpusConfig:
     def __post_init__(self):
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
-        if self.clip_seconds < 1:
+        if not self.clip_seconds >= 1:  # nor NaN
             raise ValueError(f"clip_seconds must be at least 1, got {self.clip_seconds}")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..files import markdown_table
 from ..transfer.handcrafted import FEATURE_GROUPS, handcrafted_features, rotate_chroma
 from .generate import CorpusConfig, make_clip
 from .instruments import INSTRUMENT_LABELS
@@ -191,13 +192,15 @@ class _Probes:
 
     def affect_shortcut(self) -> None:
         """How much of the affect is the style."""
+        from sklearn.metrics import r2_score
+
         for target in ("arousal", "valence"):
             styles, values = self.train.column("style"), self.train.column(target)
             means = {style: values[styles == style].mean() for style in STYLE_NAMES}
             for split, clips in self.tests.items():
                 predicted = np.array([means[style] for style in clips.column("style")])
                 self.add(
-                    "shortcuts", f"{target} from true style", "R2", 0, split, _r2(clips.column(target), predicted)
+                    "shortcuts", f"{target} from true style", "R2", 0, split, r2_score(clips.column(target), predicted)
                 )
 
     def captions(self) -> None:
@@ -215,10 +218,6 @@ class _Probes:
             self.add("captions", "style from the caption", "accuracy", 1 / 12, split, accuracy)
             for name, model in affect.items():
                 self.add("captions", f"{name} from the caption", "R2", 0, split, model.score(bags, clips.column(name)))
-
-
-def _r2(truth: np.ndarray, predicted: np.ndarray) -> float:
-    return 1 - np.sum((truth - predicted) ** 2) / np.sum((truth - truth.mean()) ** 2)
 
 
 def _test_splits(config: CorpusConfig) -> list[str]:
@@ -269,16 +268,16 @@ def _markdown(scores: list[dict], description: str) -> str:
     splits = list(dict.fromkeys(score["split"] for score in scores))
     lines = ["# Probes of the embedded corpus", "", description]
     for table in dict.fromkeys(score["table"] for score in scores):
-        lines += ["", f"## {table.capitalize()}", ""]
-        lines += ["| | measure | chance | " + " | ".join(splits) + " |", "|---|---|---" + "|---" * len(splits) + "|"]
         rows: dict[tuple[str, str], dict[str, dict]] = {}
         for score in scores:
             if score["table"] == table:
                 rows.setdefault((score["task"].split(" (")[0], score["measure"]), {})[score["split"]] = score
+        cells = []
         for (task, measure), by_split in rows.items():
-            first = next(iter(by_split.values()))
+            chance = next(iter(by_split.values()))["chance"]
             values = [f"{by_split[split]['value']:.3f}" if split in by_split else "" for split in splits]
-            lines.append(f"| {task} | {measure} | {first['chance']:.3f} | " + " | ".join(values) + " |")
+            cells.append([task, measure, f"{chance:.3f}", *values])
+        lines += ["", f"## {table.capitalize()}", "", markdown_table(["", "measure", "chance", *splits], cells)]
     return "\n".join(lines) + "\n"
 
 
@@ -314,13 +313,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--held_out_soundfont", metavar="SF2", help="soundfont of the split test_soundfont")
     parser.add_argument("--num_workers", type=int, help="number of processes; one per CPU core if not given")
     parsed = parser.parse_args(arguments)
-    config = CorpusConfig(
-        seed=parsed.seed,
-        clip_seconds=parsed.clip_seconds,
-        soundfont=parsed.soundfont,
-        held_out_soundfont=parsed.held_out_soundfont,
-    )
-    scores = run_probes(config, parsed.num_train, parsed.num_test, parsed.num_workers)
+    try:
+        config = CorpusConfig(
+            seed=parsed.seed,
+            clip_seconds=parsed.clip_seconds,
+            soundfont=parsed.soundfont,
+            held_out_soundfont=parsed.held_out_soundfont,
+        )
+        scores = run_probes(config, parsed.num_train, parsed.num_test, parsed.num_workers)
+    except (ValueError, ImportError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
     description = (
         f"{parsed.num_train} training clips and {parsed.num_test} clips per test split of {config.clip_seconds:g} s, "
         f"seed {config.seed}, {'a soundfont' if config.soundfont else 'the numpy synthesiser'}; linear models on "

@@ -7,6 +7,7 @@ However many processes work on it, the folder is the same, byte for byte.
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import fields
@@ -30,6 +31,7 @@ __all__ = ["write_corpus", "write_notes", "write_parquet", "write_pretraining_co
 
 _CONFIG_FILE = "corpus.json"
 _METADATA_FILE = "metadata.jsonl"
+_FURTHER_FILE = ".further.jsonl"  # rows of items that a run with a larger number has left, and may want again
 _SCRATCH_FOLDER = ".unfinished"  # gone when a split is complete; holds the rows of the clips that are there
 _CLIPS_PER_ROW_GROUP = 50
 
@@ -103,9 +105,9 @@ def _write_item(make: Callable, config: CorpusConfig, split: str, folder: Path, 
 def _finished_rows(folder: Path) -> dict[str, str]:
     """Rows (as JSON) of the items that are there already, by file name."""
     lines: list[str] = []
-    metadata = folder / _METADATA_FILE
-    if metadata.exists():
-        lines += metadata.read_text(encoding="utf-8").splitlines()
+    for name in (_METADATA_FILE, _FURTHER_FILE):
+        if (folder / name).exists():
+            lines += (folder / name).read_text(encoding="utf-8").splitlines()
     lines += [path.read_text(encoding="utf-8") for path in (folder / _SCRATCH_FOLDER).glob("[!.]*.json")]
     rows = {}
     for line in lines:
@@ -125,6 +127,7 @@ def _write_folder(
     num_workers: int | None,
     progress: bool,
 ) -> Path:
+    _check_number(number)
     renderer_for(config, split)  # complains before anything is written
     directory.mkdir(parents=True, exist_ok=True)
     with FileLock(directory / ".lock"):  # others that want the same wait until it is there
@@ -134,15 +137,31 @@ def _write_folder(
         scratch.mkdir(exist_ok=True)
 
         finished = _finished_rows(folder)
-        missing = [index for index in range(number) if _file_name(make, split, index) not in finished]
+        wanted = {_file_name(make, split, index): index for index in range(number)}
+        missing = [index for file_name, index in wanted.items() if file_name not in finished]
         if missing:
             run_in_processes(partial(_write_item, make, config, split, folder), missing, num_workers, progress)
 
         rows = _finished_rows(folder)
-        metadata = "".join(rows[file_name] + "\n" for file_name in sorted(rows))
-        _write_atomically(folder / _METADATA_FILE, metadata.encode(), scratch)
+        further = sorted(rows.keys() - wanted.keys())
+        _write_rows(folder / _FURTHER_FILE, [rows[name] for name in further], scratch)
+        _write_rows(folder / _METADATA_FILE, [rows[name] for name in wanted], scratch)
+        if not further:
+            (folder / _FURTHER_FILE).unlink()
         shutil.rmtree(scratch)
     return folder
+
+
+def _write_rows(path: Path, rows: list[str], scratch: Path) -> None:
+    _write_atomically(path, "".join(row + "\n" for row in rows).encode(), scratch)
+
+
+def _check_number(number: int, what: str = "items") -> None:
+    """Raises:
+    ValueError: It is none that can be made.
+    """
+    if number < 1:
+        raise ValueError(f"the number of {what} must be at least 1, got {number}")
 
 
 def write_corpus(
@@ -157,7 +176,8 @@ def write_corpus(
 
     The folder is `directory/<split>`: `audio/<clip_id>.flac`, and `metadata.jsonl` with one row per clip (`file_name`
     relative to it, `caption` and all truths; see `make_clip`). Clips that are there already are kept, so an
-    interrupted run is continued by repeating it, and a larger `num_clips` adds to what is there.
+    interrupted run is continued by repeating it, a larger `num_clips` adds to what is there, and with a smaller one
+    the metadata lists the first ones only, while the files of the others stay.
 
     Args:
         config: Settings of the corpus.
@@ -300,19 +320,29 @@ def write_parquet(
     Raises:
         ValueError: The folder holds a corpus with other settings.
     """
+    _check_number(num_clips, "clips")
+    _check_number(clips_per_shard, "clips of a shard")
     renderer_for(config, split)  # complains before anything is written
     directory = Path(directory)
-    _claim_folder(config, split, directory)
-    bounds = [(first, min(first + clips_per_shard, num_clips)) for first in range(0, num_clips, clips_per_shard)]
-    paths = [_shard_path(directory, split, *shard) for shard in bounds]
-    missing = [shard for shard, path in enumerate(paths) if not path.exists()]
-    scratch = directory / f"{_SCRATCH_FOLDER}-{split}"
-    scratch.mkdir(exist_ok=True)
-    if missing:
-        task = partial(_write_shard, config, split, bounds, directory, scratch)
-        run_in_processes(task, missing, num_workers, progress, unit="shard")
-    shutil.rmtree(scratch)
-    for path in directory.glob(f"{split}-[0-9]*-[0-9]*.parquet"):
-        if path not in paths:
-            path.unlink()
+    directory.mkdir(parents=True, exist_ok=True)
+    with FileLock(directory / ".lock"):
+        _claim_folder(config, split, directory)
+        bounds = [(first, min(first + clips_per_shard, num_clips)) for first in range(0, num_clips, clips_per_shard)]
+        paths = [_shard_path(directory, split, *shard) for shard in bounds]
+        missing = [shard for shard, path in enumerate(paths) if not path.exists()]
+        scratch = directory / f"{_SCRATCH_FOLDER}-{split}"
+        scratch.mkdir(exist_ok=True)
+        if missing:
+            task = partial(_write_shard, config, split, bounds, directory, scratch)
+            run_in_processes(task, missing, num_workers, progress, unit="shard")
+        shutil.rmtree(scratch)
+        for path in find_shards(directory, split):
+            if path not in paths:
+                path.unlink()
     return paths
+
+
+def find_shards(directory: Path, split: str) -> list[Path]:
+    """Those that `write_parquet` left, in order; files of other origin are none."""
+    pattern = re.compile(rf"{split}-\d{{6,}}-\d{{6,}}\.parquet")
+    return sorted(path for path in directory.glob("*.parquet") if pattern.fullmatch(path.name))

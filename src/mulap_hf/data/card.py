@@ -62,7 +62,7 @@ def write_card(
 
 
 def _source(corpus: Corpus, root: str) -> str:
-    """Paths of this machine stay out of the card."""
+    """Without the path, if it is one of this machine."""
     on_hub = f"{root} on the Hub" if not corpus.local and not Path(root).exists() else "a collection of one's own"
     source = f"Source: {corpus.url or on_hub}. "
     licence = corpus.licence or "as the collection's"
@@ -108,7 +108,8 @@ def _left_out(report: Report) -> str:
     counts = (
         (split, reason, count) for split, done in report.splits.items() for reason, count in done.reasons.most_common()
     )
-    items = [f"* {split}, {item}" for split, done in report.splits.items() for item in done.skipped]
+    # Without their details, in which are paths of this machine.
+    items = [f"* {split}, {item.id}: {item.reason}" for split, done in report.splits.items() for item in done.skipped]
     more = len(items) - _SHOWN_SKIPPED
     shown = items[:_SHOWN_SKIPPED] + ([f"* and {more:,} more, in `prepare.json`"] if more > 0 else [])
     return markdown_table(("split", "reason", "items"), counts) + "\n\n" + "\n".join(shown)

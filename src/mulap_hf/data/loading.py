@@ -1,5 +1,7 @@
 """From a stream of rows to an endless stream of batches that knows where it is."""
 
+import multiprocessing
+import signal
 from collections.abc import Iterator
 from functools import partial
 from zlib import crc32
@@ -44,9 +46,16 @@ def make_loader(dataset: IterableDataset, collator: ClipCollator, batch_size: in
         num_workers=num_workers,
         # A worker forked from a process with threads may hang; waiting for ever would lose a night.
         timeout=WORKER_SECONDS if num_workers else 0,
+        worker_init_fn=_outlive_signals,
         # Its own: the loader must not draw from the generator that dropout draws from.
         generator=torch.Generator().manual_seed(collator.seed),
     )
+
+
+def _outlive_signals(worker: int):
+    """Who stops a run may signal all its processes: the main one still needs batches, to end its step and save."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def group_by_length(dataset: IterableDataset, batch_size: int) -> IterableDataset:
@@ -78,6 +87,10 @@ def batches_of(loader: DataLoader) -> Iterator[dict]:
     except RuntimeError as error:
         if "timed out" not in str(error):
             raise
+        # They would be waited for at the exit, and torch would raise once more because they end.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for worker in multiprocessing.active_children():
+            worker.kill()
         raise DataError(
             f"the {loader.num_workers} processes that load audio have given nothing for {WORKER_SECONDS} s: repeat "
             "the command to go on from the last checkpoint; if it happens again, look whether the storage answers, or "

@@ -6,12 +6,14 @@ it. Every audio file is opened; what cannot be used is left out, counted and nam
 
 import itertools
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,11 +23,10 @@ from ..audio import AudioError, audio_seconds, load_audio
 from ..files import write_json
 from .card import write_card
 from .corpora import Corpus
-from .schema import Example, Reading, write_tasks
+from .schema import SETTINGS_FILE, Example, Reading, write_tasks
 from .tables import DataError, Skipped
 
 FORMAT_VERSION = 1
-SETTINGS_FILE = "prepare.json"
 _PARTIAL = ".partial"
 _GROUP_BYTES = 32 * 2**20  # audio held in memory before it is written
 _OPEN_SECONDS = 1.0
@@ -156,8 +157,12 @@ class _SplitWriter:
         source = iter(items)
         done = sum(record["items"] for record in records)
         with tqdm(desc=self.split, unit="item", initial=done, disable=not self.progress) as bar:
-            if sum(1 for _ in itertools.islice(source, done)) < done:
-                raise DataError(f"{self.output}: the corpus has fewer items than when this was begun; start anew")
+            for record in records:
+                if _checksum(itertools.islice(source, record["items"])) != record["checksum"]:
+                    raise DataError(
+                        f"{self.output}: the corpus has changed since this was begun; delete the folder, or choose "
+                        "another --output"
+                    )
             seen = set(itertools.chain.from_iterable(record["ids"] for record in records))
             while not (records and records[-1]["last"]):
                 records.append(self._write_shard(len(records), source, seen, bar))
@@ -181,12 +186,13 @@ class _SplitWriter:
 
     def _write_shard(self, index: int, source: Iterator[Example | Skipped], seen: set[str], bar: tqdm) -> dict:
         """Writes a shard, then the record that says that it is there."""
-        record = {"items": 0, "rows": 0, "skipped": [], "ids": [], "last": True}
+        record = {"items": 0, "checksum": 0, "rows": 0, "skipped": [], "ids": [], "last": True}
         temporary = self._part(index).with_suffix(".tmp")
         group, group_bytes, shard_bytes = [], 0, 0
         with pq.ParquetWriter(temporary, self.schema, compression="none", use_dictionary=False) as writer:
             for item in source:
                 record["items"] += 1
+                record["checksum"] = _checksum([item], record["checksum"])
                 bar.update()
                 row = item if isinstance(item, Skipped) else self._row(item, seen)
                 if isinstance(row, Skipped):
@@ -217,7 +223,7 @@ class _SplitWriter:
             return Skipped(example.id, "an item with this id is there already")
         audio = example.audio
         if isinstance(audio, Path):
-            if not audio.is_file():
+            if not os.path.isfile(audio):  # which, unlike Path's own, takes names of any length
                 return Skipped(example.id, "no such file", str(audio))
             if audio.stat().st_size == 0:
                 return Skipped(example.id, "empty file (0 bytes)", str(audio))
@@ -235,6 +241,13 @@ class _SplitWriter:
             cell = {"bytes": None, "path": str(audio.resolve())}
         row = {"id": example.id, "audio": cell, **example.fields}
         return row | {"caption": example.caption} if "caption" in self.schema.names else row
+
+
+def _checksum(items: Iterable[Example | Skipped], start: int = 0) -> int:
+    """Of their ids in order; it can be gone on with."""
+    for item in items:
+        start = crc32(f"{item.id}\n".encode(errors="replace"), start)
+    return start
 
 
 def _check(audio: Path | bytes, full: bool):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .corpora import CORPORA
-from .prepare import SETTINGS_FILE
+from .schema import SETTINGS_FILE
 
 
 def provenance(data: str | Path) -> dict[str, Any]:

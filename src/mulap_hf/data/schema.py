@@ -17,6 +17,7 @@ import pyarrow as pa
 from .tables import DataError, Skipped, read_text
 
 TASKS_FILE = "tasks.json"
+SETTINGS_FILE = "prepare.json"
 AUDIO_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 Kind = Literal["multi_label", "single_label", "regression"]

@@ -1,8 +1,8 @@
 """Described or labelled audio as a stream of rows, from wherever it lies: decoded only after the shuffle."""
 
-import re
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import compress, islice
@@ -10,19 +10,19 @@ from pathlib import Path
 from zlib import crc32
 
 import datasets
-import pyarrow.parquet as pq
 from datasets import Audio, Dataset, Features, IterableDataset, List, Value, load_dataset
 
-from .corpora.captioned import CAPTION_COLUMNS, METADATA_NAMES, read_described
+from ..audio import AudioError
+from .corpora.captioned import CAPTION_COLUMNS, METADATA_NAMES, WAVEFORM_SUFFIX, read_described
 from .corpora.hub import audio_of
 from .corpora.webdataset import read_archives
 from .schema import Example
+from .shards import find_shards, read_column, readable, shards_of
 from .tables import DataError, Skipped, clean_caption, clean_labels, find_column, read_rows
 
 # datasets 5 sleeps 5 s whenever it has read several parquet files to their end, which is every epoch.
 datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0.1
 TABLE_SHARDS = 64  # of a table of files: enough for all ranks and workers
-SHARD_NAME = re.compile(r"(\w+)-\d+(-of)?-\d+\.parquet")  # train-00000-of-00012.parquet
 _FEATURES = Features(
     {
         "id": Value("string"),
@@ -42,7 +42,7 @@ class PairStream:
         none), `labels` (a list, empty without a label column), and `problem`: why the row cannot be used, null where
         it can. In shards.
     skipped: what was left out of it from the start.
-    ids, labels: of all its rows, where they are known without reading the audio.
+    ids, labels, texts: of all its rows, where they are known without reading the audio; texts are the captions.
     multi_label: whether the label column holds lists of labels, rather than one label per row.
     """
 
@@ -50,6 +50,7 @@ class PairStream:
     skipped: list[Skipped] = field(default_factory=list)
     ids: list[str] | None = None
     labels: list[list[str]] | None = None
+    texts: list[str | None] | None = None
     multi_label: bool = False
 
     @property
@@ -63,6 +64,8 @@ class PairStream:
 
     def captions(self, most: int = 100_000) -> list[str]:
         """The first captions, to train a tokenizer on."""
+        if self.texts is not None:
+            return [text for text in self.texts[:most] if text]
         rows = islice(self.dataset.select_columns(["caption", "problem"]), most)
         return [row["caption"] for row in rows if row["problem"] is None and row["caption"]]
 
@@ -116,8 +119,9 @@ class PairStream:
     def select(self, belongs: Callable[[str], bool]) -> "PairStream":
         """The rows whose ids belong; the function can be pickled."""
         kept = [belongs(name) for name in self.ids or ()]
-        ids, labels = (None if known is None else list(compress(known, kept)) for known in (self.ids, self.labels))
-        return replace(self, dataset=self.dataset.filter(belongs, input_columns=["id"]), ids=ids, labels=labels)
+        known = {"ids": self.ids, "labels": self.labels, "texts": self.texts}
+        known = {name: None if values is None else list(compress(values, kept)) for name, values in known.items()}
+        return replace(self, dataset=self.dataset.filter(belongs, input_columns=["id"]), **known)
 
 
 def _is_drawn(name: str, salt: str, share: float, expected: bool = True) -> bool:
@@ -164,18 +168,16 @@ def open_pairs(
     columns = _Columns(captions, label_column, label_column is None if needs_captions is None else needs_captions)
     if not path.exists():
         if str(source).count("/") == 1 and not str(source).startswith((".", "/", "~")):
-            return _open_dataset(str(source), columns, split=split)
+            return _open_hub(str(source), columns, split)
         raise DataError(f"{source} does not exist; described audio is a folder, a JSON or tar file, or a Hub dataset")
     if path.is_file() and path.suffix == ".tar":
         return _open_archives(path, {path.stem: path}, columns)
     if _has_folder(path, split):
         path = path / split
-    if path.is_dir():
-        shards = _shards_of(path, split)
-        if shards:
-            return _open_dataset("parquet", columns, data_files=[str(shard) for shard in shards], split="train")
-        archives = sorted(path.rglob("*.tar"))
-        if archives and not any((path / name).is_file() for name in METADATA_NAMES):
+    if path.is_dir() and not _has_metadata(path):
+        if shards := shards_of(path, split):
+            return _open_shards(shards, columns)
+        if archives := sorted(path.rglob("*.tar")):
             named = {archive.relative_to(path).with_suffix("").as_posix(): archive for archive in archives}
             return _open_archives(path, named, columns)
     return _open_table(_find_metadata(path), columns)
@@ -184,25 +186,16 @@ def open_pairs(
 def has_split(source: str | Path, split: str) -> bool:
     """Whether a folder has a part of that name, as prepared datasets and the embedded corpus have."""
     path = Path(source)
-    return _has_folder(path, split) or any(SHARD_NAME.match(file.name) for file in path.glob(f"{split}-*.parquet"))
+    return _has_folder(path, split) or (path.is_dir() and not _has_metadata(path) and split in find_shards(path))
 
 
 def _has_folder(path: Path, split: str) -> bool:
     """A folder per split; where there is metadata above, a folder of that name is just one with audio in it."""
-    return (path / split).is_dir() and not any((path / name).is_file() for name in METADATA_NAMES)
+    return (path / split).is_dir() and not _has_metadata(path)
 
 
-def _shards_of(folder: Path, split: str) -> list[Path]:
-    """The parquet files of a split; all there are, where their names tell of no splits.
-
-    Raises:
-        DataError: there are other splits, but not this one.
-    """
-    files = sorted(folder.rglob("*.parquet"))
-    splits = {match[1] for file in files if (match := SHARD_NAME.match(file.name))}
-    if splits and split not in splits:
-        raise DataError(f"{folder}: there is no split {split!r}; there are {', '.join(sorted(splits))}")
-    return [file for file in files if not splits or file.name.startswith(f"{split}-")]
+def _has_metadata(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in METADATA_NAMES)
 
 
 def _open_table(metadata: Path, columns: _Columns) -> PairStream:
@@ -216,9 +209,9 @@ def _open_table(metadata: Path, columns: _Columns) -> PairStream:
     ):
         if isinstance(item, Skipped):
             skipped.append(item)
-        elif isinstance(item.audio, bytes):
+        elif item.audio.suffix == WAVEFORM_SUFFIX:
             skipped.append(Skipped(item.id, "a .npy waveform: prepare it with training/prepare_dataset.py mulap_json"))
-        elif not item.audio.is_file():
+        elif not os.path.isfile(item.audio):  # which, unlike Path's own, takes names of any length
             skipped.append(Skipped(item.id, "no such file", str(item.audio)))
         else:
             rows.append(_row(item, columns.labels))
@@ -227,7 +220,8 @@ def _open_table(metadata: Path, columns: _Columns) -> PairStream:
         raise DataError(f"{metadata}: none of its {len(table)} rows can be used ({reasons})")
     dataset = Dataset.from_list(rows, features=_FEATURES).to_iterable_dataset(num_shards=min(TABLE_SHARDS, len(rows)))
     multi_label = any(isinstance(row.get(columns.labels), list) for row in table)
-    return PairStream(dataset, skipped, [row["id"] for row in rows], [row["labels"] for row in rows], multi_label)
+    ids, labels, texts = ([row[name] for row in rows] for name in ("id", "labels", "caption"))
+    return PairStream(dataset, skipped, ids, labels, texts, multi_label)
 
 
 def _open_archives(source: Path, archives: dict[str, Path], columns: _Columns) -> PairStream:
@@ -257,13 +251,24 @@ def _archive_rows(archives: list[tuple[str, str]], columns: _Columns) -> Iterato
         yield _row(item, columns.labels)
 
 
-def _open_dataset(name: str, columns: _Columns, **options) -> PairStream:
+def _open_hub(name: str, columns: _Columns, split: str) -> PairStream:
     try:
-        dataset = load_dataset(name, streaming=True, **options)
+        dataset = load_dataset(name, streaming=True, split=split)
     except Exception as error:  # of many kinds: network, authorisation, layout
-        raise DataError(f"{name}: datasets.load_dataset could not open it: {error}") from error
-    shards = options.get("data_files", [])
-    where = Path([*shards, name][0])
+        raise DataError(
+            f"{name}: there is no such folder here, and as a dataset of the Hub it could not be opened: {error}"
+        ) from error
+    return _open_dataset(dataset, Path(name), columns)
+
+
+def _open_shards(shards: list[Path], columns: _Columns) -> PairStream:
+    shards, broken = readable(shards)
+    dataset = load_dataset("parquet", data_files=list(map(str, shards)), split="train", streaming=True)
+    return replace(_open_dataset(dataset, shards[0], columns, shards), skipped=broken)
+
+
+def _open_dataset(dataset: IterableDataset, where: Path, columns: _Columns, shards: Sequence[Path] = ()) -> PairStream:
+    """`where` the dataset is, for errors; `shards`: the parquet files that it is in, if it is."""
     sample = dataset.features or next(iter(dataset), {})
     find_column([sample], ("audio",), where, "the audio")
     caption = find_column([sample], columns.captions, where, "the caption (--caption_column)", columns.needs_captions)
@@ -274,20 +279,14 @@ def _open_dataset(name: str, columns: _Columns, **options) -> PairStream:
     classes = _class_names(sample.get(columns.labels))
     read = partial(_dataset_row, caption=caption, columns=columns, classes=classes)
     dataset = dataset.map(read, remove_columns=list(sample), features=_FEATURES)
-    ids, labels = _read_column(shards, "id"), _read_column(shards, columns.labels)
-    return PairStream(
-        dataset,
-        ids=None if ids is None else [str(name) for name in ids],
-        labels=None if ids is None or labels is None else [_name_labels(cell, classes) for cell in labels],
-        multi_label=isinstance(sample.get(columns.labels), list | List),
-    )
-
-
-def _read_column(shards: list[str], name: str | None) -> list | None:
-    """A column of parquet files, without their audio; None where there is none."""
-    if not shards or not all(name in pq.read_schema(shard).names for shard in shards):
-        return None
-    return [cell for shard in shards for cell in pq.read_table(shard, columns=[name])[name].to_pylist()]
+    stream = PairStream(dataset, multi_label=isinstance(sample.get(columns.labels), list | List))
+    if (ids := read_column(shards, "id")) is not None:
+        stream.ids = [str(name) for name in ids]
+        if (labels := read_column(shards, columns.labels)) is not None:
+            stream.labels = [_name_labels(cell, classes) for cell in labels]
+        if (texts := read_column(shards, caption)) is not None:
+            stream.texts = [clean_caption(text) for text in texts]
+    return stream
 
 
 def _class_names(feature) -> list[str] | None:
@@ -302,11 +301,14 @@ def _name_labels(cell, classes: list[str] | None) -> list[str]:
 
 
 def _dataset_row(row: dict, caption: str | None, columns: _Columns, classes: list[str] | None) -> dict:
-    audio, file_name = audio_of(row["audio"], "")
+    given = str(row["id"]) if row.get("id") is not None else None
+    try:
+        audio, file_name = audio_of(row["audio"], "")
+    except AudioError as error:
+        return _row(Skipped(given or "unnamed", "broken audio", str(error)))
     text = clean_caption(row.get(caption))
     # Without ids, the content is the name: shards are read in any order by any number of processes.
-    default = file_name or (f"{crc32(audio):08x}" if isinstance(audio, bytes) else str(audio))
-    name = str(row["id"]) if row.get("id") is not None else default
+    name = given or file_name or (f"{crc32(audio):08x}" if isinstance(audio, bytes) else str(audio))
     if audio is None or (columns.needs_captions and not text):
         return _row(Skipped(name, "no caption" if audio is not None else "no audio"))
     labels = _name_labels(row.get(columns.labels), classes)

@@ -17,6 +17,10 @@ SPLIT_NAMES = {
 }
 
 
+SURPLUS = None
+"""Not a name that a column can have."""
+
+
 class DataError(ValueError):
     """A corpus that cannot be read; the message names the file and the mend."""
 
@@ -79,7 +83,8 @@ def clean_caption(value: Any) -> str:
     if isinstance(value, list | tuple):
         return " ".join(filter(None, map(clean_caption, value)))
     missing = value is None or (isinstance(value, float) and math.isnan(value))
-    return "" if missing else str(value).strip()
+    # Half a surrogate pair, which JSON may have, cannot be written.
+    return "" if missing else str(value).encode(errors="replace").decode().strip()
 
 
 def clean_labels(value: Any) -> list[str]:
@@ -116,6 +121,8 @@ def read_cells(path: Path, delimiter: str = ",") -> Iterator[list[str]]:
 def read_rows(path: Path, required: Sequence[str] = ()) -> list[dict]:
     """The rows of a table, by the suffix of its file: .csv, .tsv, .jsonl, or .json with a list of objects.
 
+    Cells that a line of a CSV or TSV file lacks are empty; those that it has too many are in its column `SURPLUS`.
+
     Args:
         path: the file.
         required: columns that it must have.
@@ -123,13 +130,15 @@ def read_rows(path: Path, required: Sequence[str] = ()) -> list[dict]:
     Raises:
         DataError: it cannot be parsed, has no rows, or lacks a column.
     """
-    if path.suffix in (".csv", ".tsv"):
-        cells = list(read_cells(path, "," if path.suffix == ".csv" else "\t"))
-        rows = [dict(zip(cells[0], line, strict=False)) for line in cells[1:] if any(line)]
-    elif path.suffix == ".jsonl":
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        lines = (line for line in read_cells(path, "," if suffix == ".csv" else "\t") if any(line))
+        header = next(lines, [])
+        rows = [_row(header, line) for line in lines]
+    elif suffix == ".jsonl":
         lines = enumerate(read_text(path).split("\n"), start=1)
         rows = [parse_json(line, path, number) for number, line in lines if line.strip()]
-    elif path.suffix == ".json":
+    elif suffix == ".json":
         rows = parse_json(read_text(path), path)
     else:
         raise DataError(f"{path}: metadata is .jsonl, .csv, .tsv or .json, not {path.suffix!r}")
@@ -142,6 +151,12 @@ def read_rows(path: Path, required: Sequence[str] = ()) -> list[dict]:
     return rows
 
 
+def _row(header: list[str], line: list[str]) -> dict[str | None, Any]:
+    surplus = line[len(header) :]
+    filled = line + [""] * (len(header) - len(line))
+    return dict(zip(header, filled, strict=False)) | ({SURPLUS: surplus} if any(surplus) else {})
+
+
 def find_column(
     rows: Sequence[dict], names: Sequence[str], path: Path, what: str, required: bool = True
 ) -> str | None:
@@ -150,7 +165,7 @@ def find_column(
     Raises:
         DataError: none is; the message names the columns there are.
     """
-    present = list(dict.fromkeys(key for row in rows for key in row))
+    present = list(dict.fromkeys(key for row in rows for key in row if key is not SURPLUS))
     for name in names:
         if name in present:
             return name

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..training.arguments import option
+from ..training.arguments import check_numbers, option
 from ..transfer.arguments import TaskDataArguments
 
 PARTS = ("retrieval", "tags", "map", "attention")
@@ -43,3 +43,8 @@ class IllustrationArguments(TaskDataArguments):
     neighbours: int = option(10, "Nearest clips that tell how good a neighbourhood is.")
     example: str | None = option(None, "Id of the clip whose co-attention is drawn; none: chosen by --seed.")
     seed: int = option(0, "Of what is chosen at random.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        counts = ("recordings", "queries", "top_k", "num_tags", "neighbours")
+        check_numbers(self, counts, ("track_seconds", "section_seconds", "hop_seconds"))

@@ -28,6 +28,7 @@ def score_queries(scores: np.ndarray, right: np.ndarray) -> dict[str, np.ndarray
     Raises:
         ValueError: the shapes differ, a score is NaN, or a query has no right item.
     """
+    scores = np.asarray(scores, dtype=float)  # of unsigned integers, the negatives would be wrong
     if scores.shape != right.shape or scores.ndim != 2 or not scores.size:
         raise ValueError(
             f"scores {scores.shape} and right {right.shape} must both be (queries, items), of at least one"

@@ -26,6 +26,31 @@ def option(default, help: str, **metadata):
     return field(default=default, metadata=metadata)
 
 
+def check_numbers(
+    args,
+    at_least_one: Sequence[str] = (),
+    positive: Sequence[str] = (),
+    not_negative: Sequence[str] = (),
+    shares: Sequence[str] = (),
+):
+    """Of a dataclass of options, by the names of its fields; a list is as good as each of its numbers.
+
+    Raises:
+        DataError: a number is out of its range.
+    """
+    for names, is_fine, wanted in (
+        (at_least_one, lambda number: number >= 1, "at least 1"),
+        (positive, lambda number: number > 0, "more than 0"),
+        (not_negative, lambda number: number >= 0, "not negative"),
+        (shares, lambda number: 0 <= number <= 1, "between 0 and 1"),
+    ):
+        for name in names:
+            value = getattr(args, name)
+            for number in value if isinstance(value, list) else [value]:
+                if number is not None and not is_fine(number):
+                    raise DataError(f"--{name} {number}: {wanted}")
+
+
 @dataclass
 class ModelArguments:
     """Which model to train, and what on."""
@@ -64,6 +89,10 @@ class ModelArguments:
         if not isinstance(content, dict):
             raise DataError(f"--config {self.config}: not an object of fields")
         _check_names(content, list(MulapConfig.__annotations__), "--config")
+        for name, kind in MulapConfig.sub_configs.items():
+            if not isinstance(content.get(name, {}), dict):
+                raise DataError(f"--config: {name} is {content[name]!r}, not an object of fields")
+            _check_names(content.get(name, {}), list(kind.__annotations__), f"--config: {name}")
         return content
 
 
@@ -108,6 +137,15 @@ class DataArguments:
     corpus_clips: int = option(600, "Clips of the embedded corpus to train on.")
     corpus_seconds: float = option(9.0, "Their length, or --clip_seconds if that is longer.")
 
+    def __post_init__(self):
+        check_numbers(
+            self,
+            at_least_one=("max_validation", "num_labels", "max_text_length", "shuffle_buffer", "corpus_clips"),
+            positive=("clip_seconds", "corpus_seconds", "train_share"),
+            not_negative=("num_workers", "min_masked_chunks"),
+            shares=("mlm_probability", "mam_probability", "mismatch_probability", "validation_share", "view_share"),
+        )
+
 
 @dataclass
 class TrainingArguments:
@@ -133,7 +171,7 @@ class TrainingArguments:
         False, "Weigh pairs by how much their caption resembles the others (objective muscall)."
     )
     sync_batch_norm: bool = option(True, "BatchNorm statistics over the batches of all processes.")
-    mixed_precision: str | None = option(None, "no, bf16 or fp16; none: as accelerate is configured.")
+    mixed_precision: str | None = option(None, "Default: as accelerate is configured.", choices=["no", "bf16", "fp16"])
     cpu_threads: int | None = option(
         None,
         "Threads per process on the CPU; none: the cores are shared out (accelerate launch itself leaves one). A run "
@@ -143,9 +181,22 @@ class TrainingArguments:
     eval_steps: int = option(100, "Steps between two evaluations.")
     patience: int | None = option(None, "Stop after so many evaluations without a better one; none: never.")
     checkpoint_steps: int = option(100, "Steps between two checkpoints, from which an interrupted run goes on.")
-    keep_checkpoints: int = option(2, "How many of them to keep; that of the lowest validation loss is kept besides.")
+    keep_checkpoints: int = option(2, "How many of them to keep; the model that will be saved is kept besides.")
+    keep_last: bool = option(
+        False, "Save the model of the last evaluation, at the last step, not that of the lowest validation loss."
+    )
     trackers: str = option("tensorboard", "Where metrics go besides metrics.jsonl: accelerate's trackers, or none.")
     seed: int = option(0, "Of everything random.")
+
+    def __post_init__(self):
+        steps = ("max_steps", "log_steps", "eval_steps", "checkpoint_steps", "gradient_accumulation_steps")
+        check_numbers(
+            self,
+            at_least_one=(*steps, "num_epochs", "batch_size", "patience", "keep_checkpoints", "cpu_threads"),
+            positive=("max_grad_norm", "temperature"),
+            not_negative=("learning_rate", "weight_decay"),
+            shares=("warmup_share",),
+        )
 
 
 PRETRAINING = (ModelArguments, DataArguments, TrainingArguments)
@@ -167,17 +218,21 @@ def parse_arguments(
         DataError: the recipe cannot be read, or has an option that does not exist.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = HfArgumentParser(kinds, description=description)
+    parser = HfArgumentParser(kinds, description=description, allow_abbrev=False)
     names = ", ".join(_recipe_names(recipes))
     parser.add_argument("--recipe", default=recipe, help=f"Options as JSON: a file, or one of {names}.")
     finder = HfArgumentParser([], add_help=False, allow_abbrev=False)
     finder.add_argument("--recipe", default=recipe)
     path = find_recipe(finder.parse_known_args(arguments)[0].recipe, recipes)
     # Through the parser, so that a wrong value in a recipe gets the message that a wrong flag gets.
-    flags = [word for name, value in read_recipe(path, kinds).items() for word in (f"--{name}", *_words(value))]
+    options = read_recipe(path, kinds)
+    if any(word.partition("=")[0] == "--max_steps" for word in arguments):
+        options.pop("num_epochs", None)  # a recipe's, which would count instead
+    flags = [word for name, value in options.items() for word in (f"--{name}", *_words(value))]
     name, parser.prog = parser.prog, f"{parser.prog}: {path}"
     parser.set_defaults(**vars(parser.parse_args(flags)))
     parser.prog = name
+    parser.parse_args(arguments)  # which names words that are no options
     return parser.parse_args_into_dataclasses(arguments)[: len(kinds)]
 
 

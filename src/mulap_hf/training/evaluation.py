@@ -20,15 +20,20 @@ SMALLEST_STD = 1e-3
 
 @torch.no_grad()
 def evaluate(
-    objective: Objective, model: torch.nn.Module, batches: Iterable[dict], accelerator: Accelerator
+    objective: Objective,
+    model: torch.nn.Module,
+    batches: Iterable[dict],
+    accelerator: Accelerator,
+    is_shared_out: bool = True,
 ) -> dict[str, float]:
-    """Metrics of an objective over all batches, the same on all processes.
+    """Metrics of an objective over all batches, the same on all processes; none where no batch has an item.
 
     Args:
         objective: says what is measured.
         model: put into eval mode, and left in the mode it had.
         batches: this process' share, with `ids`; those without any are passed over.
         accelerator: of the run.
+        is_shared_out: whether each process has a share of the batches, not all of them.
     """
     was_training = model.training
     model.eval()
@@ -41,7 +46,8 @@ def evaluate(
                 record = objective.measure(model, tensors)
             records.append({"first_id": batch["ids"][0]} | {name: _to_array(value) for name, value in record.items()})
     model.train(was_training)
-    records = gather_object(records)
+    gathered = gather_object(records)
+    records = gathered if is_shared_out else gathered[: len(records)]
     records.sort(key=lambda record: record.pop("first_id"))  # the same sums, however many processes there are
     return objective.summarise(records) if records else {}
 

@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -42,7 +42,7 @@ class Progress:
 
     data: int | None  # fingerprint of the training data
     step: int = 0
-    best_step: int | None = None
+    best_step: int | None = None  # of the model that is kept
     best_value: float | None = None
     worse_evaluations: int = 0  # since the best one
     seconds: float = 0.0
@@ -61,6 +61,8 @@ class TrainingLoop:
         folder: of the run.
         processor: saved beside the model.
         fingerprint: of the training data; a run does not go on with other data.
+
+    validation_skipped: of the last evaluation, by id: what could not be used.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class TrainingLoop:
         self.progress = Progress(fingerprint)
         self._resume(fingerprint)
         self.log = RunLog(folder, accelerator, self.progress.step)
+        self.validation_skipped: dict[str, Skipped] = {}
         self._stopping = False
 
     def _resume(self, fingerprint: int | None):
@@ -115,7 +118,7 @@ class TrainingLoop:
         Raises:
             TrainingError: a loss or gradient is not finite.
             Interrupted: by SIGINT or SIGTERM, after a checkpoint.
-            DataError: nothing in the data can be used.
+            DataError: nothing in the training or validation data can be used.
         """
         batches = iter(self.stream)
         bar = tqdm(
@@ -140,7 +143,13 @@ class TrainingLoop:
                 if self._due(self.args.checkpoint_steps) or self._stopping:
                     self._save()
                 if self._stopping and not self._is_done():
-                    raise Interrupted(f"interrupted after step {self.progress.step}; repeat the command to go on")
+                    command = "the command without --overwrite_output" if self.args.overwrite_output else "the command"
+                    raise Interrupted(f"interrupted after step {self.progress.step}; repeat {command} to go on")
+        if self.progress.best_step is None:
+            raise TrainingError(
+                f"no evaluation gave a {self.objective.chosen_by} that is a number, so there is no model to save: see "
+                f"{self.log.path}; the last checkpoint is a model, too"
+            )
         return self.progress
 
     def _is_done(self) -> bool:
@@ -207,34 +216,40 @@ class TrainingLoop:
         self.log.add("train", self.progress.step, self.stream.epoch, losses | rates | speed)
 
     def _evaluate(self):
-        sharded = self.accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED)
         # A sharded model has to be called by all processes at once, wrapped.
-        model = self.accelerator.unwrap_model(self.model) if sharded else self.model
-        metrics = evaluate(self.objective, model, self._validation_batches(), self.accelerator)
+        is_sharded = self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+        model = self.model if is_sharded else self.accelerator.unwrap_model(self.model)
+        batches = self._validation_batches()
+        metrics = evaluate(self.objective, model, batches, self.accelerator, is_shared_out=not is_sharded)
+        if not metrics:
+            reason = next(iter(self.validation_skipped.values()), None)
+            raise DataError(f"no item of the validation data could be used; the first reason: {reason}")
         self.log.add("validation", self.progress.step, self.stream.epoch, metrics)
         warning = collapse_warning(metrics)
         if warning:
             logger.warning(f"step {self.progress.step}: {warning}")
-        value = metrics.get(self.objective.chosen_by)
-        if value is None:
+        value, best = metrics.get(self.objective.chosen_by), self.progress.best_value
+        if value is None or math.isnan(value):
             return
-        best = self.progress.best_value
-        if best is None or (value > best if self.objective.highest_is_best else value < best):
-            self.progress.best_step, self.progress.best_value = self.progress.step, value
-            self.progress.worse_evaluations = 0
+        is_better = best is None or (value > best if self.objective.highest_is_best else value < best)
+        if is_better:
+            self.progress.best_value = value
+        self.progress.worse_evaluations = 0 if is_better else self.progress.worse_evaluations + 1
+        if is_better or self.args.keep_last:
+            self.progress.best_step = self.progress.step
             self.checkpoints.save_best(self.accelerator, self._exporter(), metrics)
-        else:
-            self.progress.worse_evaluations += 1
 
-    def _validation_batches(self) -> Iterable[dict]:
+    def _validation_batches(self) -> Iterator[dict]:
         self.validation_loader.collate_fn.begin(0)
-        return tqdm(
+        for batch in tqdm(
             batches_of(self.validation_loader),
             desc="validation",
             unit="batch",
             leave=False,
             disable=not self.accelerator.is_main_process,
-        )
+        ):
+            self.validation_skipped.update({item.id: item for item in batch["skipped"]})
+            yield batch
 
     def _save(self):
         self.checkpoints.save(

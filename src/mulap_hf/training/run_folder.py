@@ -16,13 +16,13 @@ from ..files import write_json
 LOCK = ".lock"
 SETTINGS = "training_settings.json"
 # Of a training loop, and of a probe.
-CHECKPOINTS = ("checkpoints/step-*", "checkpoints/probe.pt")
+CHECKPOINTS = ("checkpoints/step-*[0-9]", "checkpoints/probe.pt")
 # What runs write; a folder that has anything else in it is not deleted.
 RUN_FILES = (
     f"{LOCK} {SETTINGS} {SETTINGS}.tmp metrics.json metrics.jsonl .metrics.jsonl.tmp trackers checkpoints README.md "
     "training_report training_report.md skipped.jsonl config.json *_config.json tokenizer.json vocab.txt "
     "special_tokens_map.json *_mulap.py *_mulap_*.py audio.py model.safetensors model-*.safetensors "
-    "model.safetensors.index.json transfer_report.md transfer_report predictions"
+    "model.safetensors.index.json probe.safetensors transfer_report.md transfer_report predictions"
 ).split()
 
 

@@ -1,9 +1,11 @@
 """What the scripts of transfer can be told: every field is a command-line flag, and a key of a recipe."""
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from ..data.tables import DataError
-from ..training.arguments import option
+from ..training.arguments import check_numbers, option
 from .degradations import DEGRADATIONS
 from .tasks import EMBEDDED_NAMES, PreparedData, TaskData, open_described, open_embedded_task, open_task
 
@@ -30,6 +32,7 @@ class TaskDataArguments:
     def __post_init__(self):
         if self.data is not None and self.held_out_soundfont is not None:
             raise DataError("--held_out_soundfont plays the embedded corpus: leave it out, or --data")
+        check_numbers(self, ["corpus_clips"], ["clip_seconds"])
 
     def open_task(self, name: str | None = None) -> TaskData:
         """A task: of the data, where it may be the only one, or of the embedded corpus, by default tagging.
@@ -68,6 +71,10 @@ class TransferArguments(TaskDataArguments):
     fine_tune: bool = option(False, "Train the backbone as well, instead of a head on its frozen features.")
     resamples: int = option(1000, "Bootstrap resamples of the test tracks, for the intervals.")
 
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self, ["labels_per_class", "resamples"])
+
 
 @dataclass
 class RunArguments:
@@ -95,6 +102,9 @@ class ProbeArguments:
     patience: int = option(50, "Stop after so many epochs without a better validation metric.")
     plateau_patience: int = option(10, "Halve the learning rate after so many.")
 
+    def __post_init__(self):
+        check_numbers(self, ["hidden_size", "batch_size", "max_epochs", "patience", "plateau_patience"])
+
 
 @dataclass
 class FineTuneArguments:
@@ -106,6 +116,9 @@ class FineTuneArguments:
     train_seconds: float = option(9.0, "How much of a track, at random, is heard at a time.")
     validation_seconds: float = option(30.0, "How much of its start is heard to choose the best step by.")
     num_workers: int = option(1, "Processes that load audio.")
+
+    def __post_init__(self):
+        check_numbers(self, ["hidden_size"], ["train_seconds", "validation_seconds"])
 
 
 @dataclass
@@ -136,6 +149,10 @@ class ZeroShotArguments(TaskDataArguments):
     resamples: int = option(1000, "Bootstrap resamples of the test clips or queries, for the intervals.")
     seed: int = option(0, "Of the bootstrap and of chance.")
 
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self, ["top_k", "recordings", "resamples"])
+
 
 @dataclass
 class CompareArguments:
@@ -159,6 +176,7 @@ class CompareArguments:
     conditions: list[str] = option(
         list(DEGRADATIONS),
         "How the test audio is degraded, for the robustness of the first seed; none of it with: none.",
+        choices=[*DEGRADATIONS, "none"],
     )
     train_data: str | None = option(None, "Described audio to pre-train on; none: the embedded corpus.")
     corpus_dir: str = option("outputs/comparison_corpus", "Where the embedded corpus is written for pre-training.")
@@ -176,3 +194,21 @@ class CompareArguments:
     cache_dir: str = option("outputs/features", "Where frozen features are kept.")
     resamples: int = option(1000, "Bootstrap resamples of the test tracks.")
     jobs: int | None = option(None, "Models that are made at the same time; none: one per core, or one on a GPU.")
+
+    def __post_init__(self):
+        counts = ("pretrain_clips", "task_clips", "pretrain_steps", "pretrain_batch_size", "resamples", "jobs")
+        check_numbers(self, ("labels_per_class", *counts), ("clip_seconds", "pretrain_seconds"))
+
+    def more_options(self) -> dict[str, Any]:
+        """`pretrain_options`, parsed.
+
+        Raises:
+            DataError: it is no JSON object.
+        """
+        try:
+            content = json.loads(self.pretrain_options or "{}")
+        except ValueError as error:
+            raise DataError(f"--pretrain_options {self.pretrain_options}: no JSON: {error}") from error
+        if not isinstance(content, dict):
+            raise DataError(f"--pretrain_options {self.pretrain_options}: not an object of options")
+        return content

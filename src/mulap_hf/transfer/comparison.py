@@ -31,7 +31,7 @@ from ..files import write_json
 from .arguments import CompareArguments, ProbeArguments
 from .features import HANDCRAFTED, Extractor, FeatureCache, open_extractor
 from .pair_scores import CONTRASTIVE, PairScorer, has_text_side
-from .protocol import Learnt, judge, learn, predict
+from .protocol import learn, predict
 from .tasks import EMBEDDED_NAMES, TaskData, open_embedded_task, open_task
 from .zero_shot import zero_shot_report
 
@@ -94,7 +94,11 @@ class Plan:
         return whole + parts
 
     def tasks(self) -> list[tuple[str, TaskData]]:
-        """Every task, with the name that its results go by."""
+        """Every task, with the name that its results go by.
+
+        Raises:
+            DataError: a task is none, or two have one name.
+        """
         found, args = [], self.args
         for spec in args.tasks:
             if spec in EMBEDDED_NAMES:
@@ -102,8 +106,11 @@ class Plan:
                 found.append((spec, open_embedded_task(spec, *made)))
                 continue
             folder, _, name = spec.partition(":")
+            if not Path(folder).is_dir():
+                raise DataError(f"--tasks {spec}: neither one of {', '.join(EMBEDDED_NAMES)} nor a folder")
             names = [name] if name else [task.name for task in read_tasks(Path(folder))]
             found += [(f"{Path(folder).name}-{name}", open_task(folder, name)) for name in names]
+        _check_unique("--tasks", [name for name, _ in found])
         return found
 
     def conditions(self, unit: Unit, labels: int | None) -> list[str]:
@@ -111,8 +118,9 @@ class Plan:
         is_degraded = labels is None and unit.share == 1 and unit.seed == self.args.seeds[0]
         return [condition for condition in self.args.conditions if condition != "none"] if is_degraded else []
 
-    def cell(self, unit: Unit, name: str) -> Path:
-        return self.folder / "cells" / unit.name / f"{name}.json"
+    def cell(self, unit: Unit, name: str, labels: int | None = None) -> Path:
+        """The file of a task's cell, of all labels or of some per class."""
+        return self.folder / "cells" / unit.name / f"{name}{f'-{labels}' if labels else ''}.json"
 
     def model(self, unit: Unit) -> str:
         """Where the unit's model is, or will be."""
@@ -123,9 +131,10 @@ class Plan:
 
 def check_plan(plan: Plan):
     """Raises:
-    DataError: a strategy or share is none.
+    DataError: an option cannot be followed; the message names it.
     """
     args = plan.args
+    args.more_options()
     for strategy in args.strategies:
         known = strategy in plan.strategies or strategy == HANDCRAFTED or "/" in strategy or Path(strategy).is_dir()
         if not known:
@@ -133,9 +142,8 @@ def check_plan(plan: Plan):
                 f"--strategies {strategy}: neither {', '.join([*plan.strategies, HANDCRAFTED])} nor a folder"
             )
     names = [strategy_name(strategy) for strategy in args.strategies]
-    twice = {name for name in names if names.count(name) > 1}
-    if not names or twice:
-        raise DataError(f"--strategies: {'give some' if not names else f'{twice.pop()} is there twice'}")
+    for option, given in (("--strategies", names), ("--seeds", args.seeds), ("--tasks", args.tasks)):
+        _check_unique(option, given)
     for reference in args.reference:
         if reference not in names:
             raise DataError(f"--reference {reference} is none of the strategies: {', '.join(names)}")
@@ -146,6 +154,12 @@ def check_plan(plan: Plan):
     for strategy in args.share_strategies:
         if strategy not in plan.strategies:
             raise DataError(f"--share_strategies {strategy}: only what is pre-trained here can learn from less")
+
+
+def _check_unique(option: str, given: list):
+    twice = sorted({name for name in given if given.count(name) > 1})
+    if not given or twice:
+        raise DataError(f"{option}: {f'{twice[0]} is there twice' if twice else 'give some'}")
 
 
 def run_comparison(plan: Plan, tasks: list[tuple[str, TaskData]]) -> dict[str, str]:
@@ -240,10 +254,11 @@ def pretrain(plan: Plan, unit: Unit, threads: int):
         "train_share": unit.share,
         "seed": unit.seed,
         **({"train_data": args.train_data} if args.train_data else {}),
-        **json.loads(args.pretrain_options or "{}"),
+        **args.more_options(),
         **plan.strategies[unit.strategy],
     }
-    options |= {"eval_steps": max(1, int(options["max_steps"]) // 4), "checkpoint_steps": 50}
+    # The last step: the lowest validation loss may come early, and the strategies would be of different lengths.
+    options |= {"eval_steps": max(1, int(options["max_steps"]) // 4), "checkpoint_steps": 50, "keep_last": True}
     done = Path(output).parent / f"{unit.name}.json"
     if done.is_file():
         if json.loads(done.read_text(encoding="utf-8")) != options:
@@ -277,10 +292,9 @@ def transfer(plan: Plan, unit: Unit, tasks: list[tuple[str, TaskData]]):
     for name, data in tasks:
         few = plan.args.labels_per_class if unit.share == 1 else []
         for labels in [None, *few]:
-            path = plan.cell(unit, name if labels is None else f"{name}-{labels}")
-            settings = _cell_settings(plan, model) | _data_settings(data)
-            settings |= {"conditions": plan.conditions(unit, labels)}
-            if _is_made(path, settings):
+            path = plan.cell(unit, name, labels)
+            settings = cell_settings(plan, unit, data, labels)
+            if is_made(path, settings):
                 continue
             extractor = extractor or open_extractor(model)
             print(f"{unit.name}: {name}, {labels or 'all'} labels per class", flush=True)
@@ -288,10 +302,9 @@ def transfer(plan: Plan, unit: Unit, tasks: list[tuple[str, TaskData]]):
             about = {"unit": asdict(unit), "task": name, "kind": data.task.kind, "labels": labels}
             write_json(path, about | content | {"settings": settings})
     path = plan.cell(unit, "zero_shot")
-    settings = _cell_settings(plan, model) | {"retrieved": _RETRIEVED, "matched_pairs": _MATCHED_PAIRS}
-    settings |= {"tasks": {name: _data_settings(data) for name, data in tasks}}
+    settings = zero_shot_settings(plan, unit, tasks)
     is_reported = unit.share == 1 and unit.seed == plan.args.seeds[0] and unit.strategy != HANDCRAFTED
-    if not is_reported or _is_made(path, settings) or not has_text_side(model):
+    if not is_reported or is_made(path, settings) or not has_text_side(model):
         return
     scorer = PairScorer(model)
     if scorer.kinds:
@@ -317,7 +330,7 @@ def make_cell(
     labels: int | None,
     path: Path,
 ) -> dict[str, Any]:
-    """Learns, predicts, on degraded test audio, too, if it is wanted, and reads the tests' labels last."""
+    """Learns, and predicts the tests, degraded, too, if it is wanted; their labels are not read."""
     learnt = learn(extractor, data, plan.probe_args, cache, unit.seed, labels)
     probe = learnt.probe
     predictions = {split: predict(probe, extractor, data, cache, split) for split in data.test_splits}
@@ -328,17 +341,6 @@ def make_cell(
     named = predictions | {f"{TEST}-{condition}": predicted for condition, predicted in degraded.items()}
     for split, predicted in named.items():
         predicted.save(path.with_suffix("") / f"{split}.npz")
-    resamples = plan.args.resamples
-    return {
-        "tests": {split: judge(data, split, predicted, resamples) for split, predicted in predictions.items()},
-        "conditions": {
-            condition: judge(data, TEST, predicted, resamples) for condition, predicted in degraded.items()
-        },
-        **_learnt_facts(learnt),
-    }
-
-
-def _learnt_facts(learnt: Learnt) -> dict[str, Any]:
     return {
         "validation": learnt.validation,
         "tracks": {"train": learnt.num_train, "validation": learnt.num_validation},
@@ -349,9 +351,21 @@ def _learnt_facts(learnt: Learnt) -> dict[str, Any]:
     }
 
 
-def _cell_settings(plan: Plan, model: str) -> dict[str, Any]:
-    """What a cell depends on besides its unit and its data."""
-    settings = {"probe": asdict(plan.probe_args), "resamples": plan.args.resamples, "model": model}
+def cell_settings(plan: Plan, unit: Unit, data: TaskData, labels: int | None) -> dict[str, Any]:
+    """What a cell depends on besides its unit: one that was made with other settings is made again."""
+    settings = {"probe": asdict(plan.probe_args)} | _model_settings(plan, unit) | _data_settings(data)
+    return settings | {"conditions": plan.conditions(unit, labels)}
+
+
+def zero_shot_settings(plan: Plan, unit: Unit, tasks: list[tuple[str, TaskData]]) -> dict[str, Any]:
+    """The same of what a unit can do without labels."""
+    settings = _model_settings(plan, unit) | {"retrieved": _RETRIEVED, "matched_pairs": _MATCHED_PAIRS}
+    return settings | {"tasks": {name: _data_settings(data) for name, data in tasks}}
+
+
+def _model_settings(plan: Plan, unit: Unit) -> dict[str, Any]:
+    model = plan.model(unit)
+    settings: dict[str, Any] = {"model": model}
     weights = Path(model) / "model.safetensors"
     if plan.folder not in weights.parents and weights.is_file():  # of a folder that others may write again
         settings["weights"] = [weights.stat().st_size, weights.stat().st_mtime_ns]
@@ -362,7 +376,8 @@ def _data_settings(data: TaskData) -> dict[str, Any]:
     return {"data": str(data.folder), "splits": {split: data.fingerprint(split) for split in data.splits()}}
 
 
-def _is_made(path: Path, settings: dict[str, Any]) -> bool:
+def is_made(path: Path, settings: dict[str, Any]) -> bool:
+    """Whether a cell is there, with these settings."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))["settings"] == settings
     except (FileNotFoundError, ValueError, KeyError):

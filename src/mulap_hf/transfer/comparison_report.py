@@ -6,6 +6,7 @@ from typing import Any
 
 from ..files import format_interval, known, markdown_table, write_json
 from .degradations import DEGRADATIONS
+from .results import FEWER_RESAMPLES
 
 REPORT_FILE = "comparison.md"
 PICTURES_FOLDER = "comparison"
@@ -72,7 +73,8 @@ def _how(results: Mapping[str, Any]) -> str:
         f"Every strategy that is trained here: {settings['pretrain_steps']} steps of "
         f"{settings['pretrain_batch_size']} clips of {settings['pretrain_seconds']:g} s from {corpus}; the same "
         "backbone, the same probe on frozen features, chosen on validation, tested once. "
-        f"Seeds: {seeds}. In brackets: 95 % bootstrap intervals {covers}. "
+        f"Seeds: {seeds}. In brackets: 95 % bootstrap intervals {covers}; those of curves and of robustness, of "
+        f"{FEWER_RESAMPLES} resamples, differ in the third place from the others, of {settings['resamples']}. "
         "Differences: in the first metric, on the same tracks; bold where the interval leaves out 0, which one in "
         "twenty does where there is no difference. PR-AUC's intervals are too narrow where tags are rare."
     )
@@ -191,7 +193,8 @@ def _drops_intro(settings: Mapping[str, Any]) -> str:
     return (
         f"{of}The probe has learnt from clean audio; the test audio is degraded. Shown is what the metric loses, on "
         "the same tracks. Another pitch is another key: there, a loss is as it should be. Pitch and tempo are changed "
-        "by a phase vocoder, which softens onsets, too; simclr has met it, and noise, in pre-training.\n\n"
+        "by a phase vocoder, which softens onsets, too. What was augmented in pre-training has met noise, filters and "
+        "other levels (simclr also pitch shifts): it is no wonder if that stands them.\n\n"
         + markdown_table(("condition", "what is done"), rows)
     )
 
@@ -223,7 +226,9 @@ def _compute(compute: Mapping[str, Mapping[str, Any]]) -> str:
             ((name, *(cell(row[column]) for column in columns)) for name, row in compute.items()),
         )
         + "\n\nSeconds are of the clock, with everything that ran beside it. Heard hours: steps times clips times "
-        "their length. "
+        "their length. Effective rank: over how many dimensions the embeddings of the validation clips spread, as the "
+        "exponential of an entropy; matching AUC: how well the fused streams tell matched from mismatched pairs of "
+        "them. "
         "Parameters: all numbers in the saved file, heads included."
     )
 

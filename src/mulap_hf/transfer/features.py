@@ -107,7 +107,8 @@ class FeatureCache:
     """Features by extractor, data and condition in folders of a directory; several processes may share it.
 
     A folder has `about.json`, `features.f32` (chunk after chunk) and `index.jsonl` (a line per finished track). A
-    track counts once its line is there, so an interrupted extraction goes on where it stopped.
+    track counts once its line is there, so an interrupted extraction goes on where it stopped. Files that the data
+    name by path and that could not be heard are tried again each time: they may have been mended, or their disk found.
 
     Args:
         directory: made if it is not there.
@@ -144,7 +145,7 @@ class FeatureCache:
         ids = data.ids(split)
         with FileLock(folder / ".lock"):
             (folder / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-            index = _read_index(folder / "index.jsonl")
+            index = _read_index(folder / "index.jsonl", retry=not data.is_embedded(split))
             if len(index) < len(ids):
                 label = f"{split} {condition or ''}".strip()
                 self._extract(extractor, data, split, condition, folder, index, label)
@@ -217,8 +218,8 @@ def _batches(heard: Iterator[tuple], most: int) -> Iterator[list[tuple]]:
         yield batch
 
 
-def _read_index(path: Path) -> dict[str, dict[str, Any]]:
-    """The finished lines, by id."""
+def _read_index(path: Path, retry: bool) -> dict[str, dict[str, Any]]:
+    """The finished lines, by id; `retry`: without those of tracks that could not be heard."""
     if not path.exists():
         return {}
     index = {}
@@ -227,7 +228,8 @@ def _read_index(path: Path) -> dict[str, dict[str, Any]]:
             line = json.loads(text)
         except ValueError:  # cut off
             break
-        index[line["id"]] = line
+        if not retry or "chunks" in line:
+            index[line["id"]] = line
     return index
 
 

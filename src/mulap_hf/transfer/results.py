@@ -12,11 +12,12 @@ from safetensors import safe_open
 from tqdm import tqdm
 
 from ..metrics.scores import MAIN_METRIC, Resampled, difference_of, interval_of, resample, without_nan
-from .comparison import TEST, Plan, Unit, strategy_name
+from .comparison import TEST, Plan, Unit, cell_settings, is_made, strategy_name, zero_shot_settings
 from .protocol import Predictions
 from .tasks import Targets, TaskData
 
-_FEWER_RESAMPLES = 300  # of curves and drops, which are many
+FEWER_RESAMPLES = 300  # of curves and drops, which are many
+_PRETRAIN_METRICS = ("effective_rank", "matching_auc")  # of the validation clips
 
 Number = dict[str, float | None]
 """A `value`, its 95 % interval `low` to `high`, and how many `seeds` it is of."""
@@ -39,10 +40,13 @@ def collect_results(plan: Plan, tasks: list[tuple[str, TaskData]]) -> dict[str, 
         "references": plan.args.reference,
         "tasks": {},
         **{part: {} for part in ("scores", "labels", "shares", "drops")},
-        "zero_shot": _zero_shot(plan),
+        "zero_shot": _zero_shot(plan, tasks),
         "compute": {unit.name: _compute(plan, unit) for unit in plan.units()},
         "missing": [
-            f"{unit.name}, {name}" for unit in plan.units() for name, _ in tasks if not plan.cell(unit, name).is_file()
+            f"{unit.name}, {name}"
+            for unit in plan.units()
+            for name, data in tasks
+            if not is_made(plan.cell(unit, name), cell_settings(plan, unit, data, None))
         ],
     }
     for name, data in (bar := tqdm(tasks, unit="task", desc="intervals")):
@@ -65,7 +69,7 @@ class _Collector:
     """Reads the predictions of one task's cells."""
 
     def __init__(self, plan: Plan, name: str, data: TaskData):
-        self.plan, self.name, self.kind = plan, name, data.task.kind
+        self.plan, self.name, self.data, self.kind = plan, name, data, data.task.kind
         self.metric = MAIN_METRIC[self.kind]
         self.targets = {split: data.targets(split) for split in data.test_splits}
         self.strategies = {strategy_name(strategy): strategy for strategy in plan.args.strategies}
@@ -91,7 +95,7 @@ class _Collector:
         return rows
 
     def _resample(
-        self, split: str, by_seed: dict[int, Predictions], ids: list[str], resamples: int = _FEWER_RESAMPLES
+        self, split: str, by_seed: dict[int, Predictions], ids: list[str], resamples: int = FEWER_RESAMPLES
     ) -> dict[int, Resampled]:
         truth = self.targets[split].of(ids)
         return {
@@ -108,13 +112,19 @@ class _Collector:
         return _numbers(found, len(seeds))[self.metric]
 
     def labels(self) -> dict[str, dict[str, Number]]:
-        cells = {str(number): f"{self.name}-{number}" for number in self.plan.args.labels_per_class}
-        return self._curve({**cells, "all": self.name})
+        curves = {}
+        for name, strategy in self.strategies.items():
+            curve = {str(labels or "all"): self._main(strategy, 1.0, labels) for labels in self._few_and_all()}
+            curves[name] = {labels: value for labels, value in curve.items() if value}
+        return curves
+
+    def _few_and_all(self) -> list[int | None]:
+        return [*self.plan.args.labels_per_class, None]
 
     def shares(self) -> dict[str, dict[str, Number]]:
         shares = sorted({*self.plan.args.shares, 1.0})
         curves = {
-            name: {f"{share:g}": self._main(strategy, self.name, share) for share in shares}
+            name: {f"{share:g}": self._main(strategy, share) for share in shares}
             for name, strategy in self.strategies.items()
             if strategy in self.plan.args.share_strategies
         }
@@ -139,17 +149,9 @@ class _Collector:
         ids = _common(self.targets[TEST], [*clean.values(), *degraded.values()])
         return self._difference(*(self._resample(TEST, by_seed, ids) for by_seed in (clean, degraded)))
 
-    def _curve(self, cells: dict[str, str]) -> dict[str, dict[str, Number]]:
-        return {
-            name: {
-                label: value for label, cell in cells.items() if (value := self._main(strategy, cell, 1.0)) is not None
-            }
-            for name, strategy in self.strategies.items()
-        }
-
-    def _main(self, strategy: str, cell: str, share: float) -> Number | None:
+    def _main(self, strategy: str, share: float, labels: int | None = None) -> Number | None:
         """The main metric on the split test."""
-        predictions = self._predictions(strategy, TEST, cell, share)
+        predictions = self._predictions(strategy, TEST, share, labels)
         if not predictions:
             return None
         runs = self._resample(TEST, predictions, _common(self.targets[TEST], predictions.values()))
@@ -159,16 +161,17 @@ class _Collector:
         self,
         strategy: str,
         split: str,
-        cell: str | None = None,
         share: float = 1.0,
+        labels: int | None = None,
         seeds: Sequence[int] | None = None,
     ) -> dict[int, Predictions]:
-        """By seed, of those that have a complete cell."""
+        """By seed, of those that have a complete cell, made with the plan's settings."""
         found = {}
         for seed in self.plan.args.seeds if seeds is None else seeds:
-            path = self.plan.cell(Unit(strategy, share, seed), cell or self.name)
+            unit = Unit(strategy, share, seed)
+            path = self.plan.cell(unit, self.name, labels)
             file = path.with_suffix("") / f"{split}.npz"
-            if path.is_file() and file.is_file():
+            if file.is_file() and is_made(path, cell_settings(self.plan, unit, self.data, labels)):
                 found[seed] = Predictions.load(file)
         return found
 
@@ -191,20 +194,22 @@ def _numbers(found: dict[str, tuple[float, float, float]], seeds: int) -> dict[s
     }
 
 
-def _zero_shot(plan: Plan) -> dict[str, Any]:
+def _zero_shot(plan: Plan, tasks: list[tuple[str, TaskData]]) -> dict[str, Any]:
     found = {}
     for strategy in plan.args.strategies:
-        path = plan.cell(Unit(strategy, 1.0, plan.args.seeds[0]), "zero_shot")
-        if path.is_file():
+        unit = Unit(strategy, 1.0, plan.args.seeds[0])
+        path = plan.cell(unit, "zero_shot")
+        if is_made(path, zero_shot_settings(plan, unit, tasks)):
             found[strategy_name(strategy)] = json.loads(path.read_text(encoding="utf-8"))["zero_shot"]
     return found
 
 
 def _compute(plan: Plan, unit: Unit) -> dict[str, Any]:
-    """What making a unit took: None is unknown (a folder that was made elsewhere)."""
+    """What making a unit took and gave: None is unknown (a folder that was made elsewhere)."""
     cells = [json.loads(path.read_text(encoding="utf-8")) for path in plan.cell(unit, "x").parent.glob("*.json")]
     took = {"probe_seconds": round(sum(cell.get("seconds", 0) for cell in cells), 1), "parameters": None}
     took |= {"pretrain_seconds": None, "pretrain_steps": None, "heard_hours": None}
+    took |= dict.fromkeys(_PRETRAIN_METRICS)
     folder = Path(plan.model(unit))
     weights = folder / "model.safetensors"
     if weights.is_file():
@@ -218,4 +223,6 @@ def _compute(plan: Plan, unit: Unit) -> dict[str, Any]:
         if steps is not None:
             clips = steps * content["training"]["batch_size"] * content["training"]["gradient_accumulation_steps"]
             took["heard_hours"] = clips * content["data"]["clip_seconds"] / 3600
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        took |= {name: metrics.get(name) for name in _PRETRAIN_METRICS}
     return took

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock
 
 from ..corpus import CorpusConfig, write_corpus, write_notes
 from ..corpus.generate import renderer_for
 from ..corpus.write import check_folder
 from ..data.corpora import CORPORA, EMBEDDED_TASKS, NOTE_TASK
-from ..data.prepare import SETTINGS_FILE, prepare
-from ..data.schema import Task, read_tasks
-from ..data.streams import SHARD_NAME
+from ..data.prepare import prepare
+from ..data.schema import SETTINGS_FILE, Task, read_tasks
+from ..data.shards import find_shards
 from ..data.tables import DataError, Skipped
 
 TRAIN, VALIDATION = "train", "validation"
@@ -64,11 +65,7 @@ class PreparedData:
 
     @cached_property
     def _shards(self) -> dict[str, list[Path]]:
-        shards: dict[str, list[Path]] = {}
-        for path in sorted(self.folder.glob("*.parquet")):
-            if (match := SHARD_NAME.match(path.name)) and match[1] not in self.hidden:
-                shards.setdefault(match[1], []).append(path)
-        return shards
+        return {split: paths for split, paths in find_shards(self.folder).items() if split not in {None, *self.hidden}}
 
     @property
     def test_splits(self) -> list[str]:
@@ -94,6 +91,11 @@ class PreparedData:
         for shard in self._find(split):
             for batch in pq.ParquetFile(shard).iter_batches(batch_size=16, columns=["id", "audio"]):
                 yield from (row for row in batch.to_pylist() if row["id"] in wanted)
+
+    def is_embedded(self, split: str) -> bool:
+        """Whether the audio itself is in the shards, or of the first row at least, rather than the paths of files."""
+        first = next(self.rows(split), None)
+        return first is not None and first["audio"]["bytes"] is not None
 
     def captions(self, split: str) -> dict[str, str]:
         """Descriptions by id, of the rows that have one.
@@ -266,14 +268,15 @@ def open_embedded_task(
         if held_out_soundfont is not None:
             sizes[_SOUNDFONT_SPLIT] = clips // 2
             check_folder(config, _SOUNDFONT_SPLIT, folder)
-        missing = sizes.keys() - _prepared_splits(prepared)
-        if missing:
-            if _SOUNDFONT_SPLIT in missing:
-                renderer_for(config, _SOUNDFONT_SPLIT)  # complains before anything is made
-            for split, number in sizes.items():
-                (write_notes if notes else write_corpus)(config, split, max(1, number), folder, progress=progress)
-            corpus = CORPORA["embedded_notes" if notes else "embedded"]
-            prepare(corpus, folder, prepared, embed=False, progress=progress)
+        if held_out_soundfont is not None and _SOUNDFONT_SPLIT not in _prepared_splits(prepared):
+            renderer_for(config, _SOUNDFONT_SPLIT)  # complains before anything is made
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".prepare.lock"):  # others that want the same wait until it is there
+            if sizes.keys() - _prepared_splits(prepared):
+                for split, number in sizes.items():
+                    (write_notes if notes else write_corpus)(config, split, max(1, number), folder, progress=progress)
+                corpus = CORPORA["embedded_notes" if notes else "embedded"]
+                prepare(corpus, folder, prepared, embed=False, progress=progress)
     except (ImportError, ValueError) as error:
         raise DataError(str(error)) from error
     return open_task(prepared, name, {_SOUNDFONT_SPLIT} - sizes.keys())

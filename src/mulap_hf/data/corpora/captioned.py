@@ -10,15 +10,25 @@ import numpy as np
 import pyarrow as pa
 import soundfile
 
-from ...audio import AUDIO_EXTENSIONS
+from ...audio import AUDIO_EXTENSIONS, UNSUPPORTED_EXTENSIONS
 from ..schema import Example, Reading
-from ..tables import DataError, Skipped, clean_caption, find_column, find_folder, find_path, read_rows, split_of
+from ..tables import (
+    SURPLUS,
+    DataError,
+    Skipped,
+    clean_caption,
+    find_column,
+    find_folder,
+    find_path,
+    read_rows,
+    split_of,
+)
 
 CAPTION_COLUMNS = ("caption", "text", "description")
 FILE_COLUMNS = ("file_name", "audio_path", "path", "file", "audio", "filename")
 ID_COLUMNS = ("audio_id", "clip_id", "id")
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
-WAVEFORM_RATE = 16000  # of .npy waveforms in the published MuLaP format
+WAVEFORM_SUFFIX, WAVEFORM_RATE = ".npy", 16000  # of waveforms in the published MuLaP format
 
 _CAPTION = {"caption": pa.string()}
 
@@ -32,7 +42,7 @@ def read_described(
     audio_dir: Path | None = None,
     needs_captions: bool = True,
 ) -> Iterator[Example | Skipped]:
-    """Rows of a metadata file as examples; `.npy` waveforms become 32-bit wav files, sample by sample the same.
+    """Rows of a metadata file as examples.
 
     Ids are those of the table, or else the file names; the second and third of the same get `#2` and `#3`.
 
@@ -48,7 +58,7 @@ def read_described(
     Raises:
         DataError: a column is missing.
     """
-    file_column = find_column(rows, file_columns, table, "the audio file (--file_column)")
+    file_column = find_column(rows, file_columns, table, "the audio file")
     caption_column = find_column(rows, caption_columns, table, "the caption (--caption_column)", needs_captions)
     for column in keep_columns:
         find_column(rows, (column,), table, "--keep_columns")
@@ -63,12 +73,12 @@ def read_described(
             name = f"{name}#{seen[name]}"
         caption = clean_caption(row.get(caption_column))
         fields = {column: row.get(column) for column in keep_columns}
-        if not caption and needs_captions:
+        if SURPLUS in row:
+            yield Skipped(name, "more cells than the table has columns", "put cells with a comma in them in quotes")
+        elif not caption and needs_captions:
             yield Skipped(name, "no caption")
         elif not file_name:
             yield Skipped(name, "no audio file is named")
-        elif file_name.endswith(".npy"):
-            yield _from_waveform(Example(name, folder / file_name, caption=caption or None, fields=fields))
         else:
             yield Example(name, folder / file_name, caption=caption or None, fields=fields)
 
@@ -79,11 +89,11 @@ def read_audiofolder(root: Path, caption_column: str | None = None, keep_columns
     Raises:
         DataError: there is no metadata file, or it lacks a column.
     """
-    tables = {}
+    tables: dict[str, Path] = {}
     for folder in (root, *sorted(path for path in root.glob("*/") if split_of(path.name))):
         table = next((folder / name for name in METADATA_NAMES if (folder / name).is_file()), None)
         if table is not None:
-            tables[split_of(folder.name) if folder != root else "train"] = table
+            _add_table(tables, split_of(folder.name) if folder != root else "train", table)
     if not tables:
         find_path(root, (*METADATA_NAMES, *(f"train/{name}" for name in METADATA_NAMES)), "the metadata")
     return _read_tables(tables, ("file_name",), caption_column, keep_columns)
@@ -103,7 +113,7 @@ def read_csv_table(
     """
     tables = _tables_of(root, (".csv", ".tsv"))
     files = (file_column,) if file_column else FILE_COLUMNS
-    return _read_tables(tables, files, caption_column, keep_columns, audio_dir)
+    return _read_tables(tables, files, caption_column, keep_columns, audio_dir, " (--file_column)")
 
 
 def read_mulap_json(root: Path, audio_dir: str | None = None) -> Reading:
@@ -188,9 +198,10 @@ def read_song_describer(root: Path, audio_dir: str | None = None, subset: str = 
 
 
 def find_stems(folder: Path) -> dict[str, Path]:
-    """All audio files in and below a folder, by their name without suffix."""
-    found = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO_EXTENSIONS)
-    return {path.stem: path for path in found}
+    """All audio files in and below a folder, by their name without suffix; of several, one that can be read."""
+    files = sorted(folder.rglob("*"))
+    kinds = (UNSUPPORTED_EXTENSIONS, AUDIO_EXTENSIONS)
+    return {path.stem: path for kind in kinds for path in files if path.suffix.lower() in kind}
 
 
 def _musiccaps_stems(row: dict) -> Iterator[str]:
@@ -209,8 +220,11 @@ def _tables_of(root: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     """The table itself as the training split, or the tables of a folder by the split that each is named after."""
     if root.is_file():
         return {"train": root}
-    found = sorted(path for path in root.glob("*") if path.suffix in suffixes)
-    tables = {split_of(path.stem): path for path in found if split_of(path.stem)}
+    found = sorted(path for path in root.glob("*") if path.suffix.lower() in suffixes)
+    tables: dict[str, Path] = {}
+    for path in found:
+        if split := split_of(path.stem):
+            _add_table(tables, split, path)
     if not tables and len(found) == 1:
         return {"train": found[0]}
     if not tables:
@@ -223,17 +237,28 @@ def _tables_of(root: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     return tables
 
 
+def _add_table(tables: dict[str, Path], split: str, table: Path):
+    if split in tables:
+        raise DataError(f"{tables[split]} and {table} are both of the split {split}: make one of them")
+    tables[split] = table
+
+
 def _read_tables(
     tables: dict[str, Path],
     file_columns: Sequence[str],
     caption_column: str | None,
     keep_columns: Sequence[str],
     audio_dir: str | None = None,
+    file_option: str = "",
 ) -> Reading:
+    """The examples of tables; `.npy` waveforms become 32-bit wav files, sample by sample the same."""
+    for name in keep_columns:
+        if name in ("id", "audio", "caption"):
+            raise DataError(f"--keep_columns {name}: a prepared dataset has a column of that name in any case")
     captions = (caption_column,) if caption_column else CAPTION_COLUMNS
     rows = {split: read_rows(table) for split, table in tables.items()}
     for split, table in tables.items():
-        find_column(rows[split], file_columns, table, "the audio file (--file_column)")
+        find_column(rows[split], file_columns, table, f"the audio file{file_option}")
         find_column(rows[split], captions, table, "the caption (--caption_column)")
     kept = {
         name: _column_type(name, [row.get(name) for table in rows.values() for row in table]) for name in keep_columns
@@ -245,7 +270,8 @@ def _read_tables(
         keep_columns=keep_columns,
         audio_dir=find_folder(audio_dir, Path(), (), "--audio_dir") if audio_dir else None,
     )
-    return Reading({split: read(table, rows[split]) for split, table in tables.items()}, {**_CAPTION, **kept})
+    splits = {split: map(_from_waveform, read(table, rows[split])) for split, table in tables.items()}
+    return Reading(splits, {**_CAPTION, **kept})
 
 
 def _column_type(name: str, values: list) -> pa.DataType:
@@ -256,13 +282,15 @@ def _column_type(name: str, values: list) -> pa.DataType:
 
 
 def wav_bytes(waveform: np.ndarray, sampling_rate: int) -> bytes:
-    """A waveform `(samples,)` as a 32-bit float wav file: what is read back is what was written."""
+    """A waveform, `(samples,)` or `(samples, channels)`, as a 32-bit float wav file, which gives it back as it was."""
     buffer = io.BytesIO()
     soundfile.write(buffer, waveform, sampling_rate, format="WAV", subtype="FLOAT")
     return buffer.getvalue()
 
 
-def _from_waveform(example: Example) -> Example | Skipped:
+def _from_waveform(example: Example | Skipped) -> Example | Skipped:
+    if isinstance(example, Skipped) or example.audio.suffix != WAVEFORM_SUFFIX:
+        return example
     path = example.audio
     try:
         waveform = np.load(path, allow_pickle=False)

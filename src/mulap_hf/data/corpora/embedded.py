@@ -1,6 +1,5 @@
 """The package's own corpus as `mulap_hf.corpus` writes it, and its tasks."""
 
-import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ import pyarrow.parquet as pq
 from ...corpus import SPLITS, STYLE_NAMES, TAGS
 from ...corpus.instruments import NOTE_FAMILIES
 from ...corpus.theory import KEY_NAMES, MODES
+from ...corpus.write import find_shards
 from ..schema import Example, Reading, Task
 from ..tables import find_path, read_rows
 from .captioned import read_described
@@ -43,17 +43,13 @@ def read_embedded(root: Path) -> Reading:
         DataError: there is no split in it, or a column is missing.
     """
     found = {split: root / split / "metadata.jsonl" for split in SPLITS if (root / split / "metadata.jsonl").is_file()}
-    shards = {split: _shards(root, split) for split in SPLITS if split not in found and _shards(root, split)}
+    shards = {split: paths for split in SPLITS if split not in found and (paths := find_shards(root, split))}
     if not found and not shards:
         find_path(root, [f"{split}/metadata.jsonl" for split in SPLITS], "a split of the embedded corpus")
     read = partial(read_described, file_columns=("file_name",), keep_columns=tuple(COLUMNS))
     splits = {split: read(table, read_rows(table, required=COLUMNS)) for split, table in found.items()}
     splits |= {split: _read_shards(paths) for split, paths in shards.items()}
     return Reading(splits, {"caption": pa.string(), **COLUMNS}, EMBEDDED_TASKS)
-
-
-def _shards(root: Path, split: str) -> list[Path]:
-    return sorted(path for path in root.glob("*.parquet") if re.fullmatch(rf"{split}-\d+-\d+", path.stem))
 
 
 def _read_shards(paths: list[Path]) -> Iterator[Example]:

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import soundfile
 from datasets import Audio, IterableDataset, load_dataset
 
+from ...audio import AudioError
 from ..schema import Example, Reading
 from ..tables import DataError, Skipped, clean_caption, split_of
 from .captioned import CAPTION_COLUMNS, wav_bytes
@@ -42,7 +44,7 @@ def read_hub(
     except Exception as error:  # of many kinds: network, authorisation, layout, builder
         raise DataError(f"{root}: datasets.load_dataset could not load it: {error}") from error
     names = (caption_column,) if caption_column else CAPTION_COLUMNS
-    splits = {}
+    splits, meant = {}, [split_of(split) for split in loaded]
     for split, rows in loaded.items():
         try:
             first = next(iter(_undecoded(rows, audio_column)), {})
@@ -59,7 +61,9 @@ def read_hub(
         missing = [f"{name!r} ({flag})" for name, flag in wanted.items() if name not in first]
         if missing:
             raise DataError(f"{root}, {split}: no column {' or '.join(missing)}; its columns are {list(first)}")
-        splits[split_of(split) or split] = _examples(rows, split, audio_column, caption, id_column)
+        # Of `test_seen` and `test_unseen`, neither is the split `test`.
+        name = split_of(split) if meant.count(split_of(split)) == 1 else split
+        splits[name or split] = _examples(rows, split, audio_column, caption, id_column)
     return Reading(splits, {"caption": pa.string()})
 
 
@@ -75,7 +79,11 @@ def _examples(
     for number, row in enumerate(_undecoded(rows, audio_column)):
         name = str(row[id_column]) if id_column else f"{split}-{number:07d}"
         caption = clean_caption(row[caption_column])
-        audio, file_name = audio_of(row[audio_column], name)
+        try:
+            audio, file_name = audio_of(row[audio_column], name)
+        except AudioError as error:
+            yield Skipped(name, "broken audio", str(error))
+            continue
         if not caption:
             yield Skipped(name, "no caption")
         elif audio is None:
@@ -88,11 +96,19 @@ def audio_of(cell: Any, name: str) -> tuple[Path | bytes | None, str | None]:
     """A cell with audio in any of its usual forms: the file or its bytes (None if it is empty), and a file name.
 
     Args:
-        cell: a struct of `bytes` and `path` or of `array` and `sampling_rate`, bytes, or a path.
-        name: what to call bytes that have no name.
+        cell: a struct of `bytes` and `path`, bytes, a path, or a struct of `array`, `(samples,)` or
+            `(channels, samples)`, and `sampling_rate`.
+        name: what to call bytes that have no name; may be empty.
+
+    Raises:
+        AudioError: the array and its rate are no waveform.
     """
     if isinstance(cell, dict) and cell.get("array") is not None:
-        return wav_bytes(np.asarray(cell["array"], dtype=np.float32), int(cell["sampling_rate"])), f"{name}.wav"
+        try:
+            content = wav_bytes(np.asarray(cell["array"], dtype=np.float32).T, int(cell["sampling_rate"]))
+        except (TypeError, ValueError, soundfile.SoundFileError) as error:
+            raise AudioError(f"no waveform in its array and sampling rate: {error}") from error
+        return content, f"{name}.wav" if name else ""
     path = cell.get("path") if isinstance(cell, dict) else cell if isinstance(cell, str) else None
     content = cell.get("bytes") if isinstance(cell, dict) else cell if isinstance(cell, bytes) else None
     if content is not None:

@@ -1,0 +1,79 @@
+"""The parquet files of a folder: which split each is of, and which of them can be read."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .schema import SETTINGS_FILE
+from .tables import SPLIT_NAMES, DataError, Skipped, read_text, split_of
+
+# train-00000-of-00012.parquet, train-000000-000250.parquet, train-00000-of-00001-a1b2c3d4.parquet
+_SHARD_NAME = re.compile(r"(\w+)-\d+(-of)?-\d+(-\w+)?\.parquet")
+
+
+def find_shards(folder: Path) -> dict[str | None, list[Path]]:
+    """The parquet files in and below a folder by split, without hidden ones.
+
+    A file's split is the first word of a name such as `test_presets-00000-of-00012.parquet`; or else what its name
+    (`test.parquet`), or the folder that it is in (`test/0000.parquet`), is named after; None where neither says.
+
+    Raises:
+        DataError: the folder is being prepared, or was until that was interrupted.
+    """
+    settings = folder / SETTINGS_FILE
+    if settings.is_file() and json.loads(read_text(settings)).get("finished") is None:
+        raise DataError(f"{folder} is prepared in part only: repeat the command of training/prepare_dataset.py")
+    shards: dict[str | None, list[Path]] = {}
+    for path in sorted(folder.rglob("*.parquet")):
+        inside = path.relative_to(folder)
+        if not any(part.startswith(".") for part in inside.parts):
+            shards.setdefault(_split(inside), []).append(path)
+    return shards
+
+
+def _split(path: Path) -> str | None:
+    if match := _SHARD_NAME.fullmatch(path.name):
+        return next((split for split, names in SPLIT_NAMES.items() if match[1] in names), match[1])
+    return split_of(path.stem) or split_of(path.parent.name)
+
+
+def shards_of(folder: Path, split: str) -> list[Path]:
+    """The parquet files of a split; all there are, where nothing tells of splits.
+
+    Raises:
+        DataError: there are other splits, but not this one; or see `find_shards`.
+    """
+    shards = find_shards(folder)
+    named = [name for name in shards if name]
+    if named and split not in named:
+        raise DataError(f"{folder}: there is no split {split!r}; there are {', '.join(sorted(named))}")
+    return shards.get(split if named else None, [])
+
+
+def readable(shards: list[Path]) -> tuple[list[Path], list[Skipped]]:
+    """Those that are parquet files from start to end, and the others.
+
+    Raises:
+        DataError: none is.
+    """
+    kept, broken = [], []
+    for shard in shards:
+        try:
+            pq.read_schema(shard)
+            kept.append(shard)
+        except (pa.ArrowException, OSError) as error:
+            broken.append(Skipped(shard.name, "broken parquet file", f"{shard}: {error}"))
+    if not kept:
+        raise DataError(f"{broken[0].detail}: not one of the {len(shards)} parquet files can be read")
+    return kept, broken
+
+
+def read_column(shards: Sequence[Path], name: str | None) -> list | None:
+    """A column of parquet files, without their audio; None where there is none."""
+    if not shards or not all(name in pq.read_schema(shard).names for shard in shards):
+        return None
+    return [cell for shard in shards for cell in pq.read_table(shard, columns=[name])[name].to_pylist()]

@@ -75,6 +75,8 @@ def test_bad_commands_say_why(tmp_path):
         (["--split", "test_soundfont", "--clip_seconds", "2"], "needs a soundfont"),
         (["--notes", "--format", "parquet"], "notes are written as flac"),
         (["--clip_seconds", "0.5"], "clip_seconds must be at least 1"),
+        (["--clip_seconds", "nan"], "clip_seconds must be at least 1, got nan"),
+        (["--clip_seconds", "2", "--num_clips", "-5"], "number of items must be at least 1, got -5"),
     ):
         with pytest.raises(SystemExit, match=message):
             main(["--output", str(tmp_path), *arguments])
@@ -117,6 +119,23 @@ def test_a_folder_grows(config, tmp_path):
     write_corpus(config, "test", 4, tmp_path / "grown", num_workers=1, progress=False)
     write_corpus(config, "test", 4, tmp_path / "at once", num_workers=1, progress=False)
     assert contents(tmp_path / "grown") == contents(tmp_path / "at once")
+
+
+def test_a_smaller_number_lists_fewer_and_keeps_the_others(config, tmp_path):
+    folder = write_corpus(config, "test", 4, tmp_path, num_workers=1, progress=False)
+    before, times = contents(tmp_path), {path: path.stat().st_mtime_ns for path in (folder / "audio").iterdir()}
+    write_corpus(config, "test", 2, tmp_path, num_workers=1, progress=False)
+    assert [row["clip_id"] for row in rows_of(folder)] == ["test-000000", "test-000001"]
+    write_corpus(config, "test", 4, tmp_path, num_workers=1, progress=False)
+    assert contents(tmp_path) == before
+    assert {path: path.stat().st_mtime_ns for path in (folder / "audio").iterdir()} == times
+
+
+def test_shards_of_other_origin_are_left_alone(config, tmp_path):
+    foreign = tmp_path / "train-00000-of-00001.parquet"
+    foreign.write_bytes(b"mine")
+    write_parquet(config, "train", 1, tmp_path, num_workers=1, progress=False)
+    assert foreign.read_bytes() == b"mine"
 
 
 def test_a_lost_clip_is_made_again(config, tmp_path):

@@ -278,3 +278,51 @@ def test_ids_are_unique_across_shards_and_interruptions(tmp_path):
         ("a", "an item with this id is there already"),
         ("b", "an item with this id is there already"),
     ]
+
+
+def test_a_corpus_that_has_changed_since_is_refused(tmp_path):
+    """Going on after as many items as before would skip the new one and take another twice."""
+    with pytest.raises(KeyboardInterrupt):
+        prepare(numbered(tmp_path / "a", 14, stop_at=9), tmp_path, tmp_path / "out", None, True, False, 0.03, False)
+
+    def read(root):
+        others = [Example(f"new-{number}", tmp_path / "a" / "0.wav", caption="music") for number in range(14)]
+        return Reading({"train": iter(others), "test": iter([])}, {"caption": pa.string()})
+
+    changed = Corpus("numbered", "numbers", read, "")
+    with pytest.raises(DataError, match="out: the corpus has changed since this was begun; delete the folder"):
+        prepare(changed, tmp_path, tmp_path / "out", None, True, False, 0.03, False)
+
+
+def test_the_card_names_no_path_of_this_machine(tmp_path):
+    (tmp_path / "music").mkdir()
+    write_broken(tmp_path / "music" / "broken.wav")
+    rows = ["file_name,caption", "gone.wav,calm", "broken.wav,loud", f"{write_audio(tmp_path / 'a.wav', 0)},soft"]
+    write_lines(tmp_path / "music" / "metadata.csv", rows)
+    report = prepare(CORPORA["audiofolder"], tmp_path / "music", tmp_path / "out", progress=False)
+    assert len(report.skipped) == 2
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "gone.wav: no such file" in card and "broken.wav: broken audio" in card
+    assert "/music/" not in card
+
+
+@pytest.mark.parametrize("column", ["id", "audio", "caption"])
+def test_columns_that_are_there_in_any_case_cannot_be_kept(tmp_path, column):
+    write_lines(tmp_path / "all.csv", [f"file_name,caption,{column}", "a.wav,calm,7"])
+    with pytest.raises(DataError, match=f"--keep_columns {column}: a prepared dataset has a column of that name"):
+        prepare(CORPORA["csv"], tmp_path, tmp_path / "out", keep_columns=[column], progress=False)
+
+
+def test_two_tables_of_a_split_are_refused(tmp_path):
+    for number in range(2):
+        write_lines(tmp_path / f"train_{number}.csv", ["file_name,caption", "a.wav,calm"])
+    with pytest.raises(DataError, match=r"train_0\.csv and .*train_1\.csv are both of the split train: make one"):
+        prepare(CORPORA["csv"], tmp_path, tmp_path / "out", progress=False)
+
+
+def test_clips_of_a_kind_that_cannot_be_read_are_named_as_such(tmp_path):
+    layout = LAYOUTS["musiccaps"](tmp_path / "published")
+    clip = next(path for path in layout.root.rglob("*.wav"))
+    clip.rename(clip.with_suffix(".m4a"))
+    report = prepare(CORPORA["musiccaps"], layout.root, tmp_path / "out", progress=False)
+    assert any(".m4a is not supported; convert it" in item.detail for item in report.skipped)

@@ -370,3 +370,100 @@ def test_a_smaller_share_is_part_of_a_larger_one(forty):
     for share in (0, 1.5):
         with pytest.raises(DataError, match=f"--train_share {share} of 37 pairs"):
             pairs.take_share(share)
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (("train.parquet", "test.parquet"), ("train", "test")),
+        (("train-00000-of-00001-a1b2c3d4e5f60718.parquet", "test-00000-of-00001-0.parquet"), ("train", "test")),
+        (("default/train/0000.parquet", "default/test/0000.parquet"), ("train", "test")),
+        (("data/train-00000-of-00001.parquet", "data/val-00000-of-00001.parquet"), ("train", "validation")),
+        (("train-000000-000250.parquet", "test_presets-000000-000250.parquet"), ("train", "test_presets")),
+        (("train-00000-of-00001.parquet", ".partial/train-00000.parquet"), ("train",)),
+    ],
+)
+def test_names_of_parquet_files_tell_their_splits(folder, tmp_path, names, splits):
+    content = (folder / "a.wav").read_bytes()
+    for name in names:
+        path = tmp_path / "shards" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_parquet(path, [{"id": name, "audio": {"bytes": content, "path": None}, "text": name}])
+    for name, split in zip(names, splits, strict=False):
+        assert has_split(tmp_path / "shards", split)
+        assert open_pairs(tmp_path / "shards", split).captions() == [name]
+    assert not has_split(tmp_path / "shards", "nowhere")
+
+
+def test_what_is_prepared_in_part_is_refused(folder, tmp_path):
+    (tmp_path / "half").mkdir()
+    row = {"id": "a", "audio": {"bytes": (folder / "a.wav").read_bytes(), "path": None}, "text": "calm"}
+    write_parquet(tmp_path / "half" / "train-00000-of-00002.parquet", [row])
+    (tmp_path / "half" / "prepare.json").write_text('{"settings": {}, "finished": null}')
+    with pytest.raises(DataError, match=r"half is prepared in part only: repeat the command of .*prepare_dataset\.py"):
+        open_pairs(tmp_path / "half")
+
+
+def test_a_table_is_read_rather_than_parquet_beside_it(folder):
+    write_metadata(folder, "metadata.csv", ROWS)
+    write_parquet(folder / "embeddings.parquet", [])
+    assert open_pairs(folder).captions() == [caption for _, caption in ROWS]
+
+
+def test_a_broken_shard_is_left_out(folder, tmp_path):
+    (tmp_path / "shards").mkdir()
+    row = {"id": "a", "audio": {"bytes": (folder / "a.wav").read_bytes(), "path": None}, "text": "calm"}
+    whole, cut = (tmp_path / "shards" / f"train-0000{index}-of-00002.parquet" for index in range(2))
+    write_parquet(whole, [row])
+    cut.write_bytes(whole.read_bytes()[:-100])
+    pairs = open_pairs(tmp_path / "shards")
+    assert [row["id"] for row in pairs.dataset] == pairs.ids == ["a"]
+    assert [(item.id, item.reason) for item in pairs.skipped] == [(cut.name, "broken parquet file")]
+    assert str(cut) in pairs.skipped[0].detail
+    whole.unlink()
+    with pytest.raises(DataError, match=r"00001-of-00002\.parquet: .*not one of the 1 parquet files can be read"):
+        open_pairs(tmp_path / "shards")
+
+
+def test_captions_of_parquet_are_read_without_the_audio(folder, tmp_path, monkeypatch):
+    (tmp_path / "shards").mkdir()
+    rows = [{"id": name, "audio": {"bytes": b"x", "path": None}, "text": caption} for name, caption in ROWS]
+    write_parquet(tmp_path / "shards" / "train-00000-of-00001.parquet", rows)
+    pairs = open_pairs(tmp_path / "shards")
+    monkeypatch.setattr(pairs.dataset, "select_columns", None)
+    assert pairs.captions() == [caption for _, caption in ROWS]
+    kept = pairs.select(ROWS[1][0].__eq__)
+    monkeypatch.setattr(kept.dataset, "select_columns", None)
+    assert kept.captions() == [ROWS[1][1]]
+
+
+def test_waveforms_without_names_and_broken_ones(tmp_path):
+    (tmp_path / "arrays").mkdir()
+    arrays = [[[0.1] * 800, [0.3] * 800], [[0.5] * 800], [[]]]  # stereo, one channel, nothing
+    rows = [{"audio": {"array": array, "sampling_rate": 8000}, "text": "calm"} for array in arrays]
+    rows.append({"audio": {"array": [[0.1]], "sampling_rate": None}, "text": "calm"})
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "arrays" / "train-00000-of-00001.parquet")
+    rows = list(open_pairs(tmp_path / "arrays").dataset)
+    assert len({row["id"] for row in rows[:3]}) == 3
+    assert [load_audio(row["audio"]["bytes"], None).mean().round(3) for row in rows[:2]] == [0.2, 0.5]
+    assert rows[3]["problem"] == "broken audio"
+
+
+def test_odd_lines_of_a_table(folder):
+    lines = ["", "file_name,caption,mood", "a.wav,calm, slow piano,soft", "sub/b.flac", "sub/b.flac,loud,,"]
+    (folder / "metadata.csv").write_text("\n".join(lines))
+    pairs = open_pairs(folder)
+    assert pairs.captions() == ["loud"]
+    assert [str(item) for item in pairs.skipped] == [
+        "a.wav: more cells than the table has columns (put cells with a comma in them in quotes)",
+        "sub/b.flac: no caption",
+    ]
+
+
+def test_names_and_texts_that_no_file_system_takes(folder):
+    long, half = "x" * 600 + ".wav", "y \\ud83d"
+    lines = [f'{{"file_name": "{long}", "caption": "long"}}', f'{{"file_name": "a.wav", "caption": "{half}"}}']
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    pairs = open_pairs(folder)
+    assert pairs.captions() == ["y ?"]
+    assert [(item.id, item.reason) for item in pairs.skipped] == [(long, "no such file")]

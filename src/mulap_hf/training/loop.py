@@ -16,6 +16,7 @@ from tqdm import tqdm
 from transformers.utils import logging
 
 from ..data.loading import BatchStream, batches_of
+from ..data.tables import DataError, Skipped
 from ..processing_mulap import MulapProcessor
 from .arguments import TrainingArguments
 from .checkpoints import Checkpoints

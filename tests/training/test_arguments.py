@@ -92,8 +92,35 @@ def test_an_unknown_recipe_lists_those_there_are():
         ('{"fusoin": "sum"}', "--config: there is no 'fusoin'; did you mean 'fusion'"),
         ("{", "no JSON"),
         ("[]", "not an object of fields"),
+        ('{"audio_config": {"num_mel_bands": 64}}', "--config: audio_config: there is no 'num_mel_bands'; did you"),
+        ('{"text_config": null}', "--config: text_config is None, not an object of fields"),
     ],
 )
 def test_mistakes_in_config(config, message):
     with pytest.raises(DataError, match=message):
         parse("--config", config)[0].config_fields()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--log_steps", "0"], "--log_steps 0: at least 1"),
+        (["--clip_seconds", "-1"], r"--clip_seconds -1\.0: more than 0"),
+        (["--num_workers", "-1"], "--num_workers -1: not negative"),
+        (["--warmup_share", "2"], r"--warmup_share 2\.0: between 0 and 1"),
+    ],
+)
+def test_numbers_out_of_range(words, message):
+    with pytest.raises(DataError, match=message):
+        parse(*words)
+
+
+@pytest.mark.parametrize("words", [["--recip", "published"], ["--lerning_rate", "1"], ["--train_data", "a", "b"]])
+def test_words_that_are_no_options_are_named(words, capsys):
+    with pytest.raises(SystemExit):
+        parse(*words)
+    assert f"unrecognized arguments: {words[-1] if len(words) > 2 else ' '.join(words)}" in capsys.readouterr().err
+
+
+def test_steps_count_instead_of_the_epochs_of_a_recipe():
+    assert parse("--recipe", "published", "--max_steps", "10")[2].num_epochs is None

@@ -44,6 +44,7 @@ def start(*options) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        start_new_session=True,
     )
 
 
@@ -81,13 +82,15 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_items(catalogue, t
 
 
 def test_a_stopped_run_goes_on_only_with_the_same_settings_and_data(catalogue, tmp_path):
-    """SIGTERM, as a cluster sends it: a checkpoint is saved; a second run on the folder is refused meanwhile."""
+    """SIGTERM to all processes, as a cluster sends it: a checkpoint is saved; a second run on the folder is refused
+    meanwhile."""
     output = tmp_path / "out"
     options = ["--train_data", catalogue, "--max_steps", "500", "--checkpoint_steps", "1000", "--eval_steps", "1000"]
+    options += ["--num_workers", "1"]
     process = start(*options, "--output_dir", output)
     wait_for(output / "metrics.jsonl", process)
     assert f"{output} is in use by process {process.pid}" in fails(*options, output=output)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
     assert "repeat the command to go on" in stdout
@@ -113,6 +116,15 @@ def test_a_stopped_run_goes_on_only_with_the_same_settings_and_data(catalogue, t
     changed = {path for path, changed in before.items() if path.exists() and path.stat().st_mtime_ns != changed}
     assert changed <= {output / ".lock", output / "training_settings.json", model}
     assert set(before) - {output / ".lock"} <= set(output.rglob("*"))
+
+
+def test_validation_data_without_a_usable_item_end_the_run_at_once(catalogue, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a.wav").write_bytes(b"RIFF")
+    (tmp_path / "broken" / "metadata.jsonl").write_text('{"file_name": "a.wav", "caption": "broken"}')
+    options = ["--train_data", catalogue, "--validation_data", tmp_path / "broken", "--max_steps", "9"]
+    line = fails(*options, "--eval_steps", "1", output=tmp_path / "out")
+    assert "no item of the validation data could be used; the first reason: a.wav: " in line
 
 
 def test_data_that_has_changed_is_noticed(catalogue, tmp_path):

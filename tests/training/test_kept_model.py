@@ -31,7 +31,7 @@ def pretrain(tmp_path, monkeypatch):
         ])  # fmt: skip
         report = (tmp_path / "out" / "training_report.md").read_text()
         kept = json.loads((tmp_path / "out" / "metrics.json").read_text())["loss"]
-        assert f"best step: {losses.index(kept) + 1}" in report
+        assert f"kept step: {losses.index(kept) + 1}" in report
         return losses.index(kept) + 1
 
     return run

@@ -72,19 +72,19 @@ def test_report_of_a_whole_run(accelerator, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["training/pretrain.py", "--train_data", "my music"])
     log_run(tmp_path / "mine", accelerator)
     path = write_report(
-        tmp_path / "mine", SETTINGS, environment(accelerator), best_step=180, warnings=["It collapses."]
+        tmp_path / "mine", SETTINGS, environment(accelerator), kept_step=180, warnings=["It collapses."]
     )
     assert path == tmp_path / "mine" / "training_report.md"
     text = path.read_text(encoding="utf-8")
     assert text.startswith(
         "# Training of `mine`\n\n"
         "Objective: masked; steps: 240 of 240; training pairs: 600; validation pairs: 64; duration: 1 h 2 min; "
-        "best step: 180.\n\n"
+        "kept step: 180.\n\n"
         "> **Warning:** It collapses.\n"
     )
     found = tables(path)
     assert found["metric"] == [
-        ["metric", "best, step 180", "last, step 240", "baseline"],
+        ["metric", "kept, step 180", "last, step 240", "baseline"],
         ["mlm_loss", "1.75", "2", ""],
         ["matching_accuracy", "0.5938", "0.625", "0.5"],
         ["mam_r2", "0.0875", "-0.1", "0"],
@@ -104,7 +104,7 @@ def test_report_of_a_whole_run(accelerator, tmp_path, monkeypatch):
 
 def test_pictures_have_a_panel_per_metric(accelerator, tmp_path):
     log_run(tmp_path / "run", accelerator)
-    path = write_report(tmp_path / "run", SETTINGS, environment(accelerator), best_step=180)
+    path = write_report(tmp_path / "run", SETTINGS, environment(accelerator), kept_step=180)
     pictures = sorted((tmp_path / "run" / "training_report").iterdir())
     # loss, mlm, matching; rate, norm; accuracy, r2 (auc was never a number); one alone
     columns = {"features": 2, "losses": 3, "optimisation": 2, "other": 1, "scores": 2, "throughput": 1}
@@ -113,7 +113,7 @@ def test_pictures_have_a_panel_per_metric(accelerator, tmp_path):
     for picture in pictures:
         name = picture.stem
         assert f"![{name}](training_report/{name}.png)" in path.read_text(encoding="utf-8")
-        assert has_colour(picture, GREEN)  # the best step
+        assert has_colour(picture, GREEN)  # the kept step
         assert has_colour(picture, BLUE) == (name not in ("scores", "features"))  # train
         assert has_colour(picture, ORANGE) == (name in ("losses", "scores", "features"))  # validation
         assert has_colour(picture, GREY) == (name == "scores")  # the baseline
@@ -124,7 +124,7 @@ def test_a_single_point_without_validation(accelerator, tmp_path):
     text = write_report(tmp_path / "run", {}, environment()).read_text(encoding="utf-8")
     assert (
         "Objective: unknown; steps: 4 of unknown; training pairs: unknown; validation pairs: unknown; "
-        "duration: unknown; best step: unknown." in text
+        "duration: unknown; kept step: unknown." in text
     )
     assert "Nothing was measured on held-out pairs." in text
     assert "| device | unknown |" in text

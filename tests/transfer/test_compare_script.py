@@ -116,6 +116,24 @@ def test_every_cell_is_there(done, place, model_folder):
     assert results["zero_shot"].keys() >= {"mulap"}
 
 
+def test_cells_of_other_settings_are_missing(done, place, model_folder, monkeypatch):
+    """As when what would make them anew fails."""
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    import compare
+
+    monkeypatch.setattr(compare, "run_comparison", lambda plan, tasks: {})
+    before = {path: path.read_bytes() for path in (place / "out").glob("comparison.*")}
+    words = command(
+        place, model_folder, "--max_epochs", 6, "--strategies", "handcrafted", "--reference", "handcrafted"
+    )
+    assert compare.main(list(map(str, words[1:]))) == 0
+    results = json.loads((place / "out" / "comparison.json").read_text())
+    assert results["missing"] == ["handcrafted-1-seed0, tones-register"]
+    assert results["scores"]["tones-register"]["test"] == {}
+    for path, content in before.items():
+        path.write_bytes(content)
+
+
 def test_the_report_has_tables_and_pictures(done, place):
     report = (place / "out" / "comparison.md").read_text()
     for picture in ("scores", "labels", "shares", "drops"):
@@ -165,6 +183,11 @@ def test_one_that_fails_does_not_stop_the_others(place, done, model_folder, tmp_
         (["--strategies", "mulap", "mulpa"], "--strategies mulpa: neither mulap, mulap-published"),
         (["--reference", "mulap", "clap"], "--reference clap is none of the strategies"),
         (["--shares", "1.5"], "each over 0 and at most 1"),
+        (["--seeds", "0", "0"], "--seeds: 0 is there twice"),
+        (["--tasks"], "--tasks: give some"),
+        (["--tasks", "taging"], "--tasks taging: neither one of tagging, style, .* nor a folder"),
+        (["--pretrain_options", "{bad"], "--pretrain_options {bad: no JSON"),
+        (["--labels_per_class", "0"], "--labels_per_class 0: at least 1"),
         (["--held_out_soundfont", "x.sf2"], "plays the embedded corpus: none of its tasks is among --tasks"),
         (["--tasks", "style", "--held_out_soundfont", "x.sf2"], "--held_out_soundfont x.sf2: there is no such file"),
     ],

@@ -10,7 +10,7 @@ from tones import PITCHES, make_rows, write_dataset, write_split
 
 from mulap_hf.files import write_json
 from mulap_hf.transfer.arguments import CompareArguments, ProbeArguments
-from mulap_hf.transfer.comparison import Plan, Unit
+from mulap_hf.transfer.comparison import Plan, Unit, cell_settings, zero_shot_settings
 from mulap_hf.transfer.comparison_report import write_comparison_report
 from mulap_hf.transfer.protocol import Predictions
 from mulap_hf.transfer.results import collect_results
@@ -38,15 +38,16 @@ def plan(tmp_path) -> Plan:
     return Plan(args, ProbeArguments(), {}, Path())
 
 
-def write_cell(plan: Plan, strategy: str, seed: int, right: int, split: str = "test", labels: str = ""):
+def write_cell(plan: Plan, strategy: str, seed: int, right: int, split: str = "test", labels: int | None = None):
     """A cell that is right about the first so many tracks."""
     name = split.partition("-")[0]
     truth = np.arange(TESTS[name]) % len(PITCHES)
     predicted = np.where(np.arange(len(truth)) < right, truth, (truth + 1) % len(PITCHES))
-    path = plan.cell(Unit(strategy, 1.0, seed), f"tones-register{labels}")
+    unit, ((task, data),) = Unit(strategy, 1.0, seed), plan.tasks()
+    path = plan.cell(unit, task, labels)
     ids = [f"{name}-{index:03d}" for index in range(len(truth))]
     Predictions(ids, np.eye(len(PITCHES))[predicted], []).save(path.with_suffix("") / f"{split}.npz")
-    write_json(path, {})
+    write_json(path, {"settings": cell_settings(plan, unit, data, labels)})
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def results(plan) -> dict:
     write_cell(plan, "c", 1, 15)
     write_cell(plan, "a", 0, 12, "test-noise_0db")
     write_cell(plan, "a", 1, 0, "test-noise_0db")  # left by an earlier run
-    write_cell(plan, "a", 0, 9, labels="-3")
+    write_cell(plan, "a", 0, 9, labels=3)
     for strategy, right in (("a", 18), ("b", 0)):
         for split in ("test_presets", "test_soundfont"):
             write_cell(plan, strategy, 0, right, split)
@@ -68,7 +69,9 @@ def results(plan) -> dict:
         "retrieval": {split: {"text_to_audio": {"matching": {"r10": number}}} for split in TESTS},
         "sizes": {"retrieval": {split: {"clips": 17} for split in TESTS}},
     }
-    write_json(plan.cell(Unit("a", 1.0, 0), "zero_shot"), {"zero_shot": zero_shot})
+    unit, tasks = Unit("a", 1.0, 0), plan.tasks()
+    cell = {"zero_shot": zero_shot, "settings": zero_shot_settings(plan, unit, tasks)}
+    write_json(plan.cell(unit, "zero_shot"), cell)
     found = collect_results(plan, plan.tasks())
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     return found

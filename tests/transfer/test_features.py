@@ -2,13 +2,14 @@
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 import torch
 from helpers import RATE
-from tones import SIZES, make_rows, write_split
+from tones import SIZES, make_rows, write_dataset, write_split
 
 from mulap_hf.data import DataError
 from mulap_hf.embedding import Embedder
@@ -115,3 +116,26 @@ def test_only_as_much_as_the_task_says(dataset, cache, model_folder):
     (dataset / "tasks.json").write_text(json.dumps(tasks))
     features = cache.features(open_extractor(model_folder), open_task(dataset, "register"), "test")
     assert set(features.counts) == {1}
+
+
+def test_files_that_could_not_be_heard_are_tried_again(tmp_path, cache, model_folder):
+    """Their disk may not have been there."""
+    rows = make_rows("test", 4)
+    for row in rows:
+        path = tmp_path / "music" / row["audio"]["path"]
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(row["audio"]["bytes"])
+        row["audio"] = {"bytes": None, "path": str(path)}
+    write_dataset(tmp_path / "data", {"train": 2})
+    write_split(tmp_path / "data", "test", rows)
+    data, extractor = open_task(tmp_path / "data", "register"), open_extractor(model_folder)
+    away = Path(rows[1]["audio"]["path"])
+    content = away.read_bytes()
+    away.unlink()
+    features = cache.features(extractor, data, "test")
+    assert [item.id for item in features.skipped] == [rows[1]["id"]]
+    away.write_bytes(content)
+    again = cache.features(extractor, data, "test")
+    assert again.skipped == [] and again.ids == [row["id"] for row in rows]
+    first = again.select(features.ids).batch(np.arange(3))[0]
+    assert torch.equal(first, features.batch(np.arange(3))[0])

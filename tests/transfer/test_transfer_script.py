@@ -138,3 +138,10 @@ def test_mistakes_are_named(tmp_path, dataset, model_folder):
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert f"error: {tmp_path / 'none'}: found neither as a folder nor" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_handcrafted_runs_may_be_replaced(tmp_path, dataset):
+    for options in ((), ("--overwrite_output",)):
+        what = ("--model", "handcrafted", "--data", dataset, "--task", "register", "--max_epochs", 2)
+        result = transfer(tmp_path, *what, *options)
+        assert result.returncode == 0, result.stderr

@@ -51,13 +51,13 @@ def series(rows: Sequence[dict[str, Any]], split: str, name: str) -> tuple[list[
     return [step for step, _ in points], [value for _, value in points]
 
 
-def draw_metrics(rows: Sequence[dict[str, Any]], folder: Path, best_step: int | None = None) -> list[Path]:
+def draw_metrics(rows: Sequence[dict[str, Any]], folder: Path, kept_step: int | None = None) -> list[Path]:
     """Writes `GROUP.png` for every group that has metrics.
 
     Args:
         rows: as from `read_metrics`.
         folder: is made.
-        best_step: marked in every panel.
+        kept_step: marked in every panel.
 
     Returns:
         The pictures' paths.
@@ -73,7 +73,7 @@ def draw_metrics(rows: Sequence[dict[str, Any]], folder: Path, best_step: int | 
         figure = Figure(figsize=(columns * width, lines * height + 0.5), layout="constrained")
         panels = figure.subplots(lines, columns, squeeze=False).flatten()
         for axes, name in zip(panels, names, strict=False):
-            _draw_panel(axes, name, rows, best_step, group)
+            _draw_panel(axes, name, rows, kept_step, group)
         for axes in panels[len(names) :]:
             axes.remove()
         legends = (zip(*axes.get_legend_handles_labels()[::-1], strict=True) for axes in figure.axes)
@@ -84,7 +84,7 @@ def draw_metrics(rows: Sequence[dict[str, Any]], folder: Path, best_step: int | 
     return paths
 
 
-def _draw_panel(axes: Axes, name: str, rows: Sequence[dict], best_step: int | None, group: str):
+def _draw_panel(axes: Axes, name: str, rows: Sequence[dict], kept_step: int | None, group: str):
     axes.set_title(name, parse_math=False)
     axes.set_xlabel("step")
     last = max(1, *(row["step"] for row in rows))
@@ -103,8 +103,8 @@ def _draw_panel(axes: Axes, name: str, rows: Sequence[dict], best_step: int | No
         axes.plot(*validated, color="C1", marker="o", markersize=4, label="validation")
     if name in BASELINES:
         axes.axhline(BASELINES[name], color="0.4", linestyle="--", label="baseline")
-    if best_step is not None:
-        axes.axvline(best_step, color="C2", linestyle=":", linewidth=2, zorder=1, label=f"best step: {best_step}")
+    if kept_step is not None:
+        axes.axvline(kept_step, color="C2", linestyle=":", linewidth=2, zorder=1, label=f"kept step: {kept_step}")
     values = trained[1] + validated[1]
     if min(values) > 0 and max(values) > 10 * statistics.median(values):  # a few values would flatten the rest
         axes.set_yscale("log")

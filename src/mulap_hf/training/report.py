@@ -54,7 +54,7 @@ def write_report(
     settings: Mapping[str, Any],
     environment: Mapping[str, Any],
     skipped: Sequence[Skipped] = (),
-    best_step: int | None = None,
+    kept_step: int | None = None,
     warnings: Sequence[str] = (),
 ) -> Path:
     """Writes `training_report.md`, the pictures in `training_report/`, and `skipped.jsonl`.
@@ -65,7 +65,7 @@ def write_report(
             and `max_steps` are looked for in all sections. What is missing is reported as unknown.
         environment: as from `environment`.
         skipped: every item that was left out.
-        best_step: step whose weights were kept.
+        kept_step: step whose weights were kept.
         warnings: a sentence each, such as those of collapse.
 
     Returns:
@@ -77,17 +77,17 @@ def write_report(
     """
     folder = Path(folder)
     rows = read_metrics(folder / METRICS_FILE)
-    pictures = draw_metrics(rows, folder / PICTURES_FOLDER, best_step)
+    pictures = draw_metrics(rows, folder / PICTURES_FOLDER, kept_step)
     lines = (json.dumps(asdict(item)) + "\n" for item in skipped)
     (folder / SKIPPED_FILE).write_text("".join(lines), encoding="utf-8")
     settings_json = json.dumps(settings, indent=2, ensure_ascii=False, default=str)
     machine = ((name, value) for name, value in environment.items() if name != "command")
     sections = [
         f"# Training of {_code(printable(folder.resolve().name))}",
-        _summary(rows, settings, best_step),
+        _summary(rows, settings, kept_step),
         *(f"> **Warning:** {printable(warning)}" for warning in warnings),
         "## Validation",
-        _validation(rows, best_step),
+        _validation(rows, kept_step),
         *(f"![{path.stem}]({PICTURES_FOLDER}/{path.name})" for path in pictures),
         "## Speed",
         markdown_table(("measure", "value"), _speed(rows, settings, environment)),
@@ -104,7 +104,7 @@ def write_report(
     return path
 
 
-def _summary(rows: list[dict], settings: Mapping[str, Any], best_step: int | None) -> str:
+def _summary(rows: list[dict], settings: Mapping[str, Any], kept_step: int | None) -> str:
     pairs = settings.get("pairs") or {}
     facts = {
         "Objective": _find(settings, "objective"),
@@ -112,13 +112,13 @@ def _summary(rows: list[dict], settings: Mapping[str, Any], best_step: int | Non
         "training pairs": pairs.get("train"),
         "validation pairs": pairs.get("validation"),
         "duration": _duration(settings.get("seconds")),
-        "best step": best_step,
+        "kept step": kept_step,
     }
     return "; ".join(f"{name}: {known(value)}" for name, value in facts.items()) + "."
 
 
-def _validation(rows: list[dict], best_step: int | None) -> str:
-    """Each metric at the best and at the last evaluation; those at one step may be in several rows."""
+def _validation(rows: list[dict], kept_step: int | None) -> str:
+    """Each metric at the kept and at the last evaluation; those at one step may be in several rows."""
     evaluations: dict[int, dict] = {}
     for row in rows:
         if row["split"] == "validation":
@@ -127,8 +127,8 @@ def _validation(rows: list[dict], best_step: int | None) -> str:
         return "Nothing was measured on held-out pairs."
     last = max(evaluations)
     columns = {f"last, step {last}": evaluations[last]}
-    if best_step in evaluations:
-        columns = {f"best, step {best_step}": evaluations[best_step]} | columns
+    if kept_step in evaluations:
+        columns = {f"kept, step {kept_step}": evaluations[kept_step]} | columns
     names = dict.fromkeys(name for row in columns.values() for name in row if name not in ROW_KEYS)
     lines = (
         (name, *(_figure(row.get(name)) for row in columns.values()), _figure(BASELINES.get(name), missing=""))

@@ -74,6 +74,8 @@ def test_ablations_differ_from_the_recipe_in_loss_weights_alone():
     for name, losses in parts.items():
         off = {f"{loss}_loss_weight": 0.0 for loss in losses}
         assert strategies[f"mulap-without-{name}"] == {"recipe": "tiny", "config": tiny | off}
+    off = dict.fromkeys(f"{loss}_loss_weight" for part in ("fusion", "words", "contrastive") for loss in parts[part])
+    assert strategies["mulap-chunks"] == {"recipe": "tiny", "config": tiny | dict.fromkeys(off, 0.0)}  # audio alone
     for task in ("mlm", "mam", "matching"):  # of the paper, each alone
         config = MulapConfig.from_preset("tiny", **strategies[f"mulap-{task}"]["config"])
         losses = ("mlm", "mam", "matching", "contrastive", "words", "chunks")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import soxr
-from helpers import write_tone
+from helpers import RATE, write_tone
 
 from mulap_hf import AudioError, audio_seconds, load_audio
 from mulap_hf.audio import find_audio_files, stream_audio
@@ -30,7 +30,8 @@ def test_paths_bytes_and_open_files_are_the_same(tmp_path):
     write_tone(path)
     expected = load_audio(path)
     content = path.read_bytes()
-    for source in (str(path), content, io.BytesIO(content)):
+    opened = io.BytesIO(content)
+    for source in (str(path), content, bytearray(content), opened, opened):
         assert np.array_equal(load_audio(source), expected)
 
 
@@ -48,6 +49,25 @@ def test_a_flac_that_was_written_to_a_pipe_is_read_to_its_end(tmp_path):
             assert np.array_equal(load_audio(opened(), duration=0.5, **part), expected)
     with pytest.raises(AudioError, match=r"offset 2 s is beyond its 1\.50 s"):
         load_audio(streamed, offset=2)
+
+
+def test_positions_in_half_a_download_are_within_what_there_is(tmp_path):
+    write_tone(tmp_path / "a.mp3", seconds=8)
+    content = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "half.mp3").write_bytes(content[: len(content) // 2])
+    assert audio_seconds(tmp_path / "half.mp3") == 8  # as its header says
+    there = len(load_audio(tmp_path / "half.mp3"))
+    assert there < 5 * RATE
+    for position in (0, 0.6, 0.9, 1):
+        assert len(load_audio(tmp_path / "half.mp3", duration=2, position=position)) > RATE
+    with pytest.raises(AudioError, match="there are no samples in it"):
+        load_audio(tmp_path / "half.mp3", offset=7)
+
+
+@pytest.mark.parametrize("source", [None, 7, np.zeros(9)])
+def test_what_is_no_source_is_said_to_be_none(source):
+    with pytest.raises(TypeError, match=f"{type(source).__name__} is no audio file: pass a path"):
+        load_audio(source)
 
 
 def test_a_part_is_a_part_of_the_whole(tmp_path):
@@ -137,6 +157,16 @@ def test_find_audio_files(tmp_path):
     assert find_audio_files([tmp_path / "notes.txt", tmp_path]) == [tmp_path / "notes.txt", *found]
     with pytest.raises(FileNotFoundError, match="nowhere"):
         find_audio_files([tmp_path / "nowhere"])
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    for name in ("disk/b.wav", "music/a.wav"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "music" / "disk").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "back").symlink_to(tmp_path / "music")
+    found = find_audio_files([tmp_path / "music"])
+    assert found == [tmp_path / "music" / "a.wav", tmp_path / "music" / "disk" / "b.wav"]
 
 
 def test_blocks_are_the_file(tmp_path, monkeypatch):

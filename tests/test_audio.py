@@ -58,7 +58,7 @@ def test_positions_in_half_a_download_are_within_what_there_is(tmp_path):
     assert audio_seconds(tmp_path / "half.mp3") == 8  # as its header says
     there = len(load_audio(tmp_path / "half.mp3"))
     assert there < 5 * RATE
-    for position in (0, 0.6, 0.9, 1):
+    for position in (0, 0.9, 1):
         assert len(load_audio(tmp_path / "half.mp3", duration=2, position=position)) > RATE
     with pytest.raises(AudioError, match="there are no samples in it"):
         load_audio(tmp_path / "half.mp3", offset=7)

@@ -69,7 +69,6 @@ def main(arguments: list[str] | None = None):
     kinds = (*PRETRAINING, HubArguments)
     model_args, data_args, args, hub_args = parse_arguments(kinds, arguments, recipes, __doc__, "tiny")
     accelerator = make_accelerator(args)
-    args.mixed_precision = accelerator.mixed_precision  # also if accelerate was configured so
     destination = hub_args.destination()
     settings = {"model": asdict(model_args), "data": asdict(data_args), "training": asdict(args)}
     folder = open_folder(args, settings, accelerator)

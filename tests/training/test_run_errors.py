@@ -97,15 +97,21 @@ def test_a_stopped_run_goes_on_only_with_the_same_settings_and_data(catalogue, t
     (checkpoint,) = (output / "checkpoints").glob("step-*")
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
 
-    line = fails(*options, "--learning_rate", "0.1", output=output)
-    assert "--learning_rate was 0.001, is 0.1" in line
     rows = (catalogue / "metadata.jsonl").read_text().splitlines(keepends=True)
     other = tmp_path / "other"
     other.mkdir()
     for index in range(12):
         (other / f"{index}.wav").symlink_to(catalogue / f"{index}.wav")
     (other / "metadata.jsonl").write_text("".join(rows))
-    assert "--train_data was" in fails("--train_data", other, *options[2:], output=output)
+    again = [*QUICK, *options, "--output_dir", output]
+    changes = [("--mixed_precision", "bf16"), ("--learning_rate", "0.1"), ("--train_data", other)]
+    refusals = errors_of(SCRIPT, *([*again, *change] for change in changes))
+    for line, message in zip(
+        refusals,
+        ("--mixed_precision was no, is bf16", "--learning_rate was 0.001, is 0.1", "--train_data was"),
+        strict=True,
+    ):
+        assert message in line
     model = checkpoint / "model.safetensors"
     content = bytearray(model.read_bytes())
     content[len(content) // 2] ^= 1

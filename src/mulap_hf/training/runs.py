@@ -19,8 +19,9 @@ from .tracking import tracker_names
 
 
 def make_accelerator(args: TrainingArguments) -> Accelerator:
+    """What the run is spread by; `args.mixed_precision` becomes what accelerate was configured to, if it was None."""
     trackers = tracker_names(args.trackers)
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision=args.mixed_precision,
         # The stream has no end: what is summed up must not depend on where an epoch ends.
         gradient_accumulation_plugin=GradientAccumulationPlugin(
@@ -30,6 +31,8 @@ def make_accelerator(args: TrainingArguments) -> Accelerator:
         log_with=trackers or None,
         project_dir=args.output_dir,
     )
+    args.mixed_precision = accelerator.mixed_precision
+    return accelerator
 
 
 def open_folder(

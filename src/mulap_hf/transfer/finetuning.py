@@ -185,5 +185,5 @@ def fine_tune(
     best = MulapForAudioClassification.from_pretrained(loop.checkpoints.best_folder())
     objective.own_units(best)
     skipped = [item for targets in objective.splits.values() for item in targets.skipped]
-    skipped += list(loop.stream.skipped.values())
+    skipped += [*loop.stream.skipped.values(), *loop.validation_skipped.values()]
     return FineTuned(best, loop, train.num_pairs, validation.num_pairs, skipped)

@@ -85,6 +85,11 @@ def test_eager_equals_sdpa(joint):
         assert_near(output[name], expected[name])
 
 
+def test_flash_attention_is_refused(joint):
+    with pytest.raises(ValueError, match="does not support Flash Attention"):
+        joint.set_attn_implementation("flash_attention_2")
+
+
 @torch.no_grad()
 def test_attentions_and_hidden_states(joint, caplog):
     batch = inputs(batch=3, chunks=3, tokens=10)
@@ -193,8 +198,13 @@ def test_gradients_reach_everything_that_trains(model):
     ("freeze", "prefixes"),
     [("freeze_audio", ("audio_model.",)), ("freeze_text", ("text_embeddings.", "text_layers."))],
 )
-def test_frozen_means_bit_identical(freeze, prefixes):
-    model = settle(MulapForPreTraining(micro_config(**{freeze: True}))).train()
+@pytest.mark.parametrize("loaded", [False, True])
+def test_frozen_means_bit_identical(freeze, prefixes, loaded, tmp_path):
+    model = settle(MulapForPreTraining(micro_config(**{freeze: True})))
+    if loaded:
+        model.save_pretrained(tmp_path)
+        model = MulapForPreTraining.from_pretrained(tmp_path)
+    model.train()
     before = copy.deepcopy(model.state_dict())
     batch = inputs(batch=4)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
@@ -327,8 +337,9 @@ def test_problem_types(problem, target, loss):
     torch.testing.assert_close(output.loss, loss(output.logits, target))
 
 
-def test_frozen_backbone_of_a_classifier():
-    model = settle(MulapForAudioClassification(micro_config(num_labels=2, freeze_audio=True))).train()
+def test_frozen_backbone_of_a_classifier(tmp_path):
+    settle(MulapForAudioClassification(micro_config(num_labels=2, freeze_audio=True))).save_pretrained(tmp_path)
+    model = MulapForAudioClassification.from_pretrained(tmp_path).train()
     assert not model.audio_model.musicnn.input_norm.training
     before = copy.deepcopy(model.audio_model.state_dict())
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)

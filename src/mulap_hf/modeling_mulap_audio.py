@@ -156,7 +156,8 @@ class MulapPreTrainedModel(PreTrainedModel):
     input_modalities = ("audio", "text")
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _supports_flash_attn = True
+    # transformers unpads the queries by the keys' mask, and co-attention's queries are another sequence.
+    _supports_flash_attn = False
     _supports_flex_attn = True
     _supports_attention_backend = True
     _no_split_modules = ["MulapMusiCNN", "MulapLayer", "MulapConnection"]
@@ -175,13 +176,13 @@ class MulapPreTrainedModel(PreTrainedModel):
 
     def _freeze(self, *names: str):
         self._frozen_modules = (*self._frozen_modules, *names)
-        for name in names:
-            self.get_submodule(name).requires_grad_(False).eval()
+        self.train(self.training)
 
     def train(self, mode: bool = True):
         super().train(mode)
         for name in self._frozen_modules:
-            self.get_submodule(name).eval()
+            # The gradient here, too: `from_pretrained` makes new parameters, then calls this.
+            self.get_submodule(name).requires_grad_(False).eval()
         return self
 
     def post_init(self):

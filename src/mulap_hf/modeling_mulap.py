@@ -406,8 +406,8 @@ class MulapForAudioClassification(MulapPreTrainedModel):
     """A classifier or regressor on the backbone's chunk features, averaged over the track.
 
     `config.problem_type` selects the loss: "single_label_classification", "multi_label_classification" or
-    "regression"; without it the labels' dtype decides, as in transformers. `config.freeze_audio` leaves the backbone
-    as it is, BatchNorm statistics included.
+    "regression"; without it the first labels' dtype decides and sets it, as in transformers. `config.freeze_audio`
+    leaves the backbone as it is, BatchNorm statistics included.
     """
 
     input_modalities = ("audio",)
@@ -467,15 +467,15 @@ class MulapForAudioClassification(MulapPreTrainedModel):
         )
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        problem = self.config.problem_type
-        if problem is None:
-            if self.config.num_labels == 1:
-                problem = "regression"
+        config = self.config
+        if config.problem_type is None:  # kept, because pipelines and exports read it
+            if config.num_labels == 1:
+                config.problem_type = "regression"
             elif labels.dtype in (torch.long, torch.int):
-                problem = "single_label_classification"
+                config.problem_type = "single_label_classification"
             else:
-                problem = "multi_label_classification"
-        return classification_loss(problem, logits, labels)
+                config.problem_type = "multi_label_classification"
+        return classification_loss(config.problem_type, logits, labels)
 
 
 def classification_loss(problem: str, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -395,6 +395,19 @@ def test_classification_is_the_models_own(problem, function, processor):
         assert [list(chunk["scores"]) for chunk in pipe(clip, per_chunk=True, top_k=1)] == [best[:1]] * len(chunks)
 
 
+def test_a_deduced_problem_type_is_saved(processor, tmp_path):
+    model = settle(MulapForAudioClassification(micro_config(num_labels=3)))
+    clip = clips()[0]
+    logits = model(torch.from_numpy(clip)[None], labels=torch.ones(1, 3)).logits[0]
+    model.save_pretrained(tmp_path)
+    loaded = MulapForAudioClassification.from_pretrained(tmp_path)
+    pipe = make(MulapAudioClassificationPipeline, loaded, processor)
+    found = {entry["label"]: entry["score"] for entry in pipe(clip)}
+    assert [found[label] for label in model.config.id2label.values()] == pytest.approx(
+        logits.sigmoid().tolist(), rel=1e-5, abs=1e-5
+    )
+
+
 def test_classification_equals_the_built_in_pipeline(processor):
     pipe = tagger(processor)
     built_in = pipeline("audio-classification", model=pipe.model, feature_extractor=processor.feature_extractor)

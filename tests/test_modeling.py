@@ -265,11 +265,19 @@ def test_any_class_loads_from_any_folder(model, tmp_path):
                 assert torch.equal(value, backbone.state_dict()[name]), (folder, cls, name)
 
 
-def test_resized_vocabulary_stays_tied(model):
+@torch.no_grad()
+def test_resized_vocabulary_stays_tied(tmp_path):
+    model = settle(MulapForPreTraining(micro_config(words_loss_weight=1.0)))
+    before = model(**inputs())
     model.resize_token_embeddings(130)
     assert model.config.text_config.vocab_size == 130
-    assert model.mlm_head.decoder.weight is model.text_embeddings.word_embeddings.weight
-    assert model(**inputs()).mlm_logits.shape[-1] == 130
+    model.save_pretrained(tmp_path)
+    for each in (model, MulapForPreTraining.from_pretrained(tmp_path)):
+        assert each.mlm_head.decoder.weight is each.text_embeddings.word_embeddings.weight
+        output = each(**inputs())
+        for name in ("mlm_logits", "words_logits"):
+            assert output[name].shape[-1] == 130
+            assert_near(output[name][..., :120], before[name])
 
 
 def test_wrong_pairs_are_refused(model):

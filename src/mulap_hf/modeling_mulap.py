@@ -240,6 +240,17 @@ class MulapForPreTraining(MulapJointModel):
     def set_output_embeddings(self, value: nn.Linear):
         self.mlm_head.decoder = value
 
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
+    ) -> nn.Embedding:
+        """As transformers', and the words of `words_head` are as many."""
+        embeddings = super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
+        if self.words_head is not None:
+            self.words_head.decoder = self._get_resized_lm_head(
+                self.words_head.decoder, embeddings.num_embeddings, mean_resizing=mean_resizing
+            )
+        return embeddings
+
     @can_return_tuple
     def forward(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import yaml
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel
 
 from .configuration_mulap import MulapConfig
@@ -87,6 +88,12 @@ class ConversionError(ValueError):
     """A checkpoint that does not fit; the message says what and where."""
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, in one line; of a configuration's, what its check says."""
+    told = error.__cause__ if isinstance(error, StrictDataclassError) else error
+    return str(told).strip().partition("\n")[0] or type(told).__name__
+
+
 @dataclass
 class Converted:
     """A converted model, and the names in the checkpoint that have no place in it."""
@@ -141,9 +148,8 @@ def read_checkpoint(path: str | Path) -> StateDict:
     except FileNotFoundError as error:
         raise ConversionError(f"{path}: the file does not exist") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConversionError(
-            f"{path}: not a PyTorch checkpoint that can be read safely (weights_only=True): {reason}"
+            f"{path}: not a PyTorch checkpoint that can be read safely (weights_only=True): {first_line(error)}"
         ) from error
     if isinstance(content, dict):
         content = content.get("state_dict", content)

@@ -56,7 +56,6 @@ class MulapFeatureExtractor(SequenceFeatureExtractor):
         generator: np.random.Generator | None = None,
         return_attention_mask: bool | None = None,
         return_tensors: str | None = None,
-        **kwargs,
     ) -> BatchFeature:
         """One clip or a list of clips -> `input_values` and `audio_attention_mask`, both `(batch, samples)`.
 

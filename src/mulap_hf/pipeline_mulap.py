@@ -260,7 +260,7 @@ class MulapMusicIndex:
     """Candidates of a retrieval as the model heard them, on the CPU.
 
     kind: "contrastive": queries cost one product; "matching": they run the fused layers with every clip.
-    weights: a checksum of those that heard the clips.
+    weights: a checksum of the audio side that heard the clips.
     paths: of each clip; None where it was no file.
     embeds: `(clips, projection size)`, of length 1, in the space shared with texts; None in a model without.
     states: `(1 + chunks, audio size)` of each clip, the audio stream where it meets the text; empty if contrastive.
@@ -363,7 +363,7 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
 
     @cached_property
     def _weights(self) -> int:
-        """A checksum of all that hears clips, up to where they meet texts."""
+        """A checksum of the audio side."""
         checksum = 0
         for name, value in self.model.state_dict().items():
             if name.startswith(("audio_", "alignment.audio_")):

@@ -70,6 +70,19 @@ def test_other_numbers_of_clips_and_texts(joint):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("dual", [False, True])
+def test_the_shared_space_is_given_of_any_numbers(dual):
+    layers = {"connection_text_layers": [], "connection_audio_layers": []} if dual else {}
+    aligned = settle(MulapModel(micro_config(projection_size=16, **layers)))
+    batch = inputs(batch=3)
+    texts = {name: batch[name][:2] for name in ("input_ids", "attention_mask")}
+    for output in (aligned(**batch), aligned(**batch | texts), aligned(**batch | texts, return_logits=False)):
+        assert output.logit_scale == aligned.alignment.scale
+        assert output.audio_embeds.shape == (3, 16)
+        assert output.chunk_mask.shape == (3, 3)
+
+
+@torch.no_grad()
 def test_text_padding_changes_nothing(joint):
     batch = inputs(batch=2)
     expected = joint(**batch)

@@ -170,27 +170,20 @@ class MulapModel(MulapJointModel):
         audio = self.audio_model(input_values, audio_attention_mask)
         text_stream = self.start_text(input_ids, attention_mask)
         audio_stream = self.start_audio(audio)
-        if self.is_dual_encoder:
-            scores = self.alignment.scale * audio_stream.embeds @ text_stream.embeds.T if return_logits else None
-            return MulapOutput(
-                logits_per_audio=scores,
-                logits_per_text=None if scores is None else scores.T,
-                chunk_mask=audio.chunk_mask,
-                audio_embeds=audio_stream.embeds,
-                text_embeds=text_stream.embeds,
-                logit_scale=self.alignment.scale,
-            )
-        scores = None
-        if return_logits:
-            pairs = torch.arange(len(input_values) * len(input_ids), device=input_ids.device)
-            scores = self.score_pairs(text_stream, audio_stream, pairs % len(input_ids), pairs // len(input_ids))
-            scores = scores.view(len(input_values), len(input_ids))
         states = {
             "chunk_mask": audio.chunk_mask,
             "audio_embeds": audio_stream.embeds,
             "text_embeds": text_stream.embeds,
+            "logit_scale": None if self.alignment is None else self.alignment.scale,
         }
-        if len(input_ids) == len(input_values):
+        scores = None
+        if return_logits and self.is_dual_encoder:
+            scores = self.alignment.scale * audio_stream.embeds @ text_stream.embeds.T
+        elif return_logits:
+            pairs = torch.arange(len(input_values) * len(input_ids), device=input_ids.device)
+            scores = self.score_pairs(text_stream, audio_stream, pairs % len(input_ids), pairs // len(input_ids))
+            scores = scores.view(len(input_values), len(input_ids))
+        if len(input_ids) == len(input_values) and not self.is_dual_encoder:
             states = self._fuse(text_stream, audio_stream, output_hidden_states, output_attentions)
         return MulapOutput(logits_per_audio=scores, logits_per_text=None if scores is None else scores.T, **states)
 

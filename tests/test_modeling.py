@@ -314,6 +314,30 @@ def test_wrong_pairs_are_refused(model):
         model(waveforms(1, 300 * CHUNK), batch["input_ids"][:1])
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("input_ids", (3,), r"input_ids has shape \(3,\); MuLaP takes \(texts, tokens\)"),
+        ("input_ids", (3, 0), r"input_ids has shape \(3, 0\)"),
+        ("attention_mask", (3, 9), r"attention_mask has shape \(3, 9\), it must be \(texts, tokens\), here \(3, 10\)"),
+        ("audio_attention_mask", (3, 9), r"audio_attention_mask has shape \(3, 9\)"),
+        ("mlm_labels", (3, 9), r"mlm_labels has shape \(3, 9\), it must be \(batch, tokens\), here \(3, 10\)"),
+        ("matching_labels", (2,), r"matching_labels has shape \(2,\), it must be \(batch,\), here \(3,\)"),
+        ("caption_ids", (3, 1), r"caption_ids has shape \(3, 1\)"),
+        ("word_ids", (2, 4), r"word_ids has shape \(2, 4\), it must be \(batch, words\), here \(3, 4\)"),
+        ("word_weights", (3, 5), r"word_weights has shape \(3, 5\), it must be \(batch, words\), here \(3, 4\)"),
+    ],
+)
+def test_wrong_shapes_are_refused(model, joint, name, shape, message):
+    words = {"word_ids": torch.ones(3, 4, dtype=torch.long), "word_weights": torch.ones(3, 4)}
+    wrong = {name: torch.ones(shape, dtype=torch.long)}
+    with pytest.raises(ValueError, match=message):
+        model(**inputs(batch=3) | words | wrong)
+    if name in inputs():
+        with pytest.raises(ValueError, match=message):
+            joint(**inputs(batch=3) | wrong)
+
+
 @torch.no_grad()
 def test_autocast_to_bfloat16(model):
     batch = inputs()

@@ -16,6 +16,7 @@ from .modeling_mulap_audio import (
     MulapAudioModel,
     MulapAudioOutput,
     MulapPreTrainedModel,
+    check_shape,
     keeps_padding,
     masked_mean,
     unpack,
@@ -278,14 +279,16 @@ class MulapForPreTraining(MulapJointModel):
         """
         if len(input_ids) != len(input_values):
             raise ValueError(f"{len(input_values)} clips with {len(input_ids)} texts: pre-training takes pairs")
+        check_shape("mlm_labels", mlm_labels, "(batch, tokens)", input_ids.shape)
+        check_shape("matching_labels", matching_labels, "(batch,)", input_ids.shape[:1])
+        check_shape("caption_ids", caption_ids, "(batch,)", input_ids.shape[:1])
+        if word_ids is not None:
+            check_shape("word_ids", word_ids, "(batch, words)", (len(input_ids), word_ids.shape[-1]))
+            check_shape("word_weights", word_weights, "(batch, words)", word_ids.shape)
         audio = self.audio_model(input_values, audio_attention_mask)
         features, chunk_mask = audio.last_hidden_state, audio.chunk_mask.bool()
+        check_shape("masked_chunks", masked_chunks, "(batch, chunks)", chunk_mask.shape)
         if masked_chunks is not None:
-            if masked_chunks.shape != chunk_mask.shape:
-                raise ValueError(
-                    f"masked_chunks has shape {tuple(masked_chunks.shape)}, the clips have (batch, chunks) "
-                    f"{tuple(chunk_mask.shape)}"
-                )
             masked_chunks = masked_chunks.bool() & chunk_mask
         text_stream = self.start_text(input_ids, attention_mask)
         audio_stream = self.start_audio(audio, masked_chunks)

@@ -138,8 +138,8 @@ class MulapJointModel(MulapPreTrainedModel):
         """
         if input_ids.dim() != 2 or input_ids.shape[1] == 0:
             raise ValueError(
-                f"input_ids has shape {tuple(input_ids.shape)}; MuLaP takes (texts, tokens): let the processor prepare "
-                "them"
+                f"input_ids has shape {tuple(input_ids.shape)}; MuLaP takes (texts, tokens): let the processor "
+                "prepare them"
             )
         check_shape("attention_mask", attention_mask, "(texts, tokens)", input_ids.shape)
         if attention_mask is None:

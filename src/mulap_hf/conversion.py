@@ -109,17 +109,23 @@ def convert_mulap(checkpoint: str | Path, config: str | Path) -> Converted:
         ConversionError: a file is not of the published format, or the weights do not fit the configuration.
     """
     weights = read_checkpoint(checkpoint)
-    return _load(MulapForPreTraining(_read_mulap_config(config, weights)), weights, MULAP_NAMES, checkpoint)
+    try:
+        model = MulapForPreTraining(_read_mulap_config(config, weights))
+    except StrictDataclassError as error:
+        raise ConversionError(f"{config}: {first_line(error)}") from error
+    except KeyError as error:
+        raise ConversionError(f"{config}: hidden_act {error} is no activation that transformers knows") from error
+    return _load(model, weights, MULAP_NAMES, checkpoint)
 
 
 def convert_musicnn(checkpoint: str | Path, labels: str | Path) -> Converted:
     """A supervised MusiCNN (Won et al., SMC 2020) with its tags, one per line -> `MulapForAudioClassification`.
 
     Raises:
-        ConversionError: the file is not of the published format, or has another number of tags than the labels.
+        ConversionError: a file is not of the published format, or there are more or fewer labels than outputs.
     """
     weights = read_checkpoint(checkpoint)
-    tags = [line.strip() for line in Path(labels).read_text(encoding="utf-8").splitlines() if line.strip()]
+    tags = [line.strip() for line in _read_text(labels).splitlines() if line.strip()]
     for name in ("dense1.weight", "dense2.weight"):
         if name not in weights:
             raise ConversionError(f"{checkpoint}: there is no {name!r} in it: this is no MusiCNN tagger")
@@ -196,10 +202,17 @@ def _listed(items: list[str], most: int = 5) -> str:
     return ", ".join(items[:most]) + more
 
 
+def _read_text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConversionError(f"{path}: cannot be read as text in UTF-8: {error}") from error
+
+
 def _read_mulap_config(path: str | Path, weights: StateDict) -> MulapConfig:
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        content = yaml.safe_load(_read_text(path))
+    except yaml.YAMLError as error:
         raise ConversionError(f"{path}: not a readable YAML file: {error}") from error
 
     def get(*keys: str, default: Any = None, expect: Any = None) -> Any:

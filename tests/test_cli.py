@@ -1,6 +1,7 @@
 """The `mulap embed` command as a user runs it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,19 +94,22 @@ def test_existing_output(embed, music, tmp_path):
     assert pq.read_table(output)["chunk"].to_pylist() == [0, 1, 2]
 
 
-def test_bad_arguments(embed, music, tmp_path, capsys):
+def test_bad_arguments(embed, model_folder, music, tmp_path, capsys):
     bert = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
     BertModel(bert).save_pretrained(tmp_path / "bert")
     (tmp_path / "empty").mkdir()
+    shutil.copytree(model_folder, tmp_path / "cut")
+    os.truncate(tmp_path / "cut" / "model.safetensors", 5000)
     output = tmp_path / "out.parquet"
     for path, options, message in (
         (tmp_path / "nowhere", {}, "nowhere does not exist"),
         (tmp_path / "empty", {}, "no audio files in"),
         (music, {"model": tmp_path / "no_model"}, "found neither as a folder nor on the Hub"),
+        (music, {"model": tmp_path / "cut"}, f"mulap: {tmp_path}/cut: cannot be loaded: Error while deserializing"),
         (music, {"model": tmp_path / "bert"}, "is no MuLaP"),
     ):
         status, _, errors = embed(path, "--output", output, **options)
-        assert status == 2 and message in errors
+        assert status == 2 and message in errors.splitlines()[-1]
         assert not output.exists()
     status, _, errors = embed(music, "--output", output, "--device", "nonsense")
     assert status == 2 and "device='nonsense' cannot be used here" in errors

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 import yaml
-from helpers import GOLDEN, ROOT, assert_near, run
+from helpers import GOLDEN, ROOT, assert_near, errors_of, run
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
@@ -154,6 +154,17 @@ def test_what_does_not_fit_is_refused(tmp_path):
     refused("audio_objective is 'nce'", convert_mulap, CHECKPOINT, config(model_config__audio_objective="nce"))
     (tmp_path / "bad.yaml").write_text("a: [")
     refused("not a readable YAML", convert_mulap, CHECKPOINT, tmp_path / "bad.yaml")
+    (tmp_path / "bad.yaml").write_bytes(b"caf\xe9: 1")
+    refused(r"bad.yaml: cannot be read as text in UTF-8", convert_mulap, CHECKPOINT, tmp_path / "bad.yaml")
+    refused(r"none.yaml: .* No such file", convert_mulap, CHECKPOINT, tmp_path / "none.yaml")
+    refused(
+        r"config.yaml: text_config.hidden_size=48 must be a multiple",
+        convert_mulap, CHECKPOINT, config(model_config__bert__text__num_attention_heads=7),
+    )  # fmt: skip
+    refused(
+        r"config.yaml: hidden_act 'nope' is no activation",
+        convert_mulap, CHECKPOINT, config(model_config__bert__text__hidden_act="nope"),
+    )  # fmt: skip
 
     torch.save({"model": torch.nn.Linear(2, 2)}, tmp_path / "pickled.pth")  # would run code on loading
     refused("weights_only=True", read_checkpoint, tmp_path / "pickled.pth")
@@ -165,6 +176,11 @@ def test_what_does_not_fit_is_refused(tmp_path):
     weights = musicnn_checkpoint(tmp_path / "tagger.pth", labels=7)
     (tmp_path / "tags.txt").write_text("a\nb\n")
     refused("2 labels for a tagger with 7 outputs", convert_musicnn, tmp_path / "tagger.pth", tmp_path / "tags.txt")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
+    refused(
+        "latin.txt: cannot be read as text in UTF-8", convert_musicnn, tmp_path / "tagger.pth", tmp_path / "latin.txt"
+    )
+    refused("none.txt: .* No such file", convert_musicnn, tmp_path / "tagger.pth", tmp_path / "none.txt")
     refused("no 'dense1.weight'", convert_musicnn, CHECKPOINT, tmp_path / "tags.txt")
     weights["spec.mel_scale.fb"] *= 2
     torch.save(weights, tmp_path / "tagger.pth")
@@ -185,13 +201,16 @@ def test_interpolations_and_data_parallel_names(tmp_path):
 def test_command_line_refuses(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("mine")
-    result = run(SCRIPT, "mulap", "--checkpoint", CHECKPOINT, "--config", CONFIG, "--output", tmp_path / "full")
-    assert result.returncode == 1
-    assert "is not an empty folder" in result.stderr
     shutil.copy(CONFIG, tmp_path / "config.pth")
-    result = run(
-        SCRIPT, "mulap", "--checkpoint", tmp_path / "config.pth", "--config", CONFIG, "--output", tmp_path / "new"
+    (tmp_path / "empty").mkdir()
+    options = ["--checkpoint", CHECKPOINT, "--config", CONFIG, "--output", tmp_path / "new"]
+    full, no_checkpoint, no_tokenizer = errors_of(
+        SCRIPT,
+        ["mulap", *options, "--output", tmp_path / "full"],
+        ["mulap", *options, "--checkpoint", tmp_path / "config.pth"],
+        ["mulap", *options, "--tokenizer", tmp_path / "empty"],
     )
-    assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith("error: ")
+    assert "is not an empty folder" in full
+    assert no_checkpoint.startswith(f"error: {tmp_path}/config.pth: not a PyTorch checkpoint")
+    assert no_tokenizer.startswith(f"error: {tmp_path}/empty: no tokenizer that can be loaded: ")
     assert not (tmp_path / "new").exists()

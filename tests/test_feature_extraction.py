@@ -114,6 +114,13 @@ def test_bad_clips_are_named(extract, clip, error, message):
         extract(clip)
 
 
+def test_a_clip_of_which_nothing_is_left(extract):
+    with pytest.raises(ValueError, match=r"clip 1 has no samples left at 16000 Hz \(2 samples at 96000 Hz\)"):
+        extract([WAVE, WAVE[:2]], sampling_rate=96000, resample=True)
+    with pytest.raises(ValueError, match=r"clip 0 has no samples left at 16000 Hz .*: drop it, or crop to more"):
+        extract(WAVE, crop="first", max_seconds=1e-5)
+
+
 def test_silence_is_fine(extract):
     assert (extract(np.zeros(100))["input_values"] == 0).all()
 

@@ -1,5 +1,7 @@
 """Parts from pre-trained models: BERT's function, a tagger's backbone."""
 
+import json
+
 import pytest
 import torch
 from helpers import micro_config, settle
@@ -7,7 +9,7 @@ from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
 from mulap_hf import MulapAudioModel, MulapForAudioClassification, MulapForPreTraining
 from mulap_hf.conversion import ConversionError
-from mulap_hf.initialization import load_backbone, load_bert, text_config_from_bert
+from mulap_hf.initialization import load_backbone, load_bert, open_backbone, saved_kind, text_config_from_bert
 
 
 @pytest.fixture
@@ -60,3 +62,26 @@ def test_backbone_from_a_tagger(tmp_path):
     MulapAudioModel(micro_config(audio_config={"n_fft": 512}).audio_config).save_pretrained(tmp_path / "other")
     with pytest.raises(ConversionError, match="n_fft=512, the model 256"):
         load_backbone(model, tmp_path / "other")
+
+
+def test_folders_that_cannot_be_loaded(bert, model, tmp_path):
+    folder = tmp_path / "mulap"
+    model.save_pretrained(folder)
+
+    def refused(message: str, load, folder):
+        with pytest.raises(ConversionError, match=f"{folder}: cannot be loaded: {message}") as caught:
+            load(folder)
+        assert "\n" not in str(caught.value)
+
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    refused("Error while deserializing header", open_backbone, folder)
+    weights.unlink()
+    refused("Error no file named model.safetensors", open_backbone, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["audio_config"]["midend_length"] = 4
+    (folder / "config.json").write_text(json.dumps(config))
+    for load in (open_backbone, saved_kind, text_config_from_bert):
+        refused("midend_length=4 must be odd", load, folder)
+    (tmp_path / "bert" / "model.safetensors").unlink()
+    refused("Error no file named model.safetensors", lambda bert: load_bert(model, bert), tmp_path / "bert")

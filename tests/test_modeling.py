@@ -7,7 +7,13 @@ import torch
 from helpers import CHUNK, assert_near, inputs, micro_config, settle, waveforms
 from torch.nn import functional as F
 
-from mulap_hf import MulapAudioModel, MulapForAudioClassification, MulapForPreTraining, MulapModel
+from mulap_hf import (
+    MulapAudioModel,
+    MulapForAudioClassification,
+    MulapForPreTraining,
+    MulapModel,
+    modeling_mulap_joint,
+)
 
 
 @pytest.fixture
@@ -64,6 +70,19 @@ def test_other_numbers_of_clips_and_texts(joint):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("dual", [False, True])
+def test_the_shared_space_is_given_of_any_numbers(dual):
+    layers = {"connection_text_layers": [], "connection_audio_layers": []} if dual else {}
+    aligned = settle(MulapModel(micro_config(projection_size=16, **layers)))
+    batch = inputs(batch=3)
+    texts = {name: batch[name][:2] for name in ("input_ids", "attention_mask")}
+    for output in (aligned(**batch), aligned(**batch | texts), aligned(**batch | texts, return_logits=False)):
+        assert output.logit_scale == aligned.alignment.scale
+        assert output.audio_embeds.shape == (3, 16)
+        assert output.chunk_mask.shape == (3, 3)
+
+
+@torch.no_grad()
 def test_text_padding_changes_nothing(joint):
     batch = inputs(batch=2)
     expected = joint(**batch)
@@ -85,11 +104,19 @@ def test_eager_equals_sdpa(joint):
         assert_near(output[name], expected[name])
 
 
+def test_flash_attention_is_refused(joint):
+    with pytest.raises(ValueError, match="does not support Flash Attention"):
+        joint.set_attn_implementation("flash_attention_2")
+
+
 @torch.no_grad()
-def test_attentions_and_hidden_states(joint, caplog):
+def test_attentions_and_hidden_states(joint, monkeypatch):
     batch = inputs(batch=3, chunks=3, tokens=10)
+    told = []
+    monkeypatch.setattr(modeling_mulap_joint.logger, "warning_once", told.append)
     assert joint(**batch, output_attentions=True).text_attentions is None
-    assert "eager" in caplog.text or joint.config._attn_implementation == "sdpa"
+    assert len(told) == 1
+    assert "'sdpa' returns no weights; call model.set_attn_implementation(\"eager\") first" in told[0]
     joint.set_attn_implementation("eager")
     output = joint(**batch, output_attentions=True, output_hidden_states=True)
     assert [tuple(a.shape) for a in output.text_attentions] == [(3, 4, 10, 10)] * 2
@@ -193,8 +220,13 @@ def test_gradients_reach_everything_that_trains(model):
     ("freeze", "prefixes"),
     [("freeze_audio", ("audio_model.",)), ("freeze_text", ("text_embeddings.", "text_layers."))],
 )
-def test_frozen_means_bit_identical(freeze, prefixes):
-    model = settle(MulapForPreTraining(micro_config(**{freeze: True}))).train()
+@pytest.mark.parametrize("loaded", [False, True])
+def test_frozen_means_bit_identical(freeze, prefixes, loaded, tmp_path):
+    model = settle(MulapForPreTraining(micro_config(**{freeze: True})))
+    if loaded:
+        model.save_pretrained(tmp_path)
+        model = MulapForPreTraining.from_pretrained(tmp_path)
+    model.train()
     before = copy.deepcopy(model.state_dict())
     batch = inputs(batch=4)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
@@ -255,11 +287,19 @@ def test_any_class_loads_from_any_folder(model, tmp_path):
                 assert torch.equal(value, backbone.state_dict()[name]), (folder, cls, name)
 
 
-def test_resized_vocabulary_stays_tied(model):
+@torch.no_grad()
+def test_resized_vocabulary_stays_tied(tmp_path):
+    model = settle(MulapForPreTraining(micro_config(words_loss_weight=1.0)))
+    before = model(**inputs())
     model.resize_token_embeddings(130)
     assert model.config.text_config.vocab_size == 130
-    assert model.mlm_head.decoder.weight is model.text_embeddings.word_embeddings.weight
-    assert model(**inputs()).mlm_logits.shape[-1] == 130
+    model.save_pretrained(tmp_path)
+    for each in (model, MulapForPreTraining.from_pretrained(tmp_path)):
+        assert each.mlm_head.decoder.weight is each.text_embeddings.word_embeddings.weight
+        output = each(**inputs())
+        for name in ("mlm_logits", "words_logits"):
+            assert output[name].shape[-1] == 130
+            assert_near(output[name][..., :120], before[name])
 
 
 def test_wrong_pairs_are_refused(model):
@@ -272,6 +312,30 @@ def test_wrong_pairs_are_refused(model):
         model(batch["input_values"], torch.ones(3, 40, dtype=torch.long))
     with pytest.raises(ValueError, match="300 chunks, the audio Transformer takes 212"):
         model(waveforms(1, 300 * CHUNK), batch["input_ids"][:1])
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("input_ids", (3,), r"input_ids has shape \(3,\); MuLaP takes \(texts, tokens\)"),
+        ("input_ids", (3, 0), r"input_ids has shape \(3, 0\)"),
+        ("attention_mask", (3, 9), r"attention_mask has shape \(3, 9\), it must be \(texts, tokens\), here \(3, 10\)"),
+        ("audio_attention_mask", (3, 9), r"audio_attention_mask has shape \(3, 9\)"),
+        ("mlm_labels", (3, 9), r"mlm_labels has shape \(3, 9\), it must be \(batch, tokens\), here \(3, 10\)"),
+        ("matching_labels", (2,), r"matching_labels has shape \(2,\), it must be \(batch,\), here \(3,\)"),
+        ("caption_ids", (3, 1), r"caption_ids has shape \(3, 1\)"),
+        ("word_ids", (2, 4), r"word_ids has shape \(2, 4\), it must be \(batch, words\), here \(3, 4\)"),
+        ("word_weights", (3, 5), r"word_weights has shape \(3, 5\), it must be \(batch, words\), here \(3, 4\)"),
+    ],
+)
+def test_wrong_shapes_are_refused(model, joint, name, shape, message):
+    words = {"word_ids": torch.ones(3, 4, dtype=torch.long), "word_weights": torch.ones(3, 4)}
+    wrong = {name: torch.ones(shape, dtype=torch.long)}
+    with pytest.raises(ValueError, match=message):
+        model(**inputs(batch=3) | words | wrong)
+    if name in inputs():
+        with pytest.raises(ValueError, match=message):
+            joint(**inputs(batch=3) | wrong)
 
 
 @torch.no_grad()
@@ -327,8 +391,9 @@ def test_problem_types(problem, target, loss):
     torch.testing.assert_close(output.loss, loss(output.logits, target))
 
 
-def test_frozen_backbone_of_a_classifier():
-    model = settle(MulapForAudioClassification(micro_config(num_labels=2, freeze_audio=True))).train()
+def test_frozen_backbone_of_a_classifier(tmp_path):
+    settle(MulapForAudioClassification(micro_config(num_labels=2, freeze_audio=True))).save_pretrained(tmp_path)
+    model = MulapForAudioClassification.from_pretrained(tmp_path).train()
     assert not model.audio_model.musicnn.input_norm.training
     before = copy.deepcopy(model.audio_model.state_dict())
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)

@@ -224,7 +224,7 @@ def test_script(script, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--model", "{}/nothing", "--output", "{}/model.onnx"], "found neither as a folder nor on the Hub"),
-        (["--model", "{}/bert", "--output", "{}/model.onnx"], "bert"),
+        (["--model", "{}/bert", "--output", "{}/model.onnx"], "bert: cannot be loaded: Error no file named"),
         (["--model", "{}/bert", "--output", "{}/there.onnx"], "there.onnx exists: pass --overwrite"),
         (["--model", "{}/bert", "--output", "{}/model.onnx", "--quantize", "static"], "need one another"),
         (["--model", "{}/bert", "--output", "{}/model.onnx", "--calibration", "{}"], "need one another"),

@@ -43,6 +43,19 @@ def test_audio_is_not_text(processor):
 def test_nothing_to_prepare(processor):
     with pytest.raises(ValueError, match="text=, audio="):
         processor()
+    with pytest.raises(ValueError, match="text is an empty list"):
+        processor(text=[], audio=WAVE, sampling_rate=16000)
+
+
+def test_arguments_that_nobody_takes(processor):
+    for text in (None, "a song"):
+        for name in ("resample", "crop", "max_seconds", "generator"):
+            with pytest.raises(TypeError, match=rf"{name} goes to audio_kwargs={{'{name}': \.\.\.}}"):
+                processor(text=text, audio=WAVE, sampling_rate=44100, **{name: True})
+    with pytest.raises(TypeError, match="nonsense is an argument of the tokenizer, and there is no text"):
+        processor(audio=WAVE, sampling_rate=16000, nonsense=1)
+    with pytest.raises(TypeError, match="nonsense"):
+        processor(audio=WAVE, sampling_rate=16000, audio_kwargs={"nonsense": 1})
 
 
 def test_saved_processor_does_the_same(processor, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 from transformers import AutoTokenizer
 
 from mulap_hf import MulapFeatureExtractor, MulapProcessor
-from mulap_hf.conversion import ConversionError, Converted, convert_mulap, convert_musicnn
+from mulap_hf.conversion import ConversionError, Converted, convert_mulap, convert_musicnn, first_line
 from mulap_hf.pipelines import add_code
 
 
@@ -50,7 +50,10 @@ def save(converted: Converted, output: Path, tokenizer: str | None = None):
     """The model with its processor; without a tokenizer, with its feature extractor."""
     feature_extractor = MulapFeatureExtractor(sampling_rate=converted.model.config.audio_config.sampling_rate)
     if tokenizer is not None:
-        processor = MulapProcessor(feature_extractor, AutoTokenizer.from_pretrained(tokenizer))
+        try:
+            processor = MulapProcessor(feature_extractor, AutoTokenizer.from_pretrained(tokenizer))
+        except ValueError as error:
+            raise ConversionError(f"{tokenizer}: no tokenizer that can be loaded: {first_line(error)}") from error
         vocabulary, words = len(processor.tokenizer), converted.model.config.text_config.vocab_size
         if vocabulary > words:
             raise ConversionError(f"{tokenizer} has {vocabulary} tokens, the checkpoint {words}: not its tokenizer")

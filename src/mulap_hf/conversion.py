@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import yaml
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel
 
 from .configuration_mulap import MulapConfig
@@ -87,6 +88,12 @@ class ConversionError(ValueError):
     """A checkpoint that does not fit; the message says what and where."""
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, in one line; of a configuration's, what its check says."""
+    told = error.__cause__ if isinstance(error, StrictDataclassError) else error
+    return str(told).strip().partition("\n")[0] or type(told).__name__
+
+
 @dataclass
 class Converted:
     """A converted model, and the names in the checkpoint that have no place in it."""
@@ -102,17 +109,23 @@ def convert_mulap(checkpoint: str | Path, config: str | Path) -> Converted:
         ConversionError: a file is not of the published format, or the weights do not fit the configuration.
     """
     weights = read_checkpoint(checkpoint)
-    return _load(MulapForPreTraining(_read_mulap_config(config, weights)), weights, MULAP_NAMES, checkpoint)
+    try:
+        model = MulapForPreTraining(_read_mulap_config(config, weights))
+    except StrictDataclassError as error:
+        raise ConversionError(f"{config}: {first_line(error)}") from error
+    except KeyError as error:
+        raise ConversionError(f"{config}: hidden_act {error} is no activation that transformers knows") from error
+    return _load(model, weights, MULAP_NAMES, checkpoint)
 
 
 def convert_musicnn(checkpoint: str | Path, labels: str | Path) -> Converted:
     """A supervised MusiCNN (Won et al., SMC 2020) with its tags, one per line -> `MulapForAudioClassification`.
 
     Raises:
-        ConversionError: the file is not of the published format, or has another number of tags than the labels.
+        ConversionError: a file is not of the published format, or there are more or fewer labels than outputs.
     """
     weights = read_checkpoint(checkpoint)
-    tags = [line.strip() for line in Path(labels).read_text(encoding="utf-8").splitlines() if line.strip()]
+    tags = [line.strip() for line in _read_text(labels).splitlines() if line.strip()]
     for name in ("dense1.weight", "dense2.weight"):
         if name not in weights:
             raise ConversionError(f"{checkpoint}: there is no {name!r} in it: this is no MusiCNN tagger")
@@ -141,9 +154,8 @@ def read_checkpoint(path: str | Path) -> StateDict:
     except FileNotFoundError as error:
         raise ConversionError(f"{path}: the file does not exist") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConversionError(
-            f"{path}: not a PyTorch checkpoint that can be read safely (weights_only=True): {reason}"
+            f"{path}: not a PyTorch checkpoint that can be read safely (weights_only=True): {first_line(error)}"
         ) from error
     if isinstance(content, dict):
         content = content.get("state_dict", content)
@@ -190,10 +202,17 @@ def _listed(items: list[str], most: int = 5) -> str:
     return ", ".join(items[:most]) + more
 
 
+def _read_text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConversionError(f"{path}: cannot be read as text in UTF-8: {error}") from error
+
+
 def _read_mulap_config(path: str | Path, weights: StateDict) -> MulapConfig:
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        content = yaml.safe_load(_read_text(path))
+    except yaml.YAMLError as error:
         raise ConversionError(f"{path}: not a readable YAML file: {error}") from error
 
     def get(*keys: str, default: Any = None, expect: Any = None) -> Any:

@@ -47,7 +47,7 @@ class Embedder:
             `chunk_batch_size`, which is set to it.
 
     Raises:
-        ConversionError: the model cannot be found, or is no MuLaP.
+        ConversionError: the model cannot be loaded, or is no MuLaP.
         ValueError: the device cannot be used.
     """
 

@@ -1,15 +1,19 @@
 """Parts of a new model from pre-trained ones: the text stream from BERT, the backbone from any MuLaP folder."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from .configuration_mulap import MulapAudioConfig, MulapConfig, MulapTextConfig
-from .conversion import BERT_NAMES, ConversionError, rename
+from .conversion import BERT_NAMES, ConversionError, first_line, rename
 from .modeling_mulap import MulapJointModel
 from .modeling_mulap_audio import MulapAudioModel, MulapPreTrainedModel
 
@@ -21,6 +25,17 @@ _BACKBONE_FIELDS = [
 ]
 
 
+@contextmanager
+def _loading(model: str | Path) -> Iterator[None]:
+    """Turns what transformers raises where it cannot load a folder or Hub name into a ConversionError."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        missing = isinstance(error, OSError) and not Path(model).exists()
+        problem = "found neither as a folder nor on the Hub" if missing else "cannot be loaded"
+        raise ConversionError(f"{model}: {problem}: {first_line(error)}") from error
+
+
 def text_config_from_bert(bert: str | Path, num_hidden_layers: int = 6) -> dict[str, Any]:
     """Fields of a `MulapTextConfig` that the first layers of a BERT fit into.
 
@@ -29,12 +44,10 @@ def text_config_from_bert(bert: str | Path, num_hidden_layers: int = 6) -> dict[
         num_hidden_layers: how many of its layers to take, from the first on.
 
     Raises:
-        ConversionError: it is no BERT, or has fewer layers.
+        ConversionError: it cannot be loaded, is no BERT, or has fewer layers.
     """
-    try:
+    with _loading(bert):
         config = AutoConfig.from_pretrained(bert)
-    except (OSError, ValueError) as error:
-        raise ConversionError(f"{bert}: found neither as a folder nor on the Hub: {_first_line(error)}") from error
     if config.model_type != "bert":
         raise ConversionError(f"{bert} is of model type {config.model_type!r}; the text stream takes BERT weights")
     if config.num_hidden_layers < num_hidden_layers:
@@ -66,9 +79,10 @@ def load_bert(model: MulapJointModel, bert: str | Path):
         bert: name on the Hub or folder of a BERT model.
 
     Raises:
-        ConversionError: a size does not fit.
+        ConversionError: it cannot be loaded, or a size does not fit.
     """
-    source = AutoModel.from_pretrained(bert, dtype=torch.float32)
+    with _loading(bert):
+        source = AutoModel.from_pretrained(bert, dtype=torch.float32)
     if source.config.model_type != "bert":
         raise ConversionError(f"{bert} is of model type {source.config.model_type!r}, not BERT")
     weights = {f"bert.{name}": value for name, value in source.state_dict().items()}
@@ -105,12 +119,10 @@ def saved_kind(model: str | Path) -> str:
     """`model_kind` of a folder or Hub name; of anything that is no MuLaP "backbone".
 
     Raises:
-        ConversionError: it cannot be found, or is no model that transformers knows.
+        ConversionError: it cannot be loaded, or is no model that transformers knows.
     """
-    try:
+    with _loading(model):
         return model_kind(AutoConfig.from_pretrained(model))
-    except (OSError, ValueError) as error:
-        raise ConversionError(f"{model}: found neither as a folder nor on the Hub: {_first_line(error)}") from error
 
 
 def open_backbone(model: str | Path) -> MulapAudioModel:
@@ -120,12 +132,10 @@ def open_backbone(model: str | Path) -> MulapAudioModel:
         model: folder or Hub name.
 
     Raises:
-        ConversionError: it cannot be found, or is no MuLaP.
+        ConversionError: it cannot be loaded, or is no MuLaP.
     """
-    try:
+    with _loading(model):
         backbone, info = MulapAudioModel.from_pretrained(model, output_loading_info=True)
-    except (OSError, ValueError) as error:
-        raise ConversionError(f"{model}: found neither as a folder nor on the Hub: {_first_line(error)}") from error
     if info["missing_keys"]:  # transformers fills them at random
         raise ConversionError(f"{model} is no MuLaP: it has no {sorted(info['missing_keys'])[0]}")
     return backbone
@@ -141,10 +151,6 @@ def backbone_fingerprint(backbone: MulapAudioModel) -> str:
     return digest.hexdigest()
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
 def load_backbone(model: MulapPreTrainedModel, folder: str | Path):
     """Fills the audio backbone from any saved MuLaP model, in place; a supervised tagger for instance.
 
@@ -153,7 +159,7 @@ def load_backbone(model: MulapPreTrainedModel, folder: str | Path):
         folder: folder or Hub name of a model of this package.
 
     Raises:
-        ConversionError: it cannot be found, is no MuLaP, has other sizes, or hears another log-mel.
+        ConversionError: it cannot be loaded, is no MuLaP, has other sizes, or hears another log-mel.
     """
     source = open_backbone(folder)
     wanted, given = model.audio_model.config, source.config

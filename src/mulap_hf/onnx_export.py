@@ -58,7 +58,7 @@ def open_model(folder: str | Path) -> Exportable:
     """The tagger of a folder or Hub name, or the backbone of any other MuLaP model, in float32.
 
     Raises:
-        ConversionError: it cannot be found, or is no MuLaP.
+        ConversionError: it cannot be loaded, or is no MuLaP.
     """
     backbone = open_backbone(folder)  # says what is wrong, if anything is
     if model_kind(AutoConfig.from_pretrained(folder)) != "classifier":

@@ -211,8 +211,22 @@ def test_an_mp3_without_a_length_is_taken_whole(tagger):
     samples = np.concatenate([np.zeros(2 * RATE), noise])
     content = encode(samples, kind="MP3", bitrate_mode="VARIABLE", compression_level=0.5)
     content = content[content.index(content[:2], 2) :]  # without the frame that tells it
-    chunks = tagger({"inputs": content, "parameters": {"per_chunk": True}})
-    assert chunks[-1]["end"] == pytest.approx(10, abs=0.3)
+    for inputs in (content, id3(b"More Info at") + content):
+        chunks = tagger({"inputs": inputs, "parameters": {"per_chunk": True}})
+        assert chunks[-1]["end"] == pytest.approx(10, abs=0.3)
+
+
+def test_an_mp3_with_tags_tells_its_length(tagger, files):
+    content = id3(b"a") + id3(b"b") + files["mp3"]
+    assert len(tagger({"inputs": content})) == 3
+    with pytest.raises(ValueError, match="the input breaks off"):
+        tagger({"inputs": content[: -len(files["mp3"]) // 2]})
+
+
+def id3(comment: bytes) -> bytes:
+    """An ID3v2 tag with a text, padded to a size that takes two of its seven-bit bytes."""
+    frame = b"TXXX" + (len(comment) + 2).to_bytes(4, "big") + b"\0\0" + b"\0\0" + comment
+    return b"ID3\x03\0\0" + bytes([0, 0, 300 >> 7, 300 & 127]) + frame.ljust(300, b"\0")
 
 
 def random_bytes(count: int) -> bytes:

@@ -395,6 +395,19 @@ def test_classification_is_the_models_own(problem, function, processor):
         assert [list(chunk["scores"]) for chunk in pipe(clip, per_chunk=True, top_k=1)] == [best[:1]] * len(chunks)
 
 
+def test_a_deduced_problem_type_is_saved(processor, tmp_path):
+    model = settle(MulapForAudioClassification(micro_config(num_labels=3)))
+    clip = clips()[0]
+    logits = model(torch.from_numpy(clip)[None], labels=torch.ones(1, 3)).logits[0]
+    model.save_pretrained(tmp_path)
+    loaded = MulapForAudioClassification.from_pretrained(tmp_path)
+    pipe = make(MulapAudioClassificationPipeline, loaded, processor)
+    found = {entry["label"]: entry["score"] for entry in pipe(clip)}
+    assert [found[label] for label in model.config.id2label.values()] == pytest.approx(
+        logits.sigmoid().tolist(), rel=1e-5, abs=1e-5
+    )
+
+
 def test_classification_equals_the_built_in_pipeline(processor):
     pipe = tagger(processor)
     built_in = pipeline("audio-classification", model=pipe.model, feature_extractor=processor.feature_extractor)
@@ -534,6 +547,25 @@ def test_retrieval_of_many_clips_is_done_in_blocks(processor):
     assert str(index) == f"MulapMusicIndex(90 clips, matching, {sum(s.nbytes for s in index.states) / 1e6:.1f} MB)"
 
 
+@torch.no_grad()
+def test_rounded_weights_do_not_round_the_similarities(processor):
+    """Products in bfloat16 are multiples of 1/256 and more: clips that differ would be equally similar."""
+    retrieve, label = retrieval(processor, **DUAL), zero_shot(processor, **DUAL)
+    for pipe in (retrieve, label):
+        pipe.model.to(torch.bfloat16)
+    index = retrieve.index(clips())
+    text = retrieve.model.get_text_features(**processor(text=CAPTIONS)).pooler_output.float()
+    similarity = index.embeds.float() @ text.T  # (clips, texts)
+    for ranked, expected in zip(retrieve(CAPTIONS, index), similarity.T, strict=True):
+        assert {entry["index"]: entry["score"] for entry in ranked} == pytest.approx(
+            dict(enumerate(expected.tolist()))
+        )
+    expected = (similarity * label.model.alignment.scale).softmax(dim=1).tolist()
+    for entries, scores in zip(label(clips(), candidate_labels=CAPTIONS), expected, strict=True):
+        found = {entry["label"]: entry["score"] for entry in entries}
+        assert [found[caption] for caption in CAPTIONS] == pytest.approx(scores)
+
+
 def test_retrieval_errors(processor, tmp_path):
     retrieve = retrieval(processor)
     clip = clips()[0]
@@ -551,6 +583,18 @@ def test_retrieval_errors(processor, tmp_path):
     for other in (ALIGNED, {"audio_config": {"hidden_size": 40}}):
         with pytest.raises(ValueError, match=r"1 clips, .* is of another model"):
             retrieve("calm", retrieval(processor, **other).index([clip]))
+
+
+@pytest.mark.parametrize("overrides", [{}, DUAL])
+def test_indices_of_the_same_weights_only(overrides, processor):
+    config = micro_config(**overrides)
+    one, same, other = (
+        make(MulapTextMusicRetrievalPipeline, settle(MulapModel(config), seed), processor) for seed in (0, 0, 1)
+    )
+    index = one.index(clips())
+    assert same("calm", index) == one("calm", clips())
+    with pytest.raises(ValueError, match=r"3 clips, .* is of another model"):
+        other("calm", index)
 
 
 def test_tracks_longer_than_the_audio_transformer(processor):

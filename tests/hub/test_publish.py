@@ -20,6 +20,7 @@ from mulap_hf import (
     MulapForPreTraining,
     MulapModel,
 )
+from mulap_hf.publishing.arguments import HubArguments
 from mulap_hf.publishing.assemble import PublishError
 from mulap_hf.publishing.check import read_snippets
 
@@ -272,8 +273,7 @@ def test_what_the_hub_would_refuse_is_said_before_the_work(published, home, base
     unreachable = publish(published, home, base, "--repo_id", "org/x", HF_ENDPOINT="http://127.0.0.1:9")
     assert unreachable.returncode == 1 and "error: the Hub cannot be reached: " in unreachable.stderr
     refused = {
-        "--repo_id others/x": "--repo_id others/x: org is no member of others; there are org",
-        "--repo_id org/a/b": "--repo_id org/a/b: Repo id must be in the form",
+        "--repo_id others/x": "others/x: org is no member of others; there are org",
         "--repo_id org/mulap-tiny --private": "--private: org/mulap-tiny is public already",
         "--repo_id org/x --license mine": 'the Hub refuses: - Error: "license" must be one of',
     }
@@ -281,6 +281,27 @@ def test_what_the_hub_would_refuse_is_said_before_the_work(published, home, base
     for message, expected in zip(said, refused.values(), strict=True):
         assert message.startswith(f"error: {expected}")
     assert not any(request.writes for request in published.requests)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("my model!", "'my model!' is no name for the Hub, org/name: Repo id must use alphanumeric chars"),
+        ("../outside", "'../outside' is no name for the Hub"),
+        ("org/a/b", "'org/a/b' is no name for the Hub, org/name: Repo id must be in the form"),
+        ("mulap", "'mulap' is no name for the Hub: say whose it is, org/mulap"),
+    ],
+)
+def test_names_that_no_repository_can_have(script, tmp_path, name, message):
+    """Are refused before anything is read or asked, whichever script is told them."""
+    space = importlib.import_module("publish_space")
+    for tell in (
+        lambda: script.main([str(tmp_path), "--repo_id", name, "--dry_run"]),
+        lambda: space.main(["--repo_id", name, "--model", "org/a", "--tagger", "org/b"]),
+        HubArguments(name).destination,
+    ):
+        with pytest.raises(PublishError, match=f"^{re.escape(message)}"):
+            tell()
 
 
 def test_folders_that_cannot_be_published(tmp_path, base, tagger, monkeypatch):

@@ -1,6 +1,6 @@
 """How training scripts are told to publish what they have trained."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,7 +27,8 @@ class HubArguments:
         if self.push_to_hub is None:
             return None
         found = Destination(self.push_to_hub, self.private, self.license)
-        return replace(found, repo_id=check_destination(found))
+        check_destination(found)
+        return found
 
 
 def publish_finished(model_cards: Path, folder: Path, destination: Destination | None):

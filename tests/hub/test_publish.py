@@ -275,12 +275,32 @@ def test_what_the_hub_would_refuse_is_said_before_the_work(published, home, base
     refused = {
         "--repo_id others/x": "others/x: org is no member of others; there are org",
         "--repo_id org/mulap-tiny --private": "--private: org/mulap-tiny is public already",
-        "--repo_id org/x --license mine": 'the Hub refuses: - Error: "license" must be one of',
+        "--repo_id org/x --license mine": '--license mine: the Hub refuses: - Error: "license" must be one of',
     }
     said = errors_of(SCRIPT, *([base, *options.split()] for options in refused), env=published.environment(home))
     for message, expected in zip(said, refused.values(), strict=True):
         assert message.startswith(f"error: {expected}")
     assert not any(request.writes for request in published.requests)
+
+
+def test_training_scripts_learn_what_the_hub_would_refuse_before_the_training(hub, tmp_path):
+    code = """
+import os
+from mulap_hf.publishing.arguments import HubArguments
+from mulap_hf.publishing.assemble import PublishError
+for token, license in (("hf_read", "mit"), ("hf_test", "mine"), ("hf_test", "mit"), ("hf_fine", "mit")):
+    os.environ["HF_TOKEN"] = token
+    try:
+        print(HubArguments("org/x", license=license).destination())
+    except PublishError as error:
+        print(error)
+"""
+    result = run("-c", code, env=hub.environment(tmp_path))
+    assert result.returncode == 0, result.stderr
+    read_only, own_licence, *taken = result.stdout.splitlines()
+    assert "the token of org may only read: log in with `hf auth login`, or set HF_TOKEN to a token that" in read_only
+    assert '--license mine: the Hub refuses: - Error: "license" must be one of' in own_licence
+    assert taken == ["Destination(repo_id='org/x', private=False, license='mit')"] * 2
 
 
 @pytest.mark.parametrize(

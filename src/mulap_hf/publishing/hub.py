@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, ModelCard
+from huggingface_hub import HfApi, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
@@ -52,12 +52,14 @@ def check_destination(destination: Destination, repo_type: str = "model"):
         repo_type: "model" or "space".
 
     Raises:
-        PublishError: nobody is logged in, the namespace is another's, or the repository is public and is to be
-            private.
+        PublishError: nobody is logged in, the token may only read, the namespace is another's, the repository is
+            public and is to be private, or the licence is none that the Hub knows.
     """
     api, repo_id = HfApi(), destination.repo_id
     try:
         user = api.whoami()
+        if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
+            raise PublishError(f"the token of {user['name']} may only read: {_LOG_IN}")
         owner = repo_id.partition("/")[0]
         mine = [user["name"], *(org["name"] for org in user.get("orgs", []))]
         if owner not in mine:
@@ -66,6 +68,7 @@ def check_destination(destination: Destination, repo_type: str = "model"):
             raise PublishError(
                 f"--private: {repo_id} is public already; make it private in its settings, or choose another name"
             )
+        _check_license(destination.license)
     except LocalTokenNotFoundError as error:
         raise PublishError(f"nobody is logged in to the Hub: {_LOG_IN}") from error
     except HTTPError as error:
@@ -103,6 +106,14 @@ def publish(
     except (HTTPError, ValueError) as error:
         raise PublishError(explain(error)) from error
     return commit.commit_url
+
+
+def _check_license(license: str):
+    """Asks by a card that says nothing else: the whole one is made from the finished model."""
+    try:
+        ModelCard(f"---\n{ModelCardData(license=license).to_yaml()}\n---\n").validate()
+    except ValueError as error:
+        raise PublishError(f"--license {license}: {explain(error)}") from error
 
 
 def _is_public(api: HfApi, repo_id: str, repo_type: str) -> bool:

@@ -241,7 +241,7 @@ def test_every_kind_passes_its_check(script, tmp_path, processor, kind):
     }[kind]()
     settle(model).save_pretrained(tmp_path / kind)
     (processor if kind == "dual" else processor.feature_extractor).save_pretrained(tmp_path / kind)
-    write_tone(tmp_path / "tone.wav", seconds=2, rate=22050)
+    write_tone(tmp_path / "tone.wav", seconds=2, rate=96000, channels=6)  # which no mp3 can be
     where = ("--dry_run", "--keep", str(tmp_path / "kept"), "--samples", str(tmp_path / "tone.wav"))
     script.main([str(tmp_path / kind), "--repo_id", f"org/{kind}", *where])
     card = (tmp_path / "kept" / "README.md").read_text()

@@ -12,11 +12,13 @@ from huggingface_hub import ModelCard
 from safetensors import safe_open
 from transformers import AutoConfig
 
+from ..audio import load_audio
 from ..initialization import TEXT_KINDS, model_kind
 from .assemble import ENDPOINT_FILES, SAMPLES_FOLDER, PublishError
 
 _SNIPPET = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _SONGS = ("song.mp3", "other.mp3")  # what the snippets call the user's files
+_SONG_RATE = 16000  # in mono: mp3 does not hold every rate and number of channels that samples may have
 _SECONDS = 600
 # The package is out of reach, as on the user's machine.
 _RUN = "import runpy, sys; sys.modules['mulap_hf'] = None; [runpy.run_path(name) for name in sys.argv[1:]]"
@@ -54,7 +56,7 @@ def check_folder(folder: Path, repo_id: str):
     kind = model_kind(config)
     _check_files(folder, config)
     # The auto class that fits the weights; another one would have parts to train.
-    autos = {"classifier": ["AutoModelForAudioClassification"], "backbone": ["AutoModel"]}.get(kind, ["AutoModel"])
+    autos = ["AutoModelForAudioClassification" if kind == "classifier" else "AutoModel"]
     if config.architectures == ["MulapForPreTraining"]:
         autos.append("AutoModelForPreTraining")
     load = _LOAD.format(name=repo_id, has_text=kind in TEXT_KINDS, autos=autos)
@@ -89,7 +91,7 @@ def run_as_user(folder: Path, repo_id: str, scripts: dict[str, str]) -> subproce
         link.symlink_to(folder.resolve(), target_is_directory=True)
         samples = sorted((folder / SAMPLES_FOLDER).iterdir())
         for song, sample in zip(_SONGS, (samples * 2)[:2], strict=True):
-            sf.write(home / song, *sf.read(sample))
+            sf.write(home / song, load_audio(sample, _SONG_RATE), _SONG_RATE)
         for name, code in scripts.items():
             (home / f"{name}.py").write_text(code, encoding="utf-8")
         return subprocess.run(

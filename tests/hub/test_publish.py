@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,9 @@ from mulap_hf import (
     MulapForPreTraining,
     MulapModel,
 )
+from mulap_hf.publishing import check
 from mulap_hf.publishing.arguments import HubArguments
 from mulap_hf.publishing.assemble import PublishError
-from mulap_hf.publishing.check import read_snippets
 
 SCRIPT = ROOT / "training" / "publish.py"
 DUAL = {"connection_text_layers": [], "connection_audio_layers": []}
@@ -351,6 +352,45 @@ def test_folders_that_cannot_be_published(tmp_path, base, tagger, monkeypatch):
     assert "--samples: " in message and "text.wav: broken" in message
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.json", {"model_type": None}, "has model_type unknown: this publishes MuLaP models"),
+        ("config.json", {"model_type": "frob"}, "has model_type frob: this publishes MuLaP models"),
+        ("config.json", {"projection_size": "wide"}, "expected int, got str"),
+        ("config.json", "[]", "holds no JSON object: save it again"),
+        ("training_settings.json", "{", "is no JSON (Expecting"),
+        ("preprocessor_config.json", "", "is no JSON (Expecting"),
+        ("metrics.json", "{", "is no JSON (Expecting"),
+        ("model.safetensors", "", "is broken (Error while deserializing header"),
+    ],
+)
+def test_broken_files_are_named(script, tmp_path, tagger, file, content, message):
+    broken = shutil.copytree(tagger, tmp_path / "broken")
+    if isinstance(content, dict):
+        content = json.dumps(json.loads((broken / file).read_text()) | content)
+    (broken / file).write_text(content)
+    with pytest.raises(PublishError, match=f"^{re.escape(str(broken / file))}") as caught:
+        script.main([str(broken), "--repo_id", "org/x", "--dry_run"])
+    assert message in str(caught.value)
+
+
+def test_weights_that_do_not_fit_are_not_published(script, tmp_path, tagger):
+    config = AutoConfig.from_pretrained(tagger)
+    config.audio_config.midend_channels += 1
+    wrong = shutil.copytree(tagger, tmp_path / "wrong")
+    config.save_pretrained(wrong)
+    with pytest.raises(PublishError, match=f"^{re.escape(str(wrong))} cannot be used: ValueError: Could not load"):
+        script.main([str(wrong), "--repo_id", "org/x", "--dry_run"])
+
+
+def test_a_model_that_takes_too_long_is_not_published(tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "_SECONDS", 0.5)
+    write_tone(tmp_path / "samples" / "tone.wav")
+    with pytest.raises(PublishError, match=f"^{tmp_path}: loading it .* took more than 0.5 s: publish it while"):
+        check.run_as_user(tmp_path, "org/x", {"snippet_1": "import time; time.sleep(60)"})
+
+
 def test_weights_that_do_not_load_are_not_published(script, tmp_path, tagger):
     broken = tmp_path / "broken"
     model = MulapForAudioClassification.from_pretrained(tagger)
@@ -367,4 +407,4 @@ def test_snippets_are_found(tmp_path):
     (tmp_path / "README.md").write_text(
         "---\nlicense: mit\n---\n```python\na = 1\n```\n\n```sh\nno\n```\n```python\nb\n```"
     )
-    assert read_snippets(tmp_path) == ["a = 1\n", "b\n"]
+    assert check.read_snippets(tmp_path) == ["a = 1\n", "b\n"]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import soundfile as sf
 from huggingface_hub import ModelCard
-from safetensors import safe_open
 from transformers import AutoConfig
 
 from ..audio import load_audio
@@ -83,6 +82,9 @@ def run_as_user(folder: Path, repo_id: str, scripts: dict[str, str]) -> subproce
         folder: the model's.
         repo_id: its name.
         scripts: code by name; tracebacks show these names.
+
+    Raises:
+        PublishError: they take too long.
     """
     with tempfile.TemporaryDirectory(prefix="mulap-user-") as place:
         home = Path(place)
@@ -94,15 +96,21 @@ def run_as_user(folder: Path, repo_id: str, scripts: dict[str, str]) -> subproce
             sf.write(home / song, load_audio(sample, _SONG_RATE), _SONG_RATE)
         for name, code in scripts.items():
             (home / f"{name}.py").write_text(code, encoding="utf-8")
-        return subprocess.run(
-            [sys.executable, "-c", _RUN, *(f"{name}.py" for name in scripts)],
-            cwd=home,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(home / ".modules")},
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=_SECONDS,
-        )
+        try:
+            return subprocess.run(
+                [sys.executable, "-c", _RUN, *(f"{name}.py" for name in scripts)],
+                cwd=home,
+                env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(home / ".modules")},
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                timeout=_SECONDS,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise PublishError(
+                f"{folder}: loading it and running its card's snippets took more than {_SECONDS} s: publish it while "
+                "the machine is idle, or with shorter --samples"
+            ) from error
 
 
 def _check_files(folder: Path, config):
@@ -119,7 +127,3 @@ def _check_files(folder: Path, config):
             raise PublishError(f"{file} has no class {name}, which config.json names")
     if missing := sorted(wanted - names):
         raise PublishError(f"{folder} has no {', '.join(missing)}")
-    for file in folder.glob("*.safetensors"):
-        with safe_open(file, "pt") as weights:
-            if not list(weights.keys()):
-                raise PublishError(f"{file} is empty")

@@ -24,6 +24,7 @@ from mulap_hf import (
 from mulap_hf.publishing import check
 from mulap_hf.publishing.arguments import HubArguments
 from mulap_hf.publishing.assemble import PublishError
+from mulap_hf.publishing.card import make_card
 
 SCRIPT = ROOT / "training" / "publish.py"
 DUAL = {"connection_text_layers": [], "connection_audio_layers": []}
@@ -167,6 +168,25 @@ def test_the_card_says_what_the_run_says(published, home, tmp_path):
     assert "Energy and emissions: unknown" in card.text and "secret" not in str(card)
 
 
+def test_the_card_says_which_steps_were_done_and_which_was_kept(base, tagger):
+    settings = json.loads((base / "training_settings.json").read_text())
+    stopped = {
+        **settings,
+        "training": {**settings["training"], "keep_last": True},
+        "run": {**settings["run"], "steps": 50},  # of 100: patience was at its end
+    }
+    said = [
+        (settings, "100 steps of 8 items", "2.0 hours", "step with the lowest validation loss"),
+        (stopped, "50 steps of 8 items", "1.0 hours", "last step"),
+    ]
+    for folder in (base, tagger):
+        for told, steps, hours, kept in said:
+            card = make_card(ROOT / "model_cards" / "templates", folder, told, {"matching_auc": 0.71}, "org/x")
+            text = " ".join(card.text.split())
+            for fact in (steps, f"{hours} of audio heard", f"The {kept} was kept.", f"items (56), at the {kept}:"):
+                assert fact in text
+
+
 def test_a_tagger_has_examples_that_it_has_heard(hub, home, tagger, tmp_path):
     result = publish(
         hub, home, tagger, "--repo_id", "org/tagger", "--dry_run", "--keep", tmp_path / "kept", token=None
@@ -248,6 +268,7 @@ def test_every_kind_passes_its_check(script, tmp_path, processor, kind):
     card = (tmp_path / "kept" / "README.md").read_text()
     assert check_card(card, "model") == ([], [])
     assert "Nothing was measured." in card and "Time and machine are unknown." in card
+    assert "was kept" not in card  # nothing is known of how it was trained
 
 
 def test_publishing_again_replaces_what_was_published(published, home, base, tmp_path):

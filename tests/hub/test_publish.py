@@ -2,11 +2,13 @@
 
 import importlib
 import json
+import math
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+import soundfile as sf
 import torch
 from helpers import ROOT, assert_near, errors_of, inputs, micro_config, run, run_without_package, settle, write_tone
 from hub_card import check_card
@@ -22,9 +24,10 @@ from mulap_hf import (
     MulapModel,
 )
 from mulap_hf.publishing import check
-from mulap_hf.publishing.arguments import HubArguments
+from mulap_hf.publishing.arguments import HubArguments, publish_finished
 from mulap_hf.publishing.assemble import PublishError
 from mulap_hf.publishing.card import make_card
+from mulap_hf.publishing.hub import Destination
 
 SCRIPT = ROOT / "training" / "publish.py"
 DUAL = {"connection_text_layers": [], "connection_audio_layers": []}
@@ -262,13 +265,14 @@ def test_every_kind_passes_its_check(script, tmp_path, processor, kind):
     }[kind]()
     settle(model).save_pretrained(tmp_path / kind)
     (processor if kind == "dual" else processor.feature_extractor).save_pretrained(tmp_path / kind)
-    write_tone(tmp_path / "tone.wav", seconds=2, rate=96000, channels=6)  # which no mp3 can be
-    where = ("--dry_run", "--keep", str(tmp_path / "kept"), "--samples", str(tmp_path / "tone.wav"))
+    write_tone(tmp_path / "my tone.wav", seconds=2, rate=96000, channels=6)  # which no mp3 can be
+    where = ("--dry_run", "--keep", str(tmp_path / "kept"), "--samples", str(tmp_path / "my tone.wav"))
     script.main([str(tmp_path / kind), "--repo_id", f"org/{kind}", *where])
     card = (tmp_path / "kept" / "README.md").read_text()
     assert check_card(card, "model") == ([], [])
     assert "Nothing was measured." in card and "Time and machine are unknown." in card
     assert "was kept" not in card  # nothing is known of how it was trained
+    assert "[my tone](samples/my%20tone.wav)" in card
 
 
 def test_publishing_again_replaces_what_was_published(published, home, base, tmp_path):
@@ -368,9 +372,41 @@ def test_folders_that_cannot_be_published(tmp_path, base, tagger, monkeypatch):
     assert "has a text side and no tokenizer" in refused(tmp_path / "wordless")
     (tmp_path / "alone" / "training_settings.json").write_text('{"run": {"status": "unfinished"}}')
     assert "holds an unfinished run: repeat its command" in refused(tmp_path / "alone")
-    (tmp_path / "text.wav").write_text("no audio")
-    message = refused(tagger, "--samples", str(tmp_path / "text.wav"))
-    assert "--samples: " in message and "text.wav: broken" in message
+
+
+def broken_at_the_end(path: Path):
+    write_tone(path, seconds=30)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("text.wav", lambda path: path.write_text("no audio"), "text.wav: broken"),
+        ("cut.flac", broken_at_the_end, "cut.flac: broken"),
+        (
+            "nan.wav",
+            lambda path: sf.write(path, [0.0, math.nan], 16000, "FLOAT"),
+            "nan.wav: there are NaN or infinite",
+        ),
+        ("caf\udce9.wav", write_tone, r"caf\udce9.wav has characters in its name that do not print: rename it"),
+    ],
+)
+def test_samples_that_cannot_be_published(script, tmp_path, tagger, name, write, message):
+    sound = tmp_path / f"sound{Path(name).suffix}"
+    write(sound)
+    sound.rename(tmp_path / name)  # soundfile writes no name that is no UTF-8
+    with pytest.raises(PublishError) as caught:
+        script.main([str(tagger), "--repo_id", "org/x", "--dry_run", "--samples", str(tmp_path / name)])
+    assert str(caught.value).startswith("--samples: ") and message in str(caught.value)
+
+
+def test_how_to_repeat_what_was_not_published(tmp_path):
+    run_folder = tmp_path / "my run"
+    with pytest.raises(PublishError) as caught:
+        publish_finished(ROOT / "model_cards", run_folder, Destination("org/x", private=True, license="mit"))
+    repeat = f"Repeat with: python training/publish.py '{run_folder}' --repo_id org/x --license mit --private"
+    assert str(caught.value).endswith(repeat)
 
 
 @pytest.mark.parametrize(

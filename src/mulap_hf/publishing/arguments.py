@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 
 from ..training.arguments import option
@@ -46,6 +47,6 @@ def publish_finished(model_cards: Path, folder: Path, destination: Destination |
             private = " --private" if destination.private else ""
             raise PublishError(
                 f"the model is in {folder}, but was not published: {error}\nRepeat with: python training/publish.py "
-                f"{folder} --repo_id {destination.repo_id} --license {destination.license}{private}"
+                f"{quote(str(folder))} --repo_id {destination.repo_id} --license {destination.license}{private}"
             ) from error
     print(f"Published: {url}")

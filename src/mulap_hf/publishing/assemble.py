@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import soundfile as sf
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
@@ -13,7 +14,7 @@ from transformers import AutoConfig, pipeline
 
 from ..audio import AudioError, load_audio
 from ..configuration_mulap import MulapAudioConfig, MulapConfig
-from ..files import known, write_json
+from ..files import known, printable, write_json
 from ..initialization import TEXT_KINDS, model_kind
 from ..pipelines import add_code
 from ..training.run_folder import SETTINGS
@@ -166,15 +167,20 @@ def copy_samples(folder: Path, files: Sequence[Path], name: str = SAMPLES_FOLDER
         name: of the folder in it that is made.
 
     Raises:
-        PublishError: one cannot be read, or two have the same name.
+        PublishError: one cannot be read or has a name that does not print, or two have the same name.
     """
     (folder / name).mkdir()
     found = []
     for file in files:
         try:
-            load_audio(file, duration=1.0)
+            if not np.isfinite(load_audio(file)).all():
+                raise AudioError(f"{file}: there are NaN or infinite samples in it")
         except AudioError as error:
             raise PublishError(f"--{name}: {error}") from error
+        if not file.name.isprintable():  # line breaks, and bytes that are not UTF-8, which no card can hold
+            raise PublishError(
+                f"--{name}: {printable(str(file))} has characters in its name that do not print: rename it"
+            )
         path = f"{name}/{file.name}"
         if (folder / path).exists():
             raise PublishError(f"--{name}: two files are called {file.name}: rename one")

@@ -7,7 +7,6 @@ python training/publish.py outputs/pretrained --repo_id org/mulap --dry_run --ke
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -38,7 +37,7 @@ def main(arguments: list[str] | None = None):
             print("\n".join(f"{size:>12,}  {name}" for name, size in list_files(target)))
             print("All of it works. Nothing was uploaded." + ("" if args.keep else " --keep DIR keeps it to look at."))
             return
-        destination = replace(destination, repo_id=check_destination(destination))
+        check_destination(destination)
         print(f"Published: {publish(ROOT / 'model_cards', args.folder, target, destination, args.samples)}")
 
 

@@ -5,7 +5,6 @@ python training/publish_space.py --repo_id org/mulap-demo --model org/mulap --ta
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +18,7 @@ SPACE = Path(__file__).parents[1] / "model_cards" / "space"
 def main(arguments: list[str] | None = None):
     args = make_parser().parse_args(arguments)
     destination = Destination(args.repo_id, args.private)
-    destination = replace(destination, repo_id=check_destination(destination, "space"))
+    check_destination(destination, "space")
     demo = Demo(args.model, args.tagger, args.library)
     check_models(demo)
     with TemporaryDirectory(prefix="mulap-space-") as temporary:

@@ -18,10 +18,15 @@ LARGE = 10 * 2**20  # bytes from which text goes to LFS as well
 @dataclass(frozen=True)
 class User:
     name: str
-    role: str = "write"  # of the token
+    role: str = "write"  # of the token; a "fineGrained" one may write here, too
 
 
-USERS = {"hf_test": User("org"), "hf_read": User("org", role="read"), "hf_other": User("other")}
+USERS = {
+    "hf_test": User("org"),
+    "hf_fine": User("org", role="fineGrained"),
+    "hf_read": User("org", role="read"),
+    "hf_other": User("other"),
+}
 
 
 @dataclass
@@ -104,7 +109,7 @@ class Hub:
             if not user:
                 raise anonymous
             asks_only = access == "write_or_request" and request.query.get("create_pr") == "1"
-            if not asks_only and not (owned and user.role == "write"):
+            if not asks_only and not (owned and user.role != "read"):
                 hint = "pass `create_pr=1` as a query parameter to create a Pull Request"
                 raise HubError(403, f"Forbidden: {hint}")
         return repository
@@ -175,7 +180,7 @@ def _named(hub: Hub, request: Request) -> tuple[str, str]:
     if not user:
         raise HubError(401, "Invalid username or password.")
     owner, kind = request.json.get("organization") or user.name, request.json.get("type") or "model"
-    if user.name != owner or user.role != "write":
+    if user.name != owner or user.role == "read":
         raise HubError(403, f'You don\'t have the rights to create a {kind} under the namespace "{owner}"')
     return kind, f"{owner}/{request.json['name']}"
 

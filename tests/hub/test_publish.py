@@ -2,10 +2,13 @@
 
 import importlib
 import json
+import math
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+import soundfile as sf
 import torch
 from helpers import ROOT, assert_near, errors_of, inputs, micro_config, run, run_without_package, settle, write_tone
 from hub_card import check_card
@@ -20,8 +23,11 @@ from mulap_hf import (
     MulapForPreTraining,
     MulapModel,
 )
+from mulap_hf.publishing import check
+from mulap_hf.publishing.arguments import HubArguments, publish_finished
 from mulap_hf.publishing.assemble import PublishError
-from mulap_hf.publishing.check import read_snippets
+from mulap_hf.publishing.card import make_card
+from mulap_hf.publishing.hub import Destination
 
 SCRIPT = ROOT / "training" / "publish.py"
 DUAL = {"connection_text_layers": [], "connection_audio_layers": []}
@@ -165,6 +171,25 @@ def test_the_card_says_what_the_run_says(published, home, tmp_path):
     assert "Energy and emissions: unknown" in card.text and "secret" not in str(card)
 
 
+def test_the_card_says_which_steps_were_done_and_which_was_kept(base, tagger):
+    settings = json.loads((base / "training_settings.json").read_text())
+    stopped = {
+        **settings,
+        "training": {**settings["training"], "keep_last": True},
+        "run": {**settings["run"], "steps": 50},  # of 100: patience was at its end
+    }
+    said = [
+        (settings, "100 steps of 8 items", "2.0 hours", "step with the lowest validation loss"),
+        (stopped, "50 steps of 8 items", "1.0 hours", "last step"),
+    ]
+    for folder in (base, tagger):
+        for told, steps, hours, kept in said:
+            card = make_card(ROOT / "model_cards" / "templates", folder, told, {"matching_auc": 0.71}, "org/x")
+            text = " ".join(card.text.split())
+            for fact in (steps, f"{hours} of audio heard", f"The {kept} was kept.", f"items (56), at the {kept}:"):
+                assert fact in text
+
+
 def test_a_tagger_has_examples_that_it_has_heard(hub, home, tagger, tmp_path):
     result = publish(
         hub, home, tagger, "--repo_id", "org/tagger", "--dry_run", "--keep", tmp_path / "kept", token=None
@@ -240,12 +265,14 @@ def test_every_kind_passes_its_check(script, tmp_path, processor, kind):
     }[kind]()
     settle(model).save_pretrained(tmp_path / kind)
     (processor if kind == "dual" else processor.feature_extractor).save_pretrained(tmp_path / kind)
-    write_tone(tmp_path / "tone.wav", seconds=2, rate=22050)
-    where = ("--dry_run", "--keep", str(tmp_path / "kept"), "--samples", str(tmp_path / "tone.wav"))
+    write_tone(tmp_path / "my tone.wav", seconds=2, rate=96000, channels=6)  # which no mp3 can be
+    where = ("--dry_run", "--keep", str(tmp_path / "kept"), "--samples", str(tmp_path / "my tone.wav"))
     script.main([str(tmp_path / kind), "--repo_id", f"org/{kind}", *where])
     card = (tmp_path / "kept" / "README.md").read_text()
     assert check_card(card, "model") == ([], [])
     assert "Nothing was measured." in card and "Time and machine are unknown." in card
+    assert "was kept" not in card  # nothing is known of how it was trained
+    assert "[my tone](samples/my%20tone.wav)" in card
 
 
 def test_publishing_again_replaces_what_was_published(published, home, base, tmp_path):
@@ -272,15 +299,55 @@ def test_what_the_hub_would_refuse_is_said_before_the_work(published, home, base
     unreachable = publish(published, home, base, "--repo_id", "org/x", HF_ENDPOINT="http://127.0.0.1:9")
     assert unreachable.returncode == 1 and "error: the Hub cannot be reached: " in unreachable.stderr
     refused = {
-        "--repo_id others/x": "--repo_id others/x: org is no member of others; there are org",
-        "--repo_id org/a/b": "--repo_id org/a/b: Repo id must be in the form",
+        "--repo_id others/x": "others/x: org is no member of others; there are org",
         "--repo_id org/mulap-tiny --private": "--private: org/mulap-tiny is public already",
-        "--repo_id org/x --license mine": 'the Hub refuses: - Error: "license" must be one of',
+        "--repo_id org/x --license mine": '--license mine: the Hub refuses: - Error: "license" must be one of',
     }
     said = errors_of(SCRIPT, *([base, *options.split()] for options in refused), env=published.environment(home))
     for message, expected in zip(said, refused.values(), strict=True):
         assert message.startswith(f"error: {expected}")
     assert not any(request.writes for request in published.requests)
+
+
+def test_training_scripts_learn_what_the_hub_would_refuse_before_the_training(hub, tmp_path):
+    code = """
+import os
+from mulap_hf.publishing.arguments import HubArguments
+from mulap_hf.publishing.assemble import PublishError
+for token, license in (("hf_read", "mit"), ("hf_test", "mine"), ("hf_test", "mit"), ("hf_fine", "mit")):
+    os.environ["HF_TOKEN"] = token
+    try:
+        print(HubArguments("org/x", license=license).destination())
+    except PublishError as error:
+        print(error)
+"""
+    result = run("-c", code, env=hub.environment(tmp_path))
+    assert result.returncode == 0, result.stderr
+    read_only, own_licence, *taken = result.stdout.splitlines()
+    assert "the token of org may only read: log in with `hf auth login`, or set HF_TOKEN to a token that" in read_only
+    assert '--license mine: the Hub refuses: - Error: "license" must be one of' in own_licence
+    assert taken == ["Destination(repo_id='org/x', private=False, license='mit')"] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("my model!", "'my model!' is no name for the Hub, org/name: Repo id must use alphanumeric chars"),
+        ("../outside", "'../outside' is no name for the Hub"),
+        ("org/a/b", "'org/a/b' is no name for the Hub, org/name: Repo id must be in the form"),
+        ("mulap", "'mulap' is no name for the Hub: say whose it is, org/mulap"),
+    ],
+)
+def test_names_that_no_repository_can_have(script, tmp_path, name, message):
+    """Are refused before anything is read or asked, whichever script is told them."""
+    space = importlib.import_module("publish_space")
+    for tell in (
+        lambda: script.main([str(tmp_path), "--repo_id", name, "--dry_run"]),
+        lambda: space.main(["--repo_id", name, "--model", "org/a", "--tagger", "org/b"]),
+        HubArguments(name).destination,
+    ):
+        with pytest.raises(PublishError, match=f"^{re.escape(message)}"):
+            tell()
 
 
 def test_folders_that_cannot_be_published(tmp_path, base, tagger, monkeypatch):
@@ -305,9 +372,80 @@ def test_folders_that_cannot_be_published(tmp_path, base, tagger, monkeypatch):
     assert "has a text side and no tokenizer" in refused(tmp_path / "wordless")
     (tmp_path / "alone" / "training_settings.json").write_text('{"run": {"status": "unfinished"}}')
     assert "holds an unfinished run: repeat its command" in refused(tmp_path / "alone")
-    (tmp_path / "text.wav").write_text("no audio")
-    message = refused(tagger, "--samples", str(tmp_path / "text.wav"))
-    assert "--samples: " in message and "text.wav: broken" in message
+
+
+def broken_at_the_end(path: Path):
+    write_tone(path, seconds=30)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("text.wav", lambda path: path.write_text("no audio"), "text.wav: broken"),
+        ("cut.flac", broken_at_the_end, "cut.flac: broken"),
+        (
+            "nan.wav",
+            lambda path: sf.write(path, [0.0, math.nan], 16000, "FLOAT"),
+            "nan.wav: there are NaN or infinite",
+        ),
+        ("caf\udce9.wav", write_tone, r"caf\udce9.wav has characters in its name that do not print: rename it"),
+    ],
+)
+def test_samples_that_cannot_be_published(script, tmp_path, tagger, name, write, message):
+    sound = tmp_path / f"sound{Path(name).suffix}"
+    write(sound)
+    sound.rename(tmp_path / name)  # soundfile writes no name that is no UTF-8
+    with pytest.raises(PublishError) as caught:
+        script.main([str(tagger), "--repo_id", "org/x", "--dry_run", "--samples", str(tmp_path / name)])
+    assert str(caught.value).startswith("--samples: ") and message in str(caught.value)
+
+
+def test_how_to_repeat_what_was_not_published(tmp_path):
+    run_folder = tmp_path / "my run"
+    with pytest.raises(PublishError) as caught:
+        publish_finished(ROOT / "model_cards", run_folder, Destination("org/x", private=True, license="mit"))
+    repeat = f"Repeat with: python training/publish.py '{run_folder}' --repo_id org/x --license mit --private"
+    assert str(caught.value).endswith(repeat)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.json", {"model_type": None}, "has model_type unknown: this publishes MuLaP models"),
+        ("config.json", {"model_type": "frob"}, "has model_type frob: this publishes MuLaP models"),
+        ("config.json", {"projection_size": "wide"}, "expected int, got str"),
+        ("config.json", "[]", "holds no JSON object: save it again"),
+        ("training_settings.json", "{", "is no JSON (Expecting"),
+        ("preprocessor_config.json", "", "is no JSON (Expecting"),
+        ("metrics.json", "{", "is no JSON (Expecting"),
+        ("model.safetensors", "", "is broken (Error while deserializing header"),
+    ],
+)
+def test_broken_files_are_named(script, tmp_path, tagger, file, content, message):
+    broken = shutil.copytree(tagger, tmp_path / "broken")
+    if isinstance(content, dict):
+        content = json.dumps(json.loads((broken / file).read_text()) | content)
+    (broken / file).write_text(content)
+    with pytest.raises(PublishError, match=f"^{re.escape(str(broken / file))}") as caught:
+        script.main([str(broken), "--repo_id", "org/x", "--dry_run"])
+    assert message in str(caught.value)
+
+
+def test_weights_that_do_not_fit_are_not_published(script, tmp_path, tagger):
+    config = AutoConfig.from_pretrained(tagger)
+    config.audio_config.midend_channels += 1
+    wrong = shutil.copytree(tagger, tmp_path / "wrong")
+    config.save_pretrained(wrong)
+    with pytest.raises(PublishError, match=f"^{re.escape(str(wrong))} cannot be used: ValueError: Could not load"):
+        script.main([str(wrong), "--repo_id", "org/x", "--dry_run"])
+
+
+def test_a_model_that_takes_too_long_is_not_published(tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "_SECONDS", 0.5)
+    write_tone(tmp_path / "samples" / "tone.wav")
+    with pytest.raises(PublishError, match=f"^{tmp_path}: loading it .* took more than 0.5 s: publish it while"):
+        check.run_as_user(tmp_path, "org/x", {"snippet_1": "import time; time.sleep(60)"})
 
 
 def test_weights_that_do_not_load_are_not_published(script, tmp_path, tagger):
@@ -326,4 +464,4 @@ def test_snippets_are_found(tmp_path):
     (tmp_path / "README.md").write_text(
         "---\nlicense: mit\n---\n```python\na = 1\n```\n\n```sh\nno\n```\n```python\nb\n```"
     )
-    assert read_snippets(tmp_path) == ["a = 1\n", "b\n"]
+    assert check.read_snippets(tmp_path) == ["a = 1\n", "b\n"]

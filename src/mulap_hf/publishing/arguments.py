@@ -1,7 +1,8 @@
 """How training scripts are told to publish what they have trained."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 
 from ..training.arguments import option
@@ -27,7 +28,8 @@ class HubArguments:
         if self.push_to_hub is None:
             return None
         found = Destination(self.push_to_hub, self.private, self.license)
-        return replace(found, repo_id=check_destination(found))
+        check_destination(found)
+        return found
 
 
 def publish_finished(model_cards: Path, folder: Path, destination: Destination | None):
@@ -45,6 +47,6 @@ def publish_finished(model_cards: Path, folder: Path, destination: Destination |
             private = " --private" if destination.private else ""
             raise PublishError(
                 f"the model is in {folder}, but was not published: {error}\nRepeat with: python training/publish.py "
-                f"{folder} --repo_id {destination.repo_id} --license {destination.license}{private}"
+                f"{quote(str(folder))} --repo_id {destination.repo_id} --license {destination.license}{private}"
             ) from error
     print(f"Published: {url}")

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import soundfile as sf
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, pipeline
 
 from ..audio import AudioError, load_audio
-from ..files import write_json
+from ..configuration_mulap import MulapAudioConfig, MulapConfig
+from ..files import known, printable, write_json
 from ..initialization import TEXT_KINDS, model_kind
 from ..pipelines import add_code
 from ..training.run_folder import SETTINGS
@@ -64,13 +68,15 @@ def assemble(
         samples: audio files to publish as examples; none: generated ones.
 
     Raises:
-        PublishError: something is missing in the source, or a sample cannot be read.
+        PublishError: something in the source is missing, broken, or does not fit the rest, or a sample cannot be read.
     """
     check_source(source)
     target.mkdir(parents=True)
     for pattern in _PUBLISHED:
         for file in source.glob(pattern):
             copy = target / file.relative_to(source)
+            if file.suffix == ".json":
+                _read_json(file)  # before something that uses it breaks at it
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
     _write_both_forms(target)
@@ -78,7 +84,12 @@ def assemble(
     for name in ENDPOINT_FILES:
         shutil.copyfile(model_cards / "endpoint" / name, target / name)
     files = copy_samples(target, samples) if samples else generate_samples(target)
-    outputs = _hear(target, [name for name, _ in files])
+    try:
+        outputs = _hear(target, [name for name, _ in files])
+    except Exception as error:  # of every kind: parts that do not fit each other break anywhere
+        raise PublishError(
+            f"{source} cannot be used: {type(error).__name__}: {error}\nSave its model and its processor again"
+        ) from error
     write_json(target / OUTPUTS_FILE, outputs)
     examples = [Sample(name, title, outputs[name].get("labels", ())) for name, title in files]
     settings, metrics = (_read_json(target / name) for name in (SETTINGS, "metrics.json"))
@@ -88,7 +99,7 @@ def assemble(
 
 def check_source(source: Path):
     """Raises:
-    PublishError: it is no folder of a finished MuLaP model with its processor.
+    PublishError: it is no folder of a finished MuLaP model with its processor, or a file in it is broken.
     """
     if not source.is_dir():
         raise PublishError(f"{source} is no folder: give the output folder of a training script, or a saved model")
@@ -97,9 +108,14 @@ def check_source(source: Path):
     status = _read_json(source / SETTINGS).get("run", {}).get("status", "finished")
     if status != "finished":
         raise PublishError(f"{source} holds an unfinished run: repeat its command until it is done")
-    config = AutoConfig.from_pretrained(source)
-    if not config.model_type.startswith("mulap"):
-        raise PublishError(f"{source} is a model of type {config.model_type}: this publishes MuLaP models")
+    file = source / "config.json"
+    model_type = _read_json(file).get("model_type")  # AutoConfig asks whether to run code of types it does not know
+    if model_type not in (MulapConfig.model_type, MulapAudioConfig.model_type):
+        raise PublishError(f"{file} has model_type {known(model_type)}: this publishes MuLaP models")
+    try:
+        config = AutoConfig.from_pretrained(source)
+    except (ValueError, StrictDataclassError) as error:
+        raise PublishError(f"{file}: {error}") from error
     if not any((source / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")):
         raise PublishError(
             f"{source} has no processor: save it there, MulapProcessor(...).save_pretrained, or of a model without "
@@ -107,6 +123,11 @@ def check_source(source: Path):
         )
     if model_kind(config) in TEXT_KINDS and not (source / "tokenizer_config.json").is_file():
         raise PublishError(f"{source} has a text side and no tokenizer: save its MulapProcessor there")
+    for file in source.glob("*.safetensors"):
+        try:
+            safe_open(file, "pt")
+        except SafetensorError as error:
+            raise PublishError(f"{file} is broken ({error}): save the model again") from error
 
 
 def _write_both_forms(folder: Path):
@@ -146,15 +167,20 @@ def copy_samples(folder: Path, files: Sequence[Path], name: str = SAMPLES_FOLDER
         name: of the folder in it that is made.
 
     Raises:
-        PublishError: one cannot be read, or two have the same name.
+        PublishError: one cannot be read or has a name that does not print, or two have the same name.
     """
     (folder / name).mkdir()
     found = []
     for file in files:
         try:
-            load_audio(file, duration=1.0)
+            if not np.isfinite(load_audio(file)).all():
+                raise AudioError(f"{file}: there are NaN or infinite samples in it")
         except AudioError as error:
             raise PublishError(f"--{name}: {error}") from error
+        if not file.name.isprintable():  # line breaks, and bytes that are not UTF-8, which no card can hold
+            raise PublishError(
+                f"--{name}: {printable(str(file))} has characters in its name that do not print: rename it"
+            )
         path = f"{name}/{file.name}"
         if (folder / path).exists():
             raise PublishError(f"--{name}: two files are called {file.name}: rename one")
@@ -182,4 +208,15 @@ def _hear(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """Raises:
+    PublishError: it holds something else; where there is none, it is taken for empty.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PublishError(f"{path} is no JSON ({error}): save it again") from error
+    if not isinstance(content, dict):
+        raise PublishError(f"{path} holds no JSON object: save it again")
+    return content

@@ -21,7 +21,7 @@ PICTURES = ("training_report/losses.png", "training_report/scores.png", "transfe
 PICTURES += ("transfer_report/history.png",)
 ZERO_SHOT_FILE = "zero_shot/zero_shot.json"
 MEANINGS = {
-    "loss": "weighted sum of the losses below; the best step has the lowest",
+    "loss": "weighted sum of the losses below",
     "mlm_loss": "masked words: cross entropy",
     "mlm_accuracy": "masked words found",
     "mlm_perplexity": "masked words: exponential of the cross entropy",
@@ -171,9 +171,10 @@ def _training_facts(settings: Mapping[str, Any]) -> dict[str, Any]:
     run, training, data = settings.get("run", {}), settings.get("training", {}), settings.get("data", {})
     machine = run.get("environment", {})
     tracks = run.get("pairs") or run.get("tracks") or {}
+    steps = run.get("steps", run.get("max_steps"))  # done, of those asked for: patience may have ended it
     heard_hours = None
-    if run.get("max_steps") and data.get("clip_seconds") and machine.get("processes"):
-        clips = run["max_steps"] * training["batch_size"] * training["gradient_accumulation_steps"]
+    if steps and data.get("clip_seconds") and machine.get("processes"):
+        clips = steps * training["batch_size"] * training["gradient_accumulation_steps"]
         heard_hours = f"{clips * machine['processes'] * data['clip_seconds'] / 3600:.1f}"
     base = run.get("model", {})
     return {
@@ -186,7 +187,8 @@ def _training_facts(settings: Mapping[str, Any]) -> dict[str, Any]:
         "data": run.get("data", {}),
         "num_train": tracks.get("train"),
         "num_validation": tracks.get("validation"),
-        "max_steps": run.get("max_steps"),
+        "steps": steps,
+        "kept": "last step" if training.get("keep_last") else "step with the lowest validation loss",
         "batch_size": training.get("batch_size"),
         "seed": training.get("seed"),
         "seconds": run.get("seconds"),
@@ -214,9 +216,10 @@ def _scores(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str,
 def _tables(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[Table]:
     """A table per split that was tested, or one of the validation of pre-training."""
     tables: dict[str, Table] = {}
+    facts = _training_facts(settings)
     for name, split, number in _judged(metrics):
         if split == "validation":
-            title = f"Held-out items ({known(_training_facts(settings)['num_validation'])}), at the best step"
+            title = f"Held-out items ({known(facts['num_validation'])}), at the {facts['kept']}"
         else:
             title = f"Split `{split}`, {metrics[split]['tracks']} tracks"
         table = tables.setdefault(split, Table(title, []))

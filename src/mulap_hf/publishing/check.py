@@ -9,14 +9,15 @@ from pathlib import Path
 
 import soundfile as sf
 from huggingface_hub import ModelCard
-from safetensors import safe_open
 from transformers import AutoConfig
 
+from ..audio import load_audio
 from ..initialization import TEXT_KINDS, model_kind
 from .assemble import ENDPOINT_FILES, SAMPLES_FOLDER, PublishError
 
 _SNIPPET = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _SONGS = ("song.mp3", "other.mp3")  # what the snippets call the user's files
+_SONG_RATE = 16000  # in mono: mp3 does not hold every rate and number of channels that samples may have
 _SECONDS = 600
 # The package is out of reach, as on the user's machine.
 _RUN = "import runpy, sys; sys.modules['mulap_hf'] = None; [runpy.run_path(name) for name in sys.argv[1:]]"
@@ -54,7 +55,7 @@ def check_folder(folder: Path, repo_id: str):
     kind = model_kind(config)
     _check_files(folder, config)
     # The auto class that fits the weights; another one would have parts to train.
-    autos = {"classifier": ["AutoModelForAudioClassification"], "backbone": ["AutoModel"]}.get(kind, ["AutoModel"])
+    autos = ["AutoModelForAudioClassification" if kind == "classifier" else "AutoModel"]
     if config.architectures == ["MulapForPreTraining"]:
         autos.append("AutoModelForPreTraining")
     load = _LOAD.format(name=repo_id, has_text=kind in TEXT_KINDS, autos=autos)
@@ -81,6 +82,9 @@ def run_as_user(folder: Path, repo_id: str, scripts: dict[str, str]) -> subproce
         folder: the model's.
         repo_id: its name.
         scripts: code by name; tracebacks show these names.
+
+    Raises:
+        PublishError: they take too long.
     """
     with tempfile.TemporaryDirectory(prefix="mulap-user-") as place:
         home = Path(place)
@@ -89,18 +93,24 @@ def run_as_user(folder: Path, repo_id: str, scripts: dict[str, str]) -> subproce
         link.symlink_to(folder.resolve(), target_is_directory=True)
         samples = sorted((folder / SAMPLES_FOLDER).iterdir())
         for song, sample in zip(_SONGS, (samples * 2)[:2], strict=True):
-            sf.write(home / song, *sf.read(sample))
+            sf.write(home / song, load_audio(sample, _SONG_RATE), _SONG_RATE)
         for name, code in scripts.items():
             (home / f"{name}.py").write_text(code, encoding="utf-8")
-        return subprocess.run(
-            [sys.executable, "-c", _RUN, *(f"{name}.py" for name in scripts)],
-            cwd=home,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(home / ".modules")},
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=_SECONDS,
-        )
+        try:
+            return subprocess.run(
+                [sys.executable, "-c", _RUN, *(f"{name}.py" for name in scripts)],
+                cwd=home,
+                env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(home / ".modules")},
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                timeout=_SECONDS,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise PublishError(
+                f"{folder}: loading it and running its card's snippets took more than {_SECONDS} s: publish it while "
+                "the machine is idle, or with shorter --samples"
+            ) from error
 
 
 def _check_files(folder: Path, config):
@@ -117,7 +127,3 @@ def _check_files(folder: Path, config):
             raise PublishError(f"{file} has no class {name}, which config.json names")
     if missing := sorted(wanted - names):
         raise PublishError(f"{folder} has no {', '.join(missing)}")
-    for file in folder.glob("*.safetensors"):
-        with safe_open(file, "pt") as weights:
-            if not list(weights.keys()):
-                raise PublishError(f"{file} is empty")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, ModelCard
+from huggingface_hub import HfApi, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
@@ -23,53 +23,56 @@ _LOG_IN = (
 class Destination:
     """Where a model goes.
 
-    repo_id: "name" of one's own, or "org/name".
+    repo_id: "org/name".
     private: whether only its owners may see the repository, which must not be public already.
     license: of the model, by the Hub's name for it.
+
+    Raises:
+        PublishError: no repository can have this name.
     """
 
     repo_id: str
     private: bool = False
     license: str = UNKNOWN_LICENCE
 
+    def __post_init__(self):
+        try:
+            validate_repo_id(self.repo_id)
+        except HFValidationError as error:
+            raise PublishError(f"{self.repo_id!r} is no name for the Hub, org/name: {error}") from error
+        if "/" not in self.repo_id:
+            raise PublishError(f"{self.repo_id!r} is no name for the Hub: say whose it is, org/{self.repo_id}")
 
-def check_destination(destination: Destination, repo_type: str = "model") -> str:
+
+def check_destination(destination: Destination, repo_type: str = "model"):
     """Asks the Hub whether the upload can be done; to be called before long work.
 
     Args:
         destination: as the user named it.
         repo_type: "model" or "space".
 
-    Returns:
-        The whole name, "org/name".
-
     Raises:
-        PublishError: the name is none, nobody is logged in, the namespace is another's, or the repository is public
-            and is to be private.
+        PublishError: nobody is logged in, the token may only read, the namespace is another's, the repository is
+            public and is to be private, or the licence is none that the Hub knows.
     """
-    api = HfApi()
+    api, repo_id = HfApi(), destination.repo_id
     try:
-        validate_repo_id(destination.repo_id)
         user = api.whoami()
-        owner, _, name = destination.repo_id.rpartition("/")
-        owner = owner or user["name"]
+        if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
+            raise PublishError(f"the token of {user['name']} may only read: {_LOG_IN}")
+        owner = repo_id.partition("/")[0]
         mine = [user["name"], *(org["name"] for org in user.get("orgs", []))]
         if owner not in mine:
-            raise PublishError(
-                f"--repo_id {destination.repo_id}: {user['name']} is no member of {owner}; there are {', '.join(mine)}"
-            )
-        repo_id = f"{owner}/{name}"
+            raise PublishError(f"{repo_id}: {user['name']} is no member of {owner}; there are {', '.join(mine)}")
         if destination.private and _is_public(api, repo_id, repo_type):
             raise PublishError(
-                f"--private: {repo_id} is public already; make it private in its settings, or choose another --repo_id"
+                f"--private: {repo_id} is public already; make it private in its settings, or choose another name"
             )
-    except HFValidationError as error:
-        raise PublishError(f"--repo_id {destination.repo_id}: {error}") from error
+        _check_license(destination.license)
     except LocalTokenNotFoundError as error:
         raise PublishError(f"nobody is logged in to the Hub: {_LOG_IN}") from error
     except HTTPError as error:
         raise PublishError(explain(error)) from error
-    return repo_id
 
 
 def publish(
@@ -81,7 +84,7 @@ def publish(
         model_cards: see `assemble`.
         source: the model's folder.
         target: where it is assembled; is made.
-        destination: as `check_destination` has found it, with the whole name.
+        destination: that `check_destination` has found nothing against.
         samples: see `assemble`.
 
     Returns:
@@ -103,6 +106,14 @@ def publish(
     except (HTTPError, ValueError) as error:
         raise PublishError(explain(error)) from error
     return commit.commit_url
+
+
+def _check_license(license: str):
+    """Asks by a card that says nothing else: the whole one is made from the finished model."""
+    try:
+        ModelCard(f"---\n{ModelCardData(license=license).to_yaml()}\n---\n").validate()
+    except ValueError as error:
+        raise PublishError(f"--license {license}: {explain(error)}") from error
 
 
 def _is_public(api: HfApi, repo_id: str, repo_type: str) -> bool:

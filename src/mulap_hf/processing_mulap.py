@@ -54,7 +54,7 @@ class MulapProcessor(ProcessorMixin):
         for name in kwargs:
             if name in _AUDIO_OPTIONS:
                 raise TypeError(f"{name} goes to audio_kwargs={{{name!r}: ...}}")
-            if text is None:
+            if text is None and name != "padding":  # which is usual, and clips are padded anyway
                 raise TypeError(f"{name} is an argument of the tokenizer, and there is no text: leave it out")
         features = {}
         if text is not None:

@@ -140,7 +140,7 @@ class PairScorer:
         scores = np.empty((len(clips), len(texts)), dtype=np.float32)
         for rows, audio in clips.blocks:
             for columns, text in texts.blocks:
-                scores[np.ix_(rows, columns)] = (audio.embeds @ text.embeds.T).float().cpu().numpy()
+                scores[np.ix_(rows, columns)] = (audio.embeds.float() @ text.embeds.float().T).cpu().numpy()
         return scores
 
     @torch.inference_mode()

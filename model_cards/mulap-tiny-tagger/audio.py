@@ -17,7 +17,7 @@ SLOWEST_RATE, FASTEST_RATE = 1000, 1_000_000  # Hz; the resampler's filter grows
 _BLOCK_SECONDS = 10
 _UNKNOWN_FRAMES = 2**63 - 1  # what libsndfile says of a flac that was written to a pipe
 
-AudioSource = str | os.PathLike | bytes | BinaryIO
+AudioSource = str | os.PathLike | bytes | bytearray | BinaryIO
 
 
 class AudioError(ValueError):
@@ -37,7 +37,7 @@ def load_audio(
     44.1 kHz takes the memory of its hour of mono at `sampling_rate`.
 
     Args:
-        source: path, the bytes of a file, or an open binary file.
+        source: path, the bytes of a file, or an open binary file, which is read from its start.
         sampling_rate: of the result, in Hz; None keeps the file's.
         offset: where to start, in seconds.
         duration: how much to read, in seconds; None reads to the end.
@@ -72,38 +72,43 @@ def stream_audio(
     samples = 0
     try:
         with _open(source) as file:
-            start = round(offset * file.samplerate)
             frames = -1 if duration is None else round(duration * file.samplerate)
-            if position is not None:
-                start = round(position * max(0, file.frames - frames))
-            if start:
-                if start >= file.frames:
-                    raise AudioError(f"{name}: offset {offset} s is beyond its {file.frames / file.samplerate:.2f} s")
-                file.seek(start)
+            if offset or position:
+                length = _length(file, source)
+                start = round(position * max(0, length - frames) if position else offset * file.samplerate)
+                if start >= max(1, length):
+                    raise AudioError(f"{name}: offset {offset} s is beyond its {length / file.samplerate:.2f} s")
+                _skip(file, start)
             for block in _read(file, frames, sampling_rate):
                 samples += len(block)
                 yield block
     except (sf.SoundFileError, OSError) as error:
         raise AudioError(f"{name}: {_reason(source, error)}") from error
-    if samples == 0:
+    if samples == 0 and position:  # the header announces more than there is
+        with _open(source) as file:
+            seconds = _count(source) / file.samplerate
+        yield from stream_audio(source, sampling_rate, position * max(0.0, seconds - duration), duration)
+    elif samples == 0:
         raise AudioError(f"{name}: there are no samples in it")
 
 
 def audio_seconds(source: AudioSource) -> float:
-    """Length of a file in seconds, from its header.
+    """Length of a file in seconds, from its header, if that has it.
 
     Raises:
         AudioError: as `load_audio`.
     """
     try:
         with _open(source) as file:
-            return file.frames / file.samplerate
+            return _length(file, source) / file.samplerate
     except (sf.SoundFileError, OSError) as error:
         raise AudioError(f"{_name(source)}: {_reason(source, error)}") from error
 
 
 def find_audio_files(paths: list[str | os.PathLike]) -> list[Path]:
     """The files given, and all audio files in and below the folders given, each once, folders' in sorted order.
+
+    Links to folders are followed, unless they lead to one that was met before.
 
     Raises:
         FileNotFoundError: a path does not exist.
@@ -113,16 +118,25 @@ def find_audio_files(paths: list[str | os.PathLike]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            folders = os.walk(path, onerror=_raise)
-            inside = (Path(folder, name) for folder, _, names in folders for name in names)
-            found.update(
-                dict.fromkeys(sorted(file for file in inside if file.suffix.lower() in music and file.is_file()))
-            )
+            inside = (file for file in _walk(path) if file.suffix.lower() in music and file.is_file())
+            found.update(dict.fromkeys(sorted(inside)))
         elif path.exists():
             found[path] = None
         else:
             raise FileNotFoundError(f"{path} does not exist")
     return list(found)
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    met = set()
+    for folder, folders, names in os.walk(root, onerror=_raise, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in met:
+            folders.clear()
+            continue
+        met.add(real)
+        folders.sort()
+        yield from (Path(folder, name) for name in names)
 
 
 def _raise(error: OSError):
@@ -132,10 +146,15 @@ def _raise(error: OSError):
 def _open(source: AudioSource) -> sf.SoundFile:
     """Raises:
     AudioError: samples without a header, or a header that claims a rate at which nothing is recorded.
+    TypeError: this is no source.
     """
     name = _name(source)
-    if isinstance(source, bytes):
+    if isinstance(source, (bytes, bytearray)):
         source = io.BytesIO(source)
+    elif not isinstance(source, (str, os.PathLike)) and not hasattr(source, "read"):
+        raise TypeError(f"{type(source).__name__} is no audio file: pass a path, its bytes, or an open binary file")
+    elif hasattr(source, "read"):
+        source.seek(0)
     elif isinstance(source, (str, os.PathLike)) and os.name != "nt":
         source = os.fsencode(source)  # soundfile fails at names that are no UTF-8
     try:
@@ -147,6 +166,31 @@ def _open(source: AudioSource) -> sf.SoundFile:
     if file.frames == _UNKNOWN_FRAMES:
         file.seekable = lambda: False  # soundfile seeks after every read, and the end of such a file cannot be sought
     return file
+
+
+def _length(file: sf.SoundFile, source: AudioSource) -> int:
+    """How many frames an opened file has; where its header does not say, they are decoded and counted."""
+    if file.frames != _UNKNOWN_FRAMES:
+        return file.frames
+    place = source.tell() if hasattr(source, "tell") else None
+    length = _count(source)
+    if place is not None:
+        source.seek(place)
+    return length
+
+
+def _count(source: AudioSource) -> int:
+    """The frames that can be decoded."""
+    with _open(source) as file:
+        return sum(map(len, _read(file, -1, None)))
+
+
+def _skip(file: sf.SoundFile, frames: int):
+    if file.seekable():
+        file.seek(frames)
+    else:
+        for _ in _read(file, frames, None):
+            pass
 
 
 def _read(file: sf.SoundFile, frames: int, sampling_rate: int | None) -> Iterator[np.ndarray]:
@@ -174,7 +218,7 @@ def _mix_down(block: np.ndarray) -> np.ndarray:
 
 
 def _name(source: AudioSource) -> str:
-    if isinstance(source, bytes):
+    if isinstance(source, (bytes, bytearray)):
         return f"audio of {len(source)} bytes"
     return str(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", source))
 

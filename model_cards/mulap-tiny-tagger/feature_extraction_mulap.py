@@ -56,7 +56,6 @@ class MulapFeatureExtractor(SequenceFeatureExtractor):
         generator: np.random.Generator | None = None,
         return_attention_mask: bool | None = None,
         return_tensors: str | None = None,
-        **kwargs,
     ) -> BatchFeature:
         """One clip or a list of clips -> `input_values` and `audio_attention_mask`, both `(batch, samples)`.
 
@@ -74,7 +73,7 @@ class MulapFeatureExtractor(SequenceFeatureExtractor):
 
         Raises:
             ValueError: a clip is empty, has NaN or infinite samples, a shape that is no mono or stereo waveform, or
-                another sampling rate; a crop that is not possible.
+                another sampling rate; a crop that is not possible; nothing is left after resampling and cropping.
             TypeError: a clip is not a waveform, a path for instance.
         """
         clips = raw_speech if _is_batch(raw_speech) else [raw_speech]
@@ -92,9 +91,16 @@ class MulapFeatureExtractor(SequenceFeatureExtractor):
                 f"with mulap_hf.load_audio(path, sampling_rate={self.sampling_rate}), or pass resample=True"
             )
         waveforms = [_to_mono(clip, f"clip {index}") for index, clip in enumerate(clips)]
+        given = [len(waveform) for waveform in waveforms]
         if sampling_rate != self.sampling_rate:
             waveforms = [_resample(waveform, sampling_rate, self.sampling_rate) for waveform in waveforms]
         waveforms = self._crop_all(waveforms, crop, max_seconds, generator)
+        for index, waveform in enumerate(waveforms):
+            if len(waveform) == 0:
+                raise ValueError(
+                    f"clip {index} has no samples left at {self.sampling_rate} Hz ({given[index]} samples at "
+                    f"{sampling_rate} Hz): drop it, or crop to more"
+                )
 
         longest = max(len(waveform) for waveform in waveforms)
         if all(len(waveform) == longest for waveform in waveforms):

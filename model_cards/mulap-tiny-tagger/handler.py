@@ -210,7 +210,11 @@ def _check_header(contents: bytes, name: str, left: float) -> float:
 def _knows_length(file: sf.SoundFile, contents: bytes) -> bool:
     """Not where a flac was written to a pipe, or libsndfile has guessed from an mp3's first frame."""
     if file.format == "MP3":
-        return any(tag in contents for tag in (b"Xing", b"Info", b"VBRI"))
+        start = 0
+        while contents[start : start + 3] == b"ID3":  # tags, of which the size has seven bits per byte
+            start += 10 + sum(byte << 7 * place for place, byte in enumerate(contents[start + 9 : start + 5 : -1]))
+        first = contents[start : start + 42]  # of the first frame, its header and what may tell the length
+        return any(tag in first for tag in (b"Xing", b"Info", b"VBRI"))
     return file.frames < 2**63 - 1
 
 

@@ -16,6 +16,7 @@ from .modeling_mulap_audio import (
     MulapAudioModel,
     MulapAudioOutput,
     MulapPreTrainedModel,
+    check_shape,
     keeps_padding,
     masked_mean,
     unpack,
@@ -170,27 +171,20 @@ class MulapModel(MulapJointModel):
         audio = self.audio_model(input_values, audio_attention_mask)
         text_stream = self.start_text(input_ids, attention_mask)
         audio_stream = self.start_audio(audio)
-        if self.is_dual_encoder:
-            scores = self.alignment.scale * audio_stream.embeds @ text_stream.embeds.T if return_logits else None
-            return MulapOutput(
-                logits_per_audio=scores,
-                logits_per_text=None if scores is None else scores.T,
-                chunk_mask=audio.chunk_mask,
-                audio_embeds=audio_stream.embeds,
-                text_embeds=text_stream.embeds,
-                logit_scale=self.alignment.scale,
-            )
-        scores = None
-        if return_logits:
-            pairs = torch.arange(len(input_values) * len(input_ids), device=input_ids.device)
-            scores = self.score_pairs(text_stream, audio_stream, pairs % len(input_ids), pairs // len(input_ids))
-            scores = scores.view(len(input_values), len(input_ids))
         states = {
             "chunk_mask": audio.chunk_mask,
             "audio_embeds": audio_stream.embeds,
             "text_embeds": text_stream.embeds,
+            "logit_scale": None if self.alignment is None else self.alignment.scale,
         }
-        if len(input_ids) == len(input_values):
+        scores = None
+        if return_logits and self.is_dual_encoder:
+            scores = self.alignment.scale * audio_stream.embeds @ text_stream.embeds.T
+        elif return_logits:
+            pairs = torch.arange(len(input_values) * len(input_ids), device=input_ids.device)
+            scores = self.score_pairs(text_stream, audio_stream, pairs % len(input_ids), pairs // len(input_ids))
+            scores = scores.view(len(input_values), len(input_ids))
+        if len(input_ids) == len(input_values) and not self.is_dual_encoder:
             states = self._fuse(text_stream, audio_stream, output_hidden_states, output_attentions)
         return MulapOutput(logits_per_audio=scores, logits_per_text=None if scores is None else scores.T, **states)
 
@@ -240,6 +234,17 @@ class MulapForPreTraining(MulapJointModel):
     def set_output_embeddings(self, value: nn.Linear):
         self.mlm_head.decoder = value
 
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
+    ) -> nn.Embedding:
+        """As transformers', and the words of `words_head` are as many."""
+        embeddings = super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
+        if self.words_head is not None:
+            self.words_head.decoder = self._get_resized_lm_head(
+                self.words_head.decoder, embeddings.num_embeddings, mean_resizing=mean_resizing
+            )
+        return embeddings
+
     @can_return_tuple
     def forward(
         self,
@@ -274,14 +279,16 @@ class MulapForPreTraining(MulapJointModel):
         """
         if len(input_ids) != len(input_values):
             raise ValueError(f"{len(input_values)} clips with {len(input_ids)} texts: pre-training takes pairs")
+        check_shape("mlm_labels", mlm_labels, "(batch, tokens)", input_ids.shape)
+        check_shape("matching_labels", matching_labels, "(batch,)", input_ids.shape[:1])
+        check_shape("caption_ids", caption_ids, "(batch,)", input_ids.shape[:1])
+        if word_ids is not None:
+            check_shape("word_ids", word_ids, "(batch, words)", (len(input_ids), word_ids.shape[-1]))
+            check_shape("word_weights", word_weights, "(batch, words)", word_ids.shape)
         audio = self.audio_model(input_values, audio_attention_mask)
         features, chunk_mask = audio.last_hidden_state, audio.chunk_mask.bool()
+        check_shape("masked_chunks", masked_chunks, "(batch, chunks)", chunk_mask.shape)
         if masked_chunks is not None:
-            if masked_chunks.shape != chunk_mask.shape:
-                raise ValueError(
-                    f"masked_chunks has shape {tuple(masked_chunks.shape)}, the clips have (batch, chunks) "
-                    f"{tuple(chunk_mask.shape)}"
-                )
             masked_chunks = masked_chunks.bool() & chunk_mask
         text_stream = self.start_text(input_ids, attention_mask)
         audio_stream = self.start_audio(audio, masked_chunks)
@@ -406,8 +413,8 @@ class MulapForAudioClassification(MulapPreTrainedModel):
     """A classifier or regressor on the backbone's chunk features, averaged over the track.
 
     `config.problem_type` selects the loss: "single_label_classification", "multi_label_classification" or
-    "regression"; without it the labels' dtype decides, as in transformers. `config.freeze_audio` leaves the backbone
-    as it is, BatchNorm statistics included.
+    "regression"; without it the first labels' dtype decides and sets it, as in transformers. `config.freeze_audio`
+    leaves the backbone as it is, BatchNorm statistics included.
     """
 
     input_modalities = ("audio",)
@@ -467,15 +474,15 @@ class MulapForAudioClassification(MulapPreTrainedModel):
         )
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        problem = self.config.problem_type
-        if problem is None:
-            if self.config.num_labels == 1:
-                problem = "regression"
+        config = self.config
+        if config.problem_type is None:  # kept, because pipelines and exports read it
+            if config.num_labels == 1:
+                config.problem_type = "regression"
             elif labels.dtype in (torch.long, torch.int):
-                problem = "single_label_classification"
+                config.problem_type = "single_label_classification"
             else:
-                problem = "multi_label_classification"
-        return classification_loss(problem, logits, labels)
+                config.problem_type = "multi_label_classification"
+        return classification_loss(config.problem_type, logits, labels)
 
 
 def classification_loss(problem: str, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -156,7 +156,8 @@ class MulapPreTrainedModel(PreTrainedModel):
     input_modalities = ("audio", "text")
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _supports_flash_attn = True
+    # transformers unpads the queries by the keys' mask, and co-attention's queries are another sequence.
+    _supports_flash_attn = False
     _supports_flex_attn = True
     _supports_attention_backend = True
     _no_split_modules = ["MulapMusiCNN", "MulapLayer", "MulapConnection"]
@@ -175,13 +176,13 @@ class MulapPreTrainedModel(PreTrainedModel):
 
     def _freeze(self, *names: str):
         self._frozen_modules = (*self._frozen_modules, *names)
-        for name in names:
-            self.get_submodule(name).requires_grad_(False).eval()
+        self.train(self.training)
 
     def train(self, mode: bool = True):
         super().train(mode)
         for name in self._frozen_modules:
-            self.get_submodule(name).eval()
+            # The gradient here, too: `from_pretrained` makes new parameters, then calls this.
+            self.get_submodule(name).requires_grad_(False).eval()
         return self
 
     def post_init(self):
@@ -268,11 +269,7 @@ class MulapAudioModel(MulapPreTrainedModel):
                 f"input_values has shape {tuple(input_values.shape)}; MuLaP takes (batch, samples), one mono waveform "
                 "per row: let the feature extractor prepare it"
             )
-        if mask is not None and mask.shape != input_values.shape:
-            raise ValueError(
-                f"audio_attention_mask has shape {tuple(mask.shape)}, input_values {tuple(input_values.shape)}: the "
-                "mask says of each sample whether it is real, so the shapes must be equal"
-            )
+        check_shape("audio_attention_mask", mask, "(batch, samples)", input_values.shape)
         missing = max(0, length - input_values.shape[1])
         num_chunks = max(1, input_values.shape[1] // length)
 
@@ -303,6 +300,16 @@ class MulapAudioModel(MulapPreTrainedModel):
         joint = torch.cat(stages, dim=1)  # (chunks, channels, frames)
         features = torch.cat([joint.amax(dim=2), joint.mean(dim=2)], dim=1)  # (chunks, features)
         return features, [stage.transpose(1, 2) for stage in stages] if with_stages else []
+
+
+def check_shape(name: str, value: torch.Tensor | None, axes: str, shape: tuple[int, ...]):
+    """Of an argument that may be left out.
+
+    Raises:
+        ValueError: it has another shape.
+    """
+    if value is not None and value.shape != shape:
+        raise ValueError(f"{name} has shape {tuple(value.shape)}, it must be {axes}, here {tuple(shape)}")
 
 
 def keeps_padding(model: nn.Module) -> bool:

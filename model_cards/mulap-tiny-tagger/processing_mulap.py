@@ -6,6 +6,8 @@ from transformers import BatchFeature, ProcessorMixin
 
 from .feature_extraction_mulap import MulapFeatureExtractor
 
+_AUDIO_OPTIONS = ("resample", "crop", "max_seconds", "generator")
+
 
 class MulapProcessor(ProcessorMixin):
     """Prepares clips, texts, or both.
@@ -43,11 +45,17 @@ class MulapProcessor(ProcessorMixin):
             kwargs: as `text_kwargs` (`padding`, `max_length`, ...).
 
         Raises:
-            ValueError: neither text nor audio is given; see also the feature extractor.
-            TypeError: the text is no text, a waveform for instance.
+            ValueError: neither text nor audio is given, or an empty list of texts; see also the feature extractor.
+            TypeError: the text is no text, a waveform for instance; an argument is the feature extractor's, or the
+                tokenizer's and there is no text.
         """
         if text is None and audio is None:
             raise ValueError("pass text=, audio=, or both: there is nothing to prepare")
+        for name in kwargs:
+            if name in _AUDIO_OPTIONS:
+                raise TypeError(f"{name} goes to audio_kwargs={{{name!r}: ...}}")
+            if text is None and name != "padding":  # which is usual, and clips are padded anyway
+                raise TypeError(f"{name} is an argument of the tokenizer, and there is no text: leave it out")
         features = {}
         if text is not None:
             texts = [text] if isinstance(text, str) else text
@@ -55,6 +63,8 @@ class MulapProcessor(ProcessorMixin):
                 raise TypeError(
                     f"text is {type(text).__name__}, not a text or a list of texts; waveforms go to audio="
                 )
+            if not texts:
+                raise ValueError("text is an empty list: there is no text to prepare")
             options = {"padding": True, "truncation": True, "return_token_type_ids": False}
             options.update(text_kwargs or {}, **kwargs)
             features.update(self.tokenizer(list(texts), return_tensors=return_tensors, **options))

@@ -40,6 +40,10 @@ class MulapTextConfig(PreTrainedConfig):
     def validate_heads(self):
         _check_heads("text_config.hidden_size", self.hidden_size, self.num_attention_heads)
 
+    def validate_positions(self):
+        if self.max_position_embeddings < 1:
+            raise ValueError(f"text_config.max_position_embeddings={self.max_position_embeddings} must be at least 1")
+
 
 @strict
 class MulapAudioConfig(PreTrainedConfig):
@@ -110,9 +114,18 @@ class MulapAudioConfig(PreTrainedConfig):
     def validate_heads(self):
         _check_heads("audio_config.hidden_size", self.hidden_size, self.num_attention_heads)
 
+    def validate_positions(self):
+        if self.max_position_embeddings < 2:
+            raise ValueError(
+                f"audio_config.max_position_embeddings={self.max_position_embeddings} must be at least 2, for the "
+                "global token and a chunk"
+            )
+
     def validate_frontend(self):
         if self.f_max > self.sampling_rate / 2:
             raise ValueError(f"f_max={self.f_max} Hz is above half of sampling_rate={self.sampling_rate} Hz")
+        if not 0 <= self.f_min < self.f_max:
+            raise ValueError(f"f_min={self.f_min} Hz must not be negative, and below f_max={self.f_max} Hz")
         if self.chunk_length < self.n_fft:
             raise ValueError(f"chunk_length={self.chunk_length} is shorter than one window, n_fft={self.n_fft}")
         for name in ("timbral_width", "midend_length"):
@@ -120,8 +133,11 @@ class MulapAudioConfig(PreTrainedConfig):
                 raise ValueError(f"{name}={getattr(self, name)} must be odd, so that the frames stay aligned")
         if any(length % 2 == 0 for length in self.temporal_lengths):
             raise ValueError(f"temporal_lengths={self.temporal_lengths} must be odd, so that the frames stay aligned")
-        if not all(0 < height <= 1 for height in self.timbral_heights):
-            raise ValueError(f"timbral_heights={self.timbral_heights} must be fractions of num_mel_bins, in (0, 1]")
+        if not all(height <= 1 and int(height * self.num_mel_bins) >= 1 for height in self.timbral_heights):
+            raise ValueError(
+                f"timbral_heights={self.timbral_heights} must be fractions of num_mel_bins={self.num_mel_bins}, at "
+                "least one band and at most all"
+            )
         if self.chunk_batch_size < 1:
             raise ValueError(f"chunk_batch_size={self.chunk_batch_size} must be at least 1")
 
@@ -251,10 +267,10 @@ class MulapConfig(PreTrainedConfig):
                 )
 
     def validate_alignment(self):
-        if self.projection_size < 0 or self.num_matching_negatives < 1:
+        if self.projection_size < 0 or self.num_matching_negatives < 1 or self.pair_batch_size < 1:
             raise ValueError(
                 f"projection_size={self.projection_size} must not be negative, num_matching_negatives="
-                f"{self.num_matching_negatives} at least 1"
+                f"{self.num_matching_negatives} and pair_batch_size={self.pair_batch_size} at least 1"
             )
         if self.projection_size:
             return

@@ -9,7 +9,14 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.utils import ModelOutput, logging
 
 from .configuration_mulap import MulapConfig
-from .modeling_mulap_audio import HEADS, MulapAudioModel, MulapAudioOutput, MulapPreTrainedModel, masked_mean
+from .modeling_mulap_audio import (
+    HEADS,
+    MulapAudioModel,
+    MulapAudioOutput,
+    MulapPreTrainedModel,
+    check_shape,
+    masked_mean,
+)
 from .modeling_mulap_layers import (
     MulapAlignment,
     MulapAudioEmbeddings,
@@ -125,7 +132,16 @@ class MulapJointModel(MulapPreTrainedModel):
 
         Args:
             input_ids, attention_mask: as `MulapModel.forward`.
+
+        Raises:
+            ValueError: a shape does not fit.
         """
+        if input_ids.dim() != 2 or input_ids.shape[1] == 0:
+            raise ValueError(
+                f"input_ids has shape {tuple(input_ids.shape)}; MuLaP takes (texts, tokens): let the processor "
+                "prepare them"
+            )
+        check_shape("attention_mask", attention_mask, "(texts, tokens)", input_ids.shape)
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         stream = Stream(self.text_embeddings(input_ids), attention_mask.bool())

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from zlib import crc32
 
 import torch
 from transformers import (
@@ -196,9 +198,9 @@ class MulapPairPipeline(MulapAudioPipeline):
         return self.model.start_text(tokens["input_ids"], tokens["attention_mask"])
 
     def _score(self, audio, text, kind: str) -> torch.Tensor:
-        """Log-odds of a match, or cosine similarities: `(clips, texts)`."""
+        """Log-odds of a match, or cosine similarities: `(clips, texts)`. These take the `embeds` of `audio` alone."""
         if kind == CONTRASTIVE:
-            return audio.embeds @ text.embeds.T
+            return audio.embeds.to(self.device).float() @ text.embeds.float().T
         clips, texts = len(audio.states), len(text.states)
         pairs = torch.arange(clips * texts, device=self.device)
         return self.model.score_pairs(text, audio, pairs % texts, pairs // texts).view(clips, texts)
@@ -258,12 +260,14 @@ class MulapMusicIndex:
     """Candidates of a retrieval as the model heard them, on the CPU.
 
     kind: "contrastive": queries cost one product; "matching": they run the fused layers with every clip.
+    weights: a checksum of the audio side that heard the clips.
     paths: of each clip; None where it was no file.
     embeds: `(clips, projection size)`, of length 1, in the space shared with texts; None in a model without.
     states: `(1 + chunks, audio size)` of each clip, the audio stream where it meets the text; empty if contrastive.
     """
 
     kind: str
+    weights: int
     paths: list[str | None]
     embeds: torch.Tensor | None
     states: list[torch.Tensor]
@@ -351,17 +355,23 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
         embeds = [clip["embeds"] for clip in clips]
         return MulapMusicIndex(
             self.kind,
+            self._weights,
             [clip["path"] for clip in clips],
             None if embeds[0] is None else torch.cat(embeds),
             [] if self.kind == CONTRASTIVE else [clip["states"] for clip in clips],
         )
 
+    @cached_property
+    def _weights(self) -> int:
+        """A checksum of the audio side."""
+        checksum = 0
+        for name, value in self.model.state_dict().items():
+            if name.startswith(("audio_", "alignment.audio_")):
+                checksum = crc32(value.cpu().reshape(-1).view(torch.uint8).numpy(), checksum)
+        return checksum
+
     def _check_index(self, index: MulapMusicIndex):
-        config = self.model.config
-        contrastive = index.kind == CONTRASTIVE
-        found = index.embeds.shape[1] if contrastive else index.states[0].shape[1]
-        size = config.projection_size if contrastive else config.audio_config.hidden_size
-        if (index.kind, found) != (self.kind, size):
+        if (index.kind, index.weights) != (self.kind, self._weights):
             raise ValueError(f"{index} is of another model: make it with this pipeline's index(...)")
 
     def preprocess(self, audio, **options) -> BatchFeature:
@@ -382,7 +392,7 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
     def _score_index(self, index: MulapMusicIndex, text) -> torch.Tensor:
         """`(clips, texts)`, a few clips at a time."""
         if index.kind == CONTRASTIVE:
-            return index.embeds.to(self.device) @ text.embeds.T
+            return self._score(index, text, CONTRASTIVE)
         blocks = []
         for start in range(0, len(index), _CLIPS):
             states = index.states[start : start + _CLIPS]

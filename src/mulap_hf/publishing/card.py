@@ -23,6 +23,8 @@ ZERO_SHOT_FILE = "zero_shot/zero_shot.json"
 MEANINGS = {
     "loss": "weighted sum of the losses below",
     "mlm_loss": "masked words: cross entropy",
+    "words_loss": "the caption's words, told by the embedding of the track: cross entropy",
+    "chunks_loss": "cross entropy of finding the other chunk of the same clip in the batch",
     "mlm_accuracy": "masked words found",
     "mlm_perplexity": "masked words: exponential of the cross entropy",
     "mam_loss": "masked audio: distance to the features of the masked chunks",

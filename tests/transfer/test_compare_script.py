@@ -163,7 +163,7 @@ def test_what_is_there_is_kept_and_what_is_new_is_added(done, place, model_folde
     assert difference["low"] < difference["high"] and difference["seeds"] == 2
     name = f"{model_folder.name}-1-seed%d/tones-register.json"
     cells = [json.loads((place / "out" / "cells" / (name % seed)).read_text()) for seed in (0, 1)]
-    assert [list(cell["conditions"]) for cell in cells] == [["noise_0db"], []]
+    assert [cell["settings"]["conditions"] for cell in cells] == [["noise_0db"], []]
     assert "Seeds: 0, 1." in (place / "out" / "comparison.md").read_text()
 
 

@@ -218,7 +218,8 @@ def _compute(compute: Mapping[str, Mapping[str, Any]]) -> str:
     columns = list(next(iter(compute.values()))) if compute else []
 
     def cell(value) -> str:
-        return "" if value is None else f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
+        digits = ",.1f" if isinstance(value, float) and value >= 1 else ".3f" if isinstance(value, float) else ","
+        return "" if value is None else f"{value:{digits}}"
 
     return (
         markdown_table(

@@ -184,7 +184,6 @@ def test_one_that_fails_does_not_stop_the_others(place, done, model_folder, tmp_
         (["--reference", "mulap", "clap"], "--reference clap is none of the strategies"),
         (["--shares", "1.5"], "each over 0 and at most 1"),
         (["--seeds", "0", "0"], "--seeds: 0 is there twice"),
-        (["--tasks"], "--tasks: give some"),
         (["--tasks", "taging"], "--tasks taging: neither one of tagging, style, .* nor a folder"),
         (["--pretrain_options", "{bad"], "--pretrain_options {bad: no JSON"),
         (["--labels_per_class", "0"], "--labels_per_class 0: at least 1"),

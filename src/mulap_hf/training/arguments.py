@@ -143,7 +143,7 @@ class DataArguments:
             at_least_one=("max_validation", "num_labels", "max_text_length", "shuffle_buffer", "corpus_clips"),
             positive=("clip_seconds", "corpus_seconds", "train_share"),
             not_negative=("num_workers", "min_masked_chunks"),
-            shares=("mlm_probability", "mam_probability", "mismatch_probability", "validation_share", "view_share"),
+            shares=("mlm_probability", "mam_probability", "mismatch_probability", "validation_share"),
         )
 
 

@@ -27,7 +27,7 @@ def pretrain(tmp_path, monkeypatch):
             "--train_data", str(tmp_path / "music"), "--validation_data", str(tmp_path / "music"),
             "--output_dir", str(tmp_path / "out"), "--max_steps", str(len(losses)), "--eval_steps", "1",
             "--checkpoint_steps", "9", "--batch_size", "2", "--num_workers", "0", "--clip_seconds", "3",
-            "--trackers", "none", *options,
+            "--trackers", "none", "--cpu_threads", "1", *options,
         ])  # fmt: skip
         report = (tmp_path / "out" / "training_report.md").read_text()
         kept = json.loads((tmp_path / "out" / "metrics.json").read_text())["loss"]

@@ -1,6 +1,5 @@
 """The parquet files of a folder: which split each is of, and which of them can be read."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .schema import SETTINGS_FILE
-from .tables import SPLIT_NAMES, DataError, Skipped, read_text, split_of
+from .tables import SPLIT_NAMES, DataError, Skipped, parse_json, read_text, split_of
 
 # train-00000-of-00012.parquet, train-000000-000250.parquet, train-00000-of-00001-a1b2c3d4.parquet
 _SHARD_NAME = re.compile(r"(\w+)-\d+(-of)?-\d+(-\w+)?\.parquet")
@@ -25,7 +24,7 @@ def find_shards(folder: Path) -> dict[str | None, list[Path]]:
         DataError: the folder is being prepared, or was until that was interrupted.
     """
     settings = folder / SETTINGS_FILE
-    if settings.is_file() and json.loads(read_text(settings)).get("finished") is None:
+    if settings.is_file() and parse_json(read_text(settings), settings).get("finished") is None:
         raise DataError(f"{folder} is prepared in part only: repeat the command of training/prepare_dataset.py")
     shards: dict[str | None, list[Path]] = {}
     for path in sorted(folder.rglob("*.parquet")):

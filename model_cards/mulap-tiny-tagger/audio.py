@@ -85,8 +85,7 @@ def stream_audio(
     except (sf.SoundFileError, OSError) as error:
         raise AudioError(f"{name}: {_reason(source, error)}") from error
     if samples == 0 and position:  # the header announces more than there is
-        with _open(source) as file:
-            seconds = _count(source) / file.samplerate
+        seconds = _count(source) / file.samplerate
         yield from stream_audio(source, sampling_rate, position * max(0.0, seconds - duration), duration)
     elif samples == 0:
         raise AudioError(f"{name}: there are no samples in it")
@@ -151,12 +150,13 @@ def _open(source: AudioSource) -> sf.SoundFile:
     name = _name(source)
     if isinstance(source, (bytes, bytearray)):
         source = io.BytesIO(source)
-    elif not isinstance(source, (str, os.PathLike)) and not hasattr(source, "read"):
-        raise TypeError(f"{type(source).__name__} is no audio file: pass a path, its bytes, or an open binary file")
+    elif isinstance(source, (str, os.PathLike)):
+        if os.name != "nt":
+            source = os.fsencode(source)  # soundfile fails at names that are no UTF-8
     elif hasattr(source, "read"):
         source.seek(0)
-    elif isinstance(source, (str, os.PathLike)) and os.name != "nt":
-        source = os.fsencode(source)  # soundfile fails at names that are no UTF-8
+    else:
+        raise TypeError(f"{type(source).__name__} is no audio file: pass a path, its bytes, or an open binary file")
     try:
         file = sf.SoundFile(source)
     except TypeError as error:  # libsndfile takes a file for samples alone by its extension

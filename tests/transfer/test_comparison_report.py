@@ -10,7 +10,7 @@ from tones import PITCHES, make_rows, write_dataset, write_split
 
 from mulap_hf.files import write_json
 from mulap_hf.transfer.arguments import CompareArguments, ProbeArguments
-from mulap_hf.transfer.comparison import Plan, Unit, cell_settings, zero_shot_settings
+from mulap_hf.transfer.comparison import Plan, Unit, cell_settings, data_settings, zero_shot_settings
 from mulap_hf.transfer.comparison_report import write_comparison_report
 from mulap_hf.transfer.protocol import Predictions
 from mulap_hf.transfer.results import collect_results
@@ -47,7 +47,7 @@ def write_cell(plan: Plan, strategy: str, seed: int, right: int, split: str = "t
     path = plan.cell(unit, task, labels)
     ids = [f"{name}-{index:03d}" for index in range(len(truth))]
     Predictions(ids, np.eye(len(PITCHES))[predicted], []).save(path.with_suffix("") / f"{split}.npz")
-    write_json(path, {"settings": cell_settings(plan, unit, data, labels)})
+    write_json(path, {"settings": cell_settings(plan, unit, data_settings(data), labels)})
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def results(plan) -> dict:
         "retrieval": {split: {"text_to_audio": {"matching": {"r10": number}}} for split in TESTS},
         "sizes": {"retrieval": {split: {"clips": 17} for split in TESTS}},
     }
-    unit, tasks = Unit("a", 1.0, 0), plan.tasks()
+    unit, tasks = Unit("a", 1.0, 0), {name: data_settings(data) for name, data in plan.tasks()}
     cell = {"zero_shot": zero_shot, "settings": zero_shot_settings(plan, unit, tasks)}
     write_json(plan.cell(unit, "zero_shot"), cell)
     found = collect_results(plan, plan.tasks())

@@ -336,13 +336,13 @@ def write_parquet(
             task = partial(_write_shard, config, split, bounds, directory, scratch)
             run_in_processes(task, missing, num_workers, progress, unit="shard")
         shutil.rmtree(scratch)
-        for path in find_shards(directory, split):
+        for path in written_shards(directory, split):
             if path not in paths:
                 path.unlink()
     return paths
 
 
-def find_shards(directory: Path, split: str) -> list[Path]:
+def written_shards(directory: Path, split: str) -> list[Path]:
     """Those that `write_parquet` left, in order; files of other origin are none."""
     pattern = re.compile(rf"{split}-\d{{6,}}-\d{{6,}}\.parquet")
     return sorted(path for path in directory.glob("*.parquet") if pattern.fullmatch(path.name))

@@ -289,11 +289,12 @@ def transfer(plan: Plan, unit: Unit, tasks: list[tuple[str, TaskData]]):
     extractor = None
     model = plan.model(unit)
     cache = FeatureCache(plan.args.cache_dir)
+    known = {name: data_settings(data) for name, data in tasks}
     for name, data in tasks:
         few = plan.args.labels_per_class if unit.share == 1 else []
         for labels in [None, *few]:
             path = plan.cell(unit, name, labels)
-            settings = cell_settings(plan, unit, data, labels)
+            settings = cell_settings(plan, unit, known[name], labels)
             if is_made(path, settings):
                 continue
             extractor = extractor or open_extractor(model)
@@ -302,7 +303,7 @@ def transfer(plan: Plan, unit: Unit, tasks: list[tuple[str, TaskData]]):
             about = {"unit": asdict(unit), "task": name, "kind": data.task.kind, "labels": labels}
             write_json(path, about | content | {"settings": settings})
     path = plan.cell(unit, "zero_shot")
-    settings = zero_shot_settings(plan, unit, tasks)
+    settings = zero_shot_settings(plan, unit, known)
     is_reported = unit.share == 1 and unit.seed == plan.args.seeds[0] and unit.strategy != HANDCRAFTED
     if not is_reported or is_made(path, settings) or not has_text_side(model):
         return
@@ -351,16 +352,21 @@ def make_cell(
     }
 
 
-def cell_settings(plan: Plan, unit: Unit, data: TaskData, labels: int | None) -> dict[str, Any]:
-    """What a cell depends on besides its unit: one that was made with other settings is made again."""
-    settings = {"probe": asdict(plan.probe_args)} | _model_settings(plan, unit) | _data_settings(data)
+def cell_settings(plan: Plan, unit: Unit, data: dict[str, Any], labels: int | None) -> dict[str, Any]:
+    """What a cell depends on besides its unit: one that was made with other settings is made again.
+
+    Args:
+        plan, unit, labels: of the cell.
+        data: `data_settings` of its task.
+    """
+    settings = {"probe": asdict(plan.probe_args)} | _model_settings(plan, unit) | data
     return settings | {"conditions": plan.conditions(unit, labels)}
 
 
-def zero_shot_settings(plan: Plan, unit: Unit, tasks: list[tuple[str, TaskData]]) -> dict[str, Any]:
-    """The same of what a unit can do without labels."""
+def zero_shot_settings(plan: Plan, unit: Unit, tasks: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The same of what a unit can do without labels; `tasks`: `data_settings` by name."""
     settings = _model_settings(plan, unit) | {"retrieved": _RETRIEVED, "matched_pairs": _MATCHED_PAIRS}
-    return settings | {"tasks": {name: _data_settings(data) for name, data in tasks}}
+    return settings | {"tasks": tasks}
 
 
 def _model_settings(plan: Plan, unit: Unit) -> dict[str, Any]:
@@ -372,7 +378,8 @@ def _model_settings(plan: Plan, unit: Unit) -> dict[str, Any]:
     return settings
 
 
-def _data_settings(data: TaskData) -> dict[str, Any]:
+def data_settings(data: TaskData) -> dict[str, Any]:
+    """Which data these are; reads the ids of all their rows."""
     return {"data": str(data.folder), "splits": {split: data.fingerprint(split) for split in data.splits()}}
 
 

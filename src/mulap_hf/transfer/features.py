@@ -145,7 +145,10 @@ class FeatureCache:
         ids = data.ids(split)
         with FileLock(folder / ".lock"):
             (folder / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-            index = _read_index(folder / "index.jsonl", retry=not data.is_embedded(split))
+            index = _read_index(folder / "index.jsonl")
+            heard = {name: line for name, line in index.items() if "chunks" in line}
+            if len(heard) < len(index) and not data.is_embedded(split):
+                index = heard
             if len(index) < len(ids):
                 label = f"{split} {condition or ''}".strip()
                 self._extract(extractor, data, split, condition, folder, index, label)
@@ -218,8 +221,8 @@ def _batches(heard: Iterator[tuple], most: int) -> Iterator[list[tuple]]:
         yield batch
 
 
-def _read_index(path: Path, retry: bool) -> dict[str, dict[str, Any]]:
-    """The finished lines, by id; `retry`: without those of tracks that could not be heard."""
+def _read_index(path: Path) -> dict[str, dict[str, Any]]:
+    """The finished lines, by id."""
     if not path.exists():
         return {}
     index = {}
@@ -228,8 +231,7 @@ def _read_index(path: Path, retry: bool) -> dict[str, dict[str, Any]]:
             line = json.loads(text)
         except ValueError:  # cut off
             break
-        if not retry or "chunks" in line:
-            index[line["id"]] = line
+        index[line["id"]] = line
     return index
 
 

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from tqdm import tqdm
 
 from ..metrics.scores import MAIN_METRIC, Resampled, difference_of, interval_of, resample, without_nan
-from .comparison import TEST, Plan, Unit, cell_settings, is_made, strategy_name, zero_shot_settings
+from .comparison import TEST, Plan, Unit, cell_settings, data_settings, is_made, strategy_name, zero_shot_settings
 from .protocol import Predictions
 from .tasks import Targets, TaskData
 
@@ -34,24 +34,25 @@ def collect_results(plan: Plan, tasks: list[tuple[str, TaskData]]) -> dict[str, 
         strategy and condition, how much the main metric loses, of the first seed, on the same tracks; `zero_shot`: by
         strategy, of the first seed; `compute`: by unit; `missing`: cells that are not there.
     """
+    known = {name: data_settings(data) for name, data in tasks}
     results: dict[str, Any] = {
         "settings": {"comparison": asdict(plan.args), "probe": asdict(plan.probe_args)},
         "strategies": [strategy_name(strategy) for strategy in plan.args.strategies],
         "references": plan.args.reference,
         "tasks": {},
         **{part: {} for part in ("scores", "labels", "shares", "drops")},
-        "zero_shot": _zero_shot(plan, tasks),
+        "zero_shot": _zero_shot(plan, known),
         "compute": {unit.name: _compute(plan, unit) for unit in plan.units()},
         "missing": [
             f"{unit.name}, {name}"
             for unit in plan.units()
-            for name, data in tasks
-            if not is_made(plan.cell(unit, name), cell_settings(plan, unit, data, None))
+            for name in known
+            if not is_made(plan.cell(unit, name), cell_settings(plan, unit, known[name], None))
         ],
     }
     for name, data in (bar := tqdm(tasks, unit="task", desc="intervals")):
         bar.set_postfix(task=name)
-        collector = _Collector(plan, name, data)
+        collector = _Collector(plan, name, data, known[name])
         results["tasks"][name] = {
             "kind": data.task.kind,
             "metric": MAIN_METRIC[data.task.kind],
@@ -66,10 +67,10 @@ def collect_results(plan: Plan, tasks: list[tuple[str, TaskData]]) -> dict[str, 
 
 
 class _Collector:
-    """Reads the predictions of one task's cells."""
+    """Reads the predictions of one task's cells; `settings` are those of the data."""
 
-    def __init__(self, plan: Plan, name: str, data: TaskData):
-        self.plan, self.name, self.data, self.kind = plan, name, data, data.task.kind
+    def __init__(self, plan: Plan, name: str, data: TaskData, settings: dict[str, Any]):
+        self.plan, self.name, self.settings, self.kind = plan, name, settings, data.task.kind
         self.metric = MAIN_METRIC[self.kind]
         self.targets = {split: data.targets(split) for split in data.test_splits}
         self.strategies = {strategy_name(strategy): strategy for strategy in plan.args.strategies}
@@ -114,12 +115,10 @@ class _Collector:
     def labels(self) -> dict[str, dict[str, Number]]:
         curves = {}
         for name, strategy in self.strategies.items():
-            curve = {str(labels or "all"): self._main(strategy, 1.0, labels) for labels in self._few_and_all()}
+            few_and_all = [*self.plan.args.labels_per_class, None]
+            curve = {str(labels or "all"): self._main(strategy, 1.0, labels) for labels in few_and_all}
             curves[name] = {labels: value for labels, value in curve.items() if value}
         return curves
-
-    def _few_and_all(self) -> list[int | None]:
-        return [*self.plan.args.labels_per_class, None]
 
     def shares(self) -> dict[str, dict[str, Number]]:
         shares = sorted({*self.plan.args.shares, 1.0})
@@ -171,7 +170,7 @@ class _Collector:
             unit = Unit(strategy, share, seed)
             path = self.plan.cell(unit, self.name, labels)
             file = path.with_suffix("") / f"{split}.npz"
-            if file.is_file() and is_made(path, cell_settings(self.plan, unit, self.data, labels)):
+            if file.is_file() and is_made(path, cell_settings(self.plan, unit, self.settings, labels)):
                 found[seed] = Predictions.load(file)
         return found
 
@@ -194,7 +193,7 @@ def _numbers(found: dict[str, tuple[float, float, float]], seeds: int) -> dict[s
     }
 
 
-def _zero_shot(plan: Plan, tasks: list[tuple[str, TaskData]]) -> dict[str, Any]:
+def _zero_shot(plan: Plan, tasks: dict[str, dict[str, Any]]) -> dict[str, Any]:
     found = {}
     for strategy in plan.args.strategies:
         unit = Unit(strategy, 1.0, plan.args.seeds[0])

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from ...corpus import SPLITS, STYLE_NAMES, TAGS
 from ...corpus.instruments import NOTE_FAMILIES
 from ...corpus.theory import KEY_NAMES, MODES
-from ...corpus.write import find_shards
+from ...corpus.write import written_shards
 from ..schema import Example, Reading, Task
 from ..tables import find_path, read_rows
 from .captioned import read_described
@@ -43,7 +43,7 @@ def read_embedded(root: Path) -> Reading:
         DataError: there is no split in it, or a column is missing.
     """
     found = {split: root / split / "metadata.jsonl" for split in SPLITS if (root / split / "metadata.jsonl").is_file()}
-    shards = {split: paths for split in SPLITS if split not in found and (paths := find_shards(root, split))}
+    shards = {split: paths for split in SPLITS if split not in found and (paths := written_shards(root, split))}
     if not found and not shards:
         find_path(root, [f"{split}/metadata.jsonl" for split in SPLITS], "a split of the embedded corpus")
     read = partial(read_described, file_columns=("file_name",), keep_columns=tuple(COLUMNS))

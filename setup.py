@@ -18,7 +18,7 @@ core = [
 onnx = [
     "onnx>=1.20",  # the graph around the exported network, and its checks
     "onnxscript>=0.6",  # torch.onnx writes with it
-    "onnxruntime>=1.23",  # compares the file with torch, and quantises it
+    "onnxruntime>=1.23",  # compares the file with torch, and quantizes it
 ]
 extras = {
     "train": [
@@ -26,11 +26,11 @@ extras = {
         "datasets>=5.2",
         "evaluate>=0.4.6",
         "filelock>=3.30",  # one run per output folder; older ones let forked loaders keep a killed run's lock
-        "scipy>=1.15",  # filters of the embedded corpus
+        "scipy>=1.15",  # filters of the synthetic corpus
         "pyyaml>=6.0",  # config files of published checkpoints
         "tensorboard>=2.20",  # the default tracker
         "matplotlib>=3.10",  # plots in reports
-        "scikit-learn>=1.7",  # neighbours and t-SNE of the map of clips; in tests the yardstick of our metrics
+        "scikit-learn>=1.7",  # neighbors and t-SNE of the map of clips; in tests the yardstick of our metrics
     ],
     "onnx": onnx,
     "test": [

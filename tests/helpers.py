@@ -11,7 +11,7 @@ import soundfile as sf
 import torch
 
 from mulap_hf import MulapConfig
-from mulap_hf.pipelines import add_code
+from mulap_hf.code_export import add_code
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"

@@ -64,7 +64,7 @@ def test_a_track_is_what_the_model_says_of_it(model_folder, music, workers, batc
         waveform, result = load_audio(path), found[str(path)]
         with torch.no_grad():
             expected = model(torch.from_numpy(waveform)[None])
-        # Batches of another size are rounded differently, but nothing else about a track depends on its neighbours.
+        # Batches of another size are rounded differently, but nothing else about a track depends on its neighbors.
         for mine, theirs in (
             (result.chunks, expected.last_hidden_state[0]),
             (result.track, expected.pooler_output[0]),

@@ -149,12 +149,12 @@ def test_losses_by_hand(model):
     targets = labels(batch)
     output = model(**batch, **targets)
     features = model.audio_model(batch["input_values"], batch["audio_attention_mask"]).last_hidden_state
-    unlabelled = model(**batch, masked_chunks=targets["masked_chunks"])
+    unlabeled = model(**batch, masked_chunks=targets["masked_chunks"])
 
     chosen = targets["mlm_labels"] != -100
-    assert unlabelled.mlm_logits.shape == (4, 10, 120)
-    assert_near(output.mlm_logits, unlabelled.mlm_logits[chosen])
-    expected_mlm = F.cross_entropy(unlabelled.mlm_logits[chosen], targets["mlm_labels"][chosen])
+    assert unlabeled.mlm_logits.shape == (4, 10, 120)
+    assert_near(output.mlm_logits, unlabeled.mlm_logits[chosen])
+    expected_mlm = F.cross_entropy(unlabeled.mlm_logits[chosen], targets["mlm_labels"][chosen])
     masked = targets["masked_chunks"].bool() & output.chunk_mask.bool()
     expected_mam = (output.mam_predictions - features)[masked].square().mean()
     expected_matching = F.cross_entropy(output.matching_logits, targets["matching_labels"])
@@ -162,9 +162,9 @@ def test_losses_by_hand(model):
     torch.testing.assert_close(output.mam_loss, expected_mam)
     torch.testing.assert_close(output.matching_loss, expected_matching)
     torch.testing.assert_close(output.loss, 0.1 * expected_mlm + 4 * expected_mam + 2 * expected_matching)
-    assert unlabelled.mlm_loss is None
-    assert unlabelled.matching_loss is None
-    torch.testing.assert_close(unlabelled.loss, 4 * expected_mam)
+    assert unlabeled.mlm_loss is None
+    assert unlabeled.matching_loss is None
+    torch.testing.assert_close(unlabeled.loss, 4 * expected_mam)
 
 
 @torch.no_grad()

@@ -38,8 +38,8 @@ def test_dual_encoder_scores_are_scaled_cosines_of_its_features(dual):
     assert output.matching_logits is None
     # the embedding is that of the backbone, projected
     pooled = dual.audio_model(batch["input_values"], batch["audio_attention_mask"]).pooler_output
-    centred = dual.alignment.audio_norm(pooled)
-    assert_near(audio, F.normalize(dual.alignment.audio_projection(centred), dim=1))
+    centered = dual.alignment.audio_norm(pooled)
+    assert_near(audio, F.normalize(dual.alignment.audio_projection(centered), dim=1))
 
 
 @torch.no_grad()

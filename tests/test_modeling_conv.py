@@ -30,7 +30,7 @@ def make_layers(heights: tuple[int, ...] = (5, 9), channels: int = 4, width: int
 
 
 def make_image(chunks: int = 3, bands: int = 24, frames: int = 11) -> torch.Tensor:
-    """Neighbours alike, as in a spectrogram, with a level far from zero."""
+    """Neighbors alike, as in a spectrogram, with a level far from zero."""
     noise = torch.randn(chunks, 1, bands, frames, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     return noise.cumsum(dim=2) + 3
 

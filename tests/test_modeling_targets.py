@@ -1,4 +1,4 @@
-"""What masked audio modelling predicts, and what the global token hears: mended, and as published."""
+"""What masked audio modeling predicts, and what the global token hears: mended, and as published."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The main job as a real process: on the embedded corpus, and on a folder of the user's."""
+"""The main job as a real process: on the synthetic corpus, and on a folder of the user's."""
 
 import json
 
@@ -15,9 +15,9 @@ QUICK = ["--batch_size", "4", "--log_steps", "1", "--num_workers", "0", "--cpu_t
 
 
 @pytest.fixture(scope="module")
-def catalogue(tmp_path_factory):
-    """A described catalogue with a broken file in it."""
-    folder = tmp_path_factory.mktemp("catalogue")
+def catalog(tmp_path_factory):
+    """A described catalog with a broken file in it."""
+    folder = tmp_path_factory.mktemp("catalog")
     rows = []
     for index in range(12):
         name = f"{index}.{('wav', 'flac', 'mp3')[index % 3]}"
@@ -41,7 +41,7 @@ def printed_by_the_card(folder, tmp_path) -> list[str]:
     return result.stdout.splitlines()
 
 
-def test_embedded_corpus(tmp_path):
+def test_synthetic_corpus(tmp_path):
     output = tmp_path / "model"
     result = run(
         *LAUNCH, *QUICK, "--max_steps", "2", "--clip_seconds", "6", "--corpus_clips", "8", "--mam_probability", "0.5",
@@ -86,10 +86,10 @@ def test_embedded_corpus(tmp_path):
         ("supervised", "'label': 'calm'", "{'start': 0.0, 'end': 3.0, 'scores': {"),
     ],
 )
-def test_other_objectives(catalogue, tmp_path, recipe, first, later):
+def test_other_objectives(catalog, tmp_path, recipe, first, later):
     output = tmp_path / "model"
     result = run(
-        *LAUNCH, *QUICK, "--recipe", recipe, "--train_data", catalogue, "--validation_share", "0.3", "--max_steps",
+        *LAUNCH, *QUICK, "--recipe", recipe, "--train_data", catalog, "--validation_share", "0.3", "--max_steps",
         "2", "--clip_seconds", "3", "--label_column", "mood", "--output_dir", output,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -97,14 +97,14 @@ def test_other_objectives(catalogue, tmp_path, recipe, first, later):
     assert first in printed[0] and any(later in line for line in printed[1:])
 
 
-def test_own_catalogue_from_a_backbone(catalogue, tmp_path):
+def test_own_catalog_from_a_backbone(catalog, tmp_path):
     torch.manual_seed(3)
     from mulap_hf import MulapConfig
 
     tagger = MulapForAudioClassification(MulapConfig.from_preset("tiny"))
     tagger.save_pretrained(tmp_path / "tagger")
     result = run(
-        *LAUNCH, *QUICK, "--train_data", catalogue, "--max_steps", "4", "--clip_seconds", "3",
+        *LAUNCH, *QUICK, "--train_data", catalog, "--max_steps", "4", "--clip_seconds", "3",
         "--validation_share", "0.2", "--backbone", tmp_path / "tagger", "--learning_rate", "0",
         "--output_dir", tmp_path / "model",
     )  # fmt: skip
@@ -118,16 +118,16 @@ def test_own_catalogue_from_a_backbone(catalogue, tmp_path):
     weights = tagger.audio_model.musicnn.timbral[0].conv.weight
     assert torch.equal(model.audio_model.musicnn.timbral[0].conv.weight, weights)
 
-    again = run(*LAUNCH, "--train_data", catalogue, "--output_dir", tmp_path / "model")
+    again = run(*LAUNCH, "--train_data", catalog, "--output_dir", tmp_path / "model")
     assert again.returncode != 0
     assert "holds a finished run: pass another --output_dir, or --overwrite_output" in again.stderr
 
 
-def test_bad_arguments_say_what_to_mend(catalogue, tmp_path):
+def test_bad_arguments_say_what_to_mend(catalog, tmp_path):
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "corpus.json").write_text('{"version": 0}')
     (tmp_path / "empty").mkdir()
-    usable = ["--train_data", catalogue, "--validation_share", "0.2"]
+    usable = ["--train_data", catalog, "--validation_share", "0.2"]
     cases = [
         (["--train_data", tmp_path / "nowhere"], "does not exist"),
         (["--train_data", tmp_path / "empty"], "no metadata.jsonl or metadata.csv"),
@@ -148,4 +148,4 @@ def test_help_explains_every_option_with_its_default():
     text = " ".join(result.stdout.split())
     tiny = json.loads((ROOT / "training" / "recipes" / "tiny.json").read_text())
     assert "--max_steps MAX_STEPS" in text
-    assert f"Optimiser steps. (default: {tiny['max_steps']})" in text  # the recipe's
+    assert f"Optimizer steps. (default: {tiny['max_steps']})" in text  # the recipe's

@@ -9,7 +9,7 @@ from helpers import ROOT
 from transformers import AutoModel, AutoModelForAudioClassification, AutoProcessor
 
 import mulap_hf
-from mulap_hf.pipelines import add_code
+from mulap_hf.code_export import add_code
 
 MODELS = ROOT / "model_cards"
 NAMES = ("mulap-tiny", "mulap-tiny-tagger")

@@ -1,4 +1,4 @@
-"""The tokenizer that is learnt from captions is an ordinary BERT tokenizer."""
+"""The tokenizer that is learned from captions is an ordinary BERT tokenizer."""
 
 import pytest
 from helpers import CAPTIONS

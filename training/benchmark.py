@@ -1,7 +1,7 @@
 """Measures this machine, variants side by side in one run, and writes tables, the raw numbers and plots.
 
 python training/benchmark.py embedding     # the backbone beside its plain computation and the machine's roof
-python training/benchmark.py training      # a step of pre-training: forward, backward, optimiser
+python training/benchmark.py training      # a step of pre-training: forward, backward, optimizer
 python training/benchmark.py others        # CLAP, AST, Wav2Vec2, MERT and Whisper beside MuLaP's backbone
 python training/benchmark.py folder        # `mulap embed` on wav, flac and mp3 files
 python training/benchmark.py precision     # bfloat16, ONNX Runtime and int8: speed, and what it costs in accuracy
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None):
     parser.add_argument(
         "--workers", type=int, nargs="+", default=[0, 1, 2], help="data, folder: processes; default: 0 1 2"
     )
-    parser.add_argument("--tagger", help="precision: folder of a tagger of the embedded corpus, to measure its scores")
+    parser.add_argument("--tagger", help="precision: a tagger of the synthetic corpus, to measure its scores")
     args = parser.parse_args(arguments)
     if args.threads:
         torch.set_num_threads(args.threads)

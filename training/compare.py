@@ -2,7 +2,7 @@
 
 python training/compare.py                                                     # the small comparison, on the CPU
 python training/compare.py --strategies mulap random DIR --seeds 0 1 2         # DIR: any MuLaP folder
-python training/compare.py --tasks prepared/magnatagatune prepared/fma --train_data my_catalogue
+python training/compare.py --tasks prepared/magnatagatune prepared/fma --train_data my_catalog
 python training/compare.py --seeds 0 1 2 --reference mulap random --held_out_soundfont FluidR3_GM.sf2
 
 Data, steps and probe are the same for all. It can be interrupted at any moment: the same command goes on, and with
@@ -19,9 +19,9 @@ import signal
 import sys
 from pathlib import Path
 
-from mulap_hf.corpus import write_pretraining_corpus
 from mulap_hf.data import DataError
-from mulap_hf.training.arguments import parse_arguments
+from mulap_hf.pretraining.arguments import parse_arguments
+from mulap_hf.synthetic import write_pretraining_corpus
 from mulap_hf.transfer.arguments import CompareArguments, ProbeArguments
 from mulap_hf.transfer.comparison import Plan, check_plan, run_comparison
 from mulap_hf.transfer.comparison_report import write_comparison_report

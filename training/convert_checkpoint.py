@@ -10,8 +10,8 @@ from pathlib import Path
 from transformers import AutoTokenizer
 
 from mulap_hf import MulapFeatureExtractor, MulapProcessor
+from mulap_hf.code_export import add_code
 from mulap_hf.conversion import ConversionError, Converted, convert_mulap, convert_musicnn, first_line
-from mulap_hf.pipelines import add_code
 
 
 def main(arguments: list[str] | None = None):

@@ -21,9 +21,9 @@ from pathlib import Path
 from mulap_hf import AudioError, load_audio
 from mulap_hf.audio import find_audio_files
 from mulap_hf.conversion import ConversionError
-from mulap_hf.corpus import CorpusConfig, make_clip
+from mulap_hf.synthetic import CorpusConfig, make_clip
 
-CHECKED_CLIPS, CHECKED_SECONDS = 12, 10.0  # of the embedded corpus: all its styles
+CHECKED_CLIPS, CHECKED_SECONDS = 12, 10.0  # of the synthetic corpus: all its styles
 
 
 def main(arguments: list[str] | None = None):
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None):
     parser.add_argument(
         "--tolerance",
         type=float,
-        help="largest difference, as a share of an output's largest value; default: 1e-4, quantised 0.1",
+        help="largest difference, as a share of an output's largest value; default: 1e-4, quantized 0.1",
     )
     args = parser.parse_args(arguments)
     try:

@@ -1,6 +1,6 @@
-"""Pictures of what a model has learnt, on held-out clips, and a page that explains them.
+"""Pictures of what a model has learned, on held-out clips, and a page that explains them.
 
-python training/illustrate.py --model outputs/pretrained --tagger outputs/transferred       # the embedded corpus
+python training/illustrate.py --model outputs/pretrained --tagger outputs/transferred       # the synthetic corpus
 python training/illustrate.py --model DIR --data prepared/song_describer --parts retrieval attention
 python training/illustrate.py --model DIR --tagger DIR --parts tags --track song.mp3
 
@@ -32,7 +32,7 @@ from mulap_hf.illustration.material import Illustration, Material
 from mulap_hf.illustration.page import NUMBERS, PAGE, write_page
 from mulap_hf.illustration.retrieval import illustrate_retrieval
 from mulap_hf.illustration.tag_curves import Tagger, Track, illustrate_tags, join_clips
-from mulap_hf.initialization import saved_kind
+from mulap_hf.loading import saved_kind
 from mulap_hf.transfer.features import FeatureCache
 from mulap_hf.transfer.pair_scores import PairScorer, has_text_side
 
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None):
         "model": args.model,
         "tagger": args.tagger,
         "compared with": args.compare,
-        "data": None if material is None else args.data or "the embedded corpus",
+        "data": None if material is None else args.data or "the synthetic corpus",
         "split": None if material is None else material.split,
         "track": args.track,
         "seed": args.seed,
@@ -113,7 +113,7 @@ def parts(
         if args.compare is not None:
             name = Path(args.compare).name
             models[args.compare if name in models else name] = Embedder(args.compare, args.device)
-        return illustrate_map(models, material, features, folder, args.recordings, args.neighbours, args.seed)
+        return illustrate_map(models, material, features, folder, args.recordings, args.neighbors, args.seed)
 
     def tags() -> Illustration:
         tagger = Tagger(args.tagger or args.model, args.device)

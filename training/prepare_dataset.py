@@ -59,11 +59,11 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
 
 
 def add_corpus(names, corpus: Corpus):
-    licence = f"licence: {corpus.licence} {corpus.licence_note}\n" if corpus.licence else ""
+    license = f"license: {corpus.license} {corpus.license_note}\n" if corpus.license else ""
     subparser = names.add_parser(
         corpus.name,
         help=corpus.title,
-        description=f"{corpus.title}\n\n--root has {corpus.layout}\n{corpus.url or ''}\n{licence}",
+        description=f"{corpus.title}\n\n--root has {corpus.layout}\n{corpus.url or ''}\n{license}",
         epilog=_STATUS,
         formatter_class=_formatter,
     )

@@ -1,8 +1,8 @@
 """Pre-trains on described audio and saves a folder that is ready for the Hub.
 
 accelerate launch training/pretrain.py                              # makes a small corpus, trains the tiny model
-accelerate launch training/pretrain.py --train_data my_catalogue    # audio files + metadata.jsonl or .csv
-accelerate launch training/pretrain.py --recipe published --train_data my_catalogue
+accelerate launch training/pretrain.py --train_data my_catalog    # audio files + metadata.jsonl or .csv
+accelerate launch training/pretrain.py --recipe published --train_data my_catalog
 
 An interrupted run goes on when its command is repeated.
 """
@@ -27,28 +27,28 @@ from transformers.utils.logging import disable_progress_bar
 
 from mulap_hf import MulapConfig, MulapFeatureExtractor, MulapProcessor
 from mulap_hf.conversion import ConversionError
-from mulap_hf.corpus import write_pretraining_corpus
 from mulap_hf.data import DataError, PairStream, has_split, open_pairs
 from mulap_hf.data.provenance import describe_corpus, provenance
-from mulap_hf.initialization import load_backbone, load_bert, text_config_from_bert
-from mulap_hf.publishing.arguments import HubArguments, publish_finished
-from mulap_hf.publishing.assemble import PublishError, complete_folder
-from mulap_hf.tokenization import train_tokenizer
-from mulap_hf.training.arguments import (
+from mulap_hf.loading import load_backbone, load_bert, text_config_from_bert
+from mulap_hf.pretraining.arguments import (
     PRETRAINING,
     DataArguments,
     ModelArguments,
     TrainingArguments,
     parse_arguments,
 )
-from mulap_hf.training.distributed import synchronise_batch_norm
-from mulap_hf.training.evaluation import collapse_warning
-from mulap_hf.training.loop import Interrupted, TrainingError, TrainingLoop
-from mulap_hf.training.objective import Objective, find_objective
-from mulap_hf.training.report import environment, write_report
-from mulap_hf.training.run_folder import RunFolderError
-from mulap_hf.training.runs import make_accelerator, make_loaders, open_folder, use_threads
-from mulap_hf.training.tracking import TrackerError, read_metrics, start_trackers
+from mulap_hf.pretraining.distributed import synchronize_batch_norm
+from mulap_hf.pretraining.evaluation import collapse_warning
+from mulap_hf.pretraining.loop import Interrupted, TrainingError, TrainingLoop
+from mulap_hf.pretraining.objective import Objective, find_objective
+from mulap_hf.pretraining.report import environment, write_report
+from mulap_hf.pretraining.run_folder import RunFolderError
+from mulap_hf.pretraining.runs import make_accelerator, make_loaders, open_folder, use_threads
+from mulap_hf.pretraining.tracking import TrackerError, read_metrics, start_trackers
+from mulap_hf.publishing.arguments import HubArguments, publish_finished
+from mulap_hf.publishing.assemble import PublishError, complete_folder
+from mulap_hf.synthetic import write_pretraining_corpus
+from mulap_hf.tokenization import train_tokenizer
 
 ROOT = Path(__file__).parents[1]
 # What the user can mend: a message is enough.
@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None):
             "max_steps": args.max_steps,
             "steps": loop.progress.step,
             "seconds": round(loop.progress.seconds),
-            "data": provenance(data_args.train_data) if data_args.train_data else describe_corpus("embedded"),
+            "data": provenance(data_args.train_data) if data_args.train_data else describe_corpus("synthetic"),
             "environment": environment(accelerator),
         }
         complete(loop, settings, facts, list(known.values()))
@@ -123,7 +123,7 @@ def main(arguments: list[str] | None = None):
 def load_pairs(
     data_args: DataArguments, kind: type[Objective], accelerator: Accelerator
 ) -> tuple[PairStream, PairStream]:
-    """Training and validation pairs: the user's, or those of the embedded corpus."""
+    """Training and validation pairs: the user's, or those of the synthetic corpus."""
     train_data, validation_data = data_args.train_data, data_args.validation_data
     if train_data is None:
         clips, seconds = data_args.corpus_clips, max(data_args.corpus_seconds, data_args.clip_seconds)
@@ -197,7 +197,7 @@ def make_model(
                 f"--gradient_checkpointing: not with --objective {model_args.objective}: {error}"
             ) from error
     if args.sync_batch_norm and accelerator.num_processes > 1:
-        model = synchronise_batch_norm(model)
+        model = synchronize_batch_norm(model)
     if model_args.compile:
         model.compile(dynamic=True)  # captions and clips have many lengths
     return model

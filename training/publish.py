@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from transformers.utils.logging import disable_progress_bar
 
 from mulap_hf.publishing.assemble import PublishError, assemble
-from mulap_hf.publishing.card import UNKNOWN_LICENCE
+from mulap_hf.publishing.card import UNKNOWN_LICENSE
 from mulap_hf.publishing.check import check_folder
 from mulap_hf.publishing.hub import Destination, check_destination, publish
 
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None):
     args = make_parser().parse_args(arguments)
     disable_progress_bar()
     destination = Destination(args.repo_id, args.private, args.license)
-    if args.license == UNKNOWN_LICENCE:
+    if args.license == UNKNOWN_LICENSE:
         print("no --license: the card will say that it is unknown", file=sys.stderr)
     if args.keep is not None and args.keep.exists():
         raise PublishError(f"--keep {args.keep} exists: choose another folder, or remove it")
@@ -48,7 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--private", action="store_true", help="only its owners may see it")
     parser.add_argument(
         "--license",
-        default=UNKNOWN_LICENCE,
+        default=UNKNOWN_LICENSE,
         help="of the model, by the Hub's name for it: apache-2.0, cc-by-4.0, cc-by-nc-4.0, other, ...",
     )
     parser.add_argument(

@@ -1,6 +1,6 @@
 """Transfers a backbone to a task: a head on its frozen features, or fine-tuning; chosen on validation, tested once.
 
-accelerate launch training/transfer.py --model outputs/pretrained --task tagging        # of the embedded corpus
+accelerate launch training/transfer.py --model outputs/pretrained --task tagging        # of the synthetic corpus
 accelerate launch training/transfer.py --model DIR --data prepared/magnatagatune        # with the published settings
 accelerate launch training/transfer.py --model DIR --data prepared/fma --fine_tune      # the backbone learns as well
 
@@ -37,15 +37,15 @@ from mulap_hf.data.tables import Skipped
 from mulap_hf.embedding import Embedder
 from mulap_hf.files import format_interval, write_json
 from mulap_hf.metrics.scores import MAIN_METRIC
+from mulap_hf.pretraining.arguments import FREE_OPTIONS as FREE_TRAINING_OPTIONS
+from mulap_hf.pretraining.arguments import TrainingArguments, parse_arguments
+from mulap_hf.pretraining.loop import Interrupted, TrainingError
+from mulap_hf.pretraining.report import environment
+from mulap_hf.pretraining.run_folder import SETTINGS, RunFolder, RunFolderError
+from mulap_hf.pretraining.runs import make_accelerator, open_folder, use_threads
+from mulap_hf.pretraining.tracking import ROW_KEYS, TrackerError, read_metrics, start_trackers
 from mulap_hf.publishing.arguments import HubArguments, publish_finished
 from mulap_hf.publishing.assemble import PublishError, complete_folder
-from mulap_hf.training.arguments import FREE_OPTIONS as FREE_TRAINING_OPTIONS
-from mulap_hf.training.arguments import TrainingArguments, parse_arguments
-from mulap_hf.training.loop import Interrupted, TrainingError
-from mulap_hf.training.report import environment
-from mulap_hf.training.run_folder import SETTINGS, RunFolder, RunFolderError
-from mulap_hf.training.runs import make_accelerator, open_folder, use_threads
-from mulap_hf.training.tracking import ROW_KEYS, TrackerError, read_metrics, start_trackers
 from mulap_hf.transfer.arguments import FineTuneArguments, ProbeArguments, RunArguments, TransferArguments
 from mulap_hf.transfer.features import Extractor, FeatureCache, open_extractor
 from mulap_hf.transfer.finetuning import fine_tune
@@ -58,7 +58,7 @@ from mulap_hf.transfer.tasks import TaskData
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "training" / "recipes" / "transfer"
 USER_ERRORS = (ConversionError, DataError, OSError, PublishError, RunFolderError, TrackerError, TrainingError)
-# Options that change nothing of what is learnt: a run may go on with others.
+# Options that change nothing of what is learned: a run may go on with others.
 FREE_OPTIONS = (*FREE_TRAINING_OPTIONS, "cache_dir", "corpus_dir", "held_out_soundfont", "resamples", "device")
 
 
@@ -96,20 +96,20 @@ def run_probe(args: TransferArguments, probe_args: ProbeArguments, run_args: Run
     cache = FeatureCache(args.cache_dir)
     checkpoint = folder.path / "checkpoints" / "probe.pt"
     checkpoint.parent.mkdir(exist_ok=True)
-    learnt = learn(extractor, data, probe_args, cache, run_args.seed, args.labels_per_class, checkpoint)
+    learned = learn(extractor, data, probe_args, cache, run_args.seed, args.labels_per_class, checkpoint)
     # What is tested is on disk before anything of the tests is looked at.
     if isinstance(extractor, Embedder):
-        save_classifier(folder.path, extractor.model, learnt.probe, probe_args, data.task)
+        save_classifier(folder.path, extractor.model, learned.probe, probe_args, data.task)
     else:
-        save_file(learnt.probe.head.state_dict(), folder.path / "probe.safetensors")
+        save_file(learned.probe.head.state_dict(), folder.path / "probe.safetensors")
     checkpoint.parent.rmdir()
     facts = {
         "method": f"A head ({probe_args.head}) on frozen features of the backbone's chunks.",
-        "tracks": {"train": learnt.num_train, "validation": learnt.num_validation},
-        "chosen": f"epoch {learnt.probe.best_epoch} of {len(learnt.probe.history)}",
-        "validation": learnt.validation,
+        "tracks": {"train": learned.num_train, "validation": learned.num_validation},
+        "chosen": f"epoch {learned.probe.best_epoch} of {len(learned.probe.history)}",
+        "validation": learned.validation,
     }
-    test_and_report(args, data, folder, extractor, learnt.probe, cache, facts, learnt.skipped, start)
+    test_and_report(args, data, folder, extractor, learned.probe, cache, facts, learned.skipped, start)
 
 
 def run_fine_tuning(args: TransferArguments, how: FineTuneArguments, training_args: TrainingArguments):
@@ -194,7 +194,7 @@ def test_and_report(
         "data": f"{facts['data'].get('title', '')} {data.folder}".strip(),
         "model": args.model,
         "method": facts["method"],
-        "tracks learnt from": facts["tracks"]["train"],
+        "tracks learned from": facts["tracks"]["train"],
         "tracks validated on": facts["tracks"]["validation"],
         "chosen": f"{facts['chosen']}, by validation {metric}",
         "seconds": facts["seconds"],

@@ -1,6 +1,6 @@
 """Tags and classes by prompts, and retrieval between clips and descriptions, without any training.
 
-python training/zero_shot.py --model outputs/pretrained                                # tasks of the embedded corpus
+python training/zero_shot.py --model outputs/pretrained                                # tasks of the synthetic corpus
 python training/zero_shot.py --model DIR --data prepared/magnatagatune --task tagging
 python training/zero_shot.py --model DIR --data prepared/song_describer --retrieval
 
@@ -20,7 +20,7 @@ from transformers import HfArgumentParser
 
 from mulap_hf.conversion import ConversionError
 from mulap_hf.data import DataError
-from mulap_hf.data.corpora import EMBEDDED_TASKS, NOTE_TASK
+from mulap_hf.data.corpora import NOTE_TASK, SYNTHETIC_TASKS
 from mulap_hf.data.schema import read_tasks
 from mulap_hf.transfer.arguments import ZeroShotArguments
 from mulap_hf.transfer.features import FeatureCache
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None):
     templates = args.templates or [template for kind in sorted(kinds) for template in TEMPLATES[kind]]
     facts = {
         "model": args.model,
-        "data": args.data or "the embedded corpus",
+        "data": args.data or "the synthetic corpus",
         "templates": "; ".join(dict.fromkeys(templates)),
         "re-ranked per query": args.top_k,
         "seconds": round(time.perf_counter() - start),
@@ -77,7 +77,7 @@ def open_data(args: ZeroShotArguments) -> tuple[dict[str, TaskData], PreparedDat
         DataError: there is no such data or task, a task is a regression, or there is nothing to do.
     """
     described = None if args.data is None else args.open_described()
-    of_data = (*EMBEDDED_TASKS, NOTE_TASK) if described is None else read_tasks(described.folder)
+    of_data = (*SYNTHETIC_TASKS, NOTE_TASK) if described is None else read_tasks(described.folder)
     known = {task.name: task for task in of_data}
     names = args.task
     if not names and not args.retrieval:

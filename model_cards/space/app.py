@@ -20,8 +20,8 @@ from transformers import pipeline
 MAX_SECONDS, MAX_MEGABYTES = 600, 50
 RATES = range(1_000, 192_001)  # Hz
 MAX_LABELS, MAX_CHARACTERS = 50, 300
-TOP_TAGS, NEIGHBOURS = 10, 3
-CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00")  # told apart by the colour-blind, too (Okabe and Ito)
+TOP_TAGS, NEIGHBORS = 10, 3
+CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00")  # told apart by the color-blind, too (Okabe and Ito)
 # White on the default orange is hard to read.
 THEME = gr.themes.Default(primary_hue="blue").set(button_primary_background_fill="*primary_700")
 NO_AUDIO = "This is no audio that can be read. Please use a wav, flac, ogg or mp3 file."
@@ -100,8 +100,8 @@ def similarities(embedding: np.ndarray, others: np.ndarray) -> np.ndarray:
 
     What all music has in common would make all of it look alike.
     """
-    centre = others.mean(axis=0)
-    embedding, others = embedding - centre, others - centre
+    center = others.mean(axis=0)
+    embedding, others = embedding - center, others - center
     lengths = np.linalg.norm(embedding) * np.linalg.norm(others, axis=1)
     return others @ embedding / np.maximum(lengths, 1e-9)
 
@@ -116,12 +116,12 @@ def curves(chunks: list[dict]) -> pd.DataFrame:
     )
 
 
-def legend(colours: dict[str, str]) -> str:
-    """HTML of the tags beside their colours; wraps where the plot's own would be cut off."""
+def legend(colors: dict[str, str]) -> str:
+    """HTML of the tags beside their colors; wraps where the plot's own would be cut off."""
     return " ".join(
-        f'<span style="white-space: nowrap; margin-right: 1em"><b style="color: {colour}" aria-hidden="true">▬</b> '
+        f'<span style="white-space: nowrap; margin-right: 1em"><b style="color: {color}" aria-hidden="true">▬</b> '
         f"{html.escape(tag)}</span>"
-        for tag, colour in colours.items()
+        for tag, color in colors.items()
     )
 
 
@@ -154,10 +154,10 @@ class Listener:
         """What is heard in a file: its tags, their curves, and players of the library's clips nearest to it."""
         audio = read_audio(path)
         tags = {tag["label"]: tag["score"] for tag in self.tag(audio, top_k=TOP_TAGS)}
-        colours = dict(zip(tags, CURVES, strict=False))
-        plot = gr.LinePlot(curves(self.tag(audio, per_chunk=True, top_k=len(CURVES))), color_map=colours)
+        colors = dict(zip(tags, CURVES, strict=False))
+        plot = gr.LinePlot(curves(self.tag(audio, per_chunk=True, top_k=len(CURVES))), color_map=colors)
         near = similarities(np.array(self.embed(audio)), self.embeddings)
-        return gr.Column(visible=True), tags, plot, legend(colours), *self.players(near)
+        return gr.Column(visible=True), tags, plot, legend(colors), *self.players(near)
 
     def compare(self, path: str | None, text: str) -> gr.Label:
         """Which of the comma-separated labels fits a file best: shares that sum to 1."""
@@ -180,12 +180,12 @@ class Listener:
 
     def players(self, scores: np.ndarray) -> list[gr.Audio]:
         """Players of the clips with the highest of the scores `(clips,)`, best first; the rest of them hidden."""
-        best = np.argsort(-scores, kind="stable")[:NEIGHBOURS]
+        best = np.argsort(-scores, kind="stable")[:NEIGHBORS]
         shown = [
             gr.Audio(self.clips[index], label=f"{rank}. {self.clips[index].stem}", visible=True)
             for rank, index in enumerate(best.tolist(), start=1)
         ]
-        return shown + [gr.Audio(None, visible=False)] * (NEIGHBOURS - len(shown))
+        return shown + [gr.Audio(None, visible=False)] * (NEIGHBORS - len(shown))
 
 
 def read_clip(path: Path) -> dict:
@@ -224,7 +224,7 @@ def build(listener: Listener) -> gr.Blocks:
         with gr.Row():
             return [
                 gr.Audio(visible=False, min_width=280, buttons=[], waveform_options={"show_recording_waveform": False})
-                for _ in range(NEIGHBOURS)
+                for _ in range(NEIGHBORS)
             ]
 
     with gr.Blocks(title="What does this music sound like?", analytics_enabled=False) as page:
@@ -248,9 +248,9 @@ def build(listener: Listener) -> gr.Blocks:
                         colors_in_legend=[],
                         label="The same over time",
                     )
-                    tag_colours = gr.HTML()
+                    tag_colors = gr.HTML()
             gr.Markdown("### Clips that sound alike")
-            neighbours = players()
+            neighbors = players()
         gr.Markdown("## Words of your own\nWhich of them fits your music best?")
         labels = gr.Textbox(label="Words or phrases, separated by commas", placeholder="calm piano, loud rock, techno")
         choose = gr.Button("Compare them")
@@ -267,7 +267,7 @@ def build(listener: Listener) -> gr.Blocks:
             outputs=[heard, shares, verdict],
             queue=False,
         )
-        describe.click(listener.describe, audio, [heard, tags, plot, tag_colours, *neighbours])
+        describe.click(listener.describe, audio, [heard, tags, plot, tag_colors, *neighbors])
         gr.on([choose.click, labels.submit], listener.compare, [audio, labels], shares)
         gr.on([search.click, query.submit], listener.search, [audio, query], [verdict, *found])
     return page

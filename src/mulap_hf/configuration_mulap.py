@@ -167,7 +167,7 @@ class MulapConfig(PreTrainedConfig):
         chunks_loss_weight: weight of telling two chunks of one clip from those of other clips; 0: there is no head for
             it.
         chunks_temperature: what the cosine similarities of chunks are divided by.
-        mam_loss: what masked audio modelling minimises: "mse", "huber", or "kl" between softmaxes.
+        mam_loss: what masked audio modeling minimizes: "mse", "huber", or "kl" between softmaxes.
         mam_target: what it predicts: the masked chunks' "features", the same "normalized" (each feature over the real
             chunks of the batch, to mean 0 and variance 1), or "zeros", a fault of the published implementation.
         global_token: what the audio stream's first token is the mean of: the "unmasked" chunks, or "all", which tells

@@ -15,7 +15,7 @@ import torch
 from .audio import AudioError
 from .decoding import Piece, decode_files, prefetch
 from .feature_extraction_mulap import MulapFeatureExtractor
-from .initialization import backbone_fingerprint, open_backbone
+from .loading import backbone_fingerprint, open_backbone
 from .modeling_mulap_audio import MulapAudioModel
 
 _PIECES_AHEAD = 8  # of ten seconds, or a chunk

@@ -141,7 +141,7 @@ class _Parts:
 
     def join(self, names: Iterable[str]):
         """Writes the table, in the order of the names that have rows, part by part, and removes the parts."""
-        read = lru_cache(maxsize=2)(lambda file: pq.ParquetFile(file).read())  # workers mix neighbours up
+        read = lru_cache(maxsize=2)(lambda file: pq.ParquetFile(file).read())  # workers mix neighbors up
         places = (self.rows[name] for name in names if name in self.rows)
         with _whole_file(self.output, self.schema) as writer:
             group = []

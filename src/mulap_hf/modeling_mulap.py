@@ -55,9 +55,9 @@ class MulapForPreTrainingOutput(MulapStates):
     """The losses, and what they are computed from.
 
     loss: weighted sum of the losses whose labels were given.
-    mlm_loss, mam_loss, matching_loss: masked language modelling, masked audio modelling, audio-text matching.
+    mlm_loss, mam_loss, matching_loss: masked language modeling, masked audio modeling, audio-text matching.
     words_loss: of the captions' words, from the track embeddings alone.
-    mlm_logits: `(labelled tokens, vocabulary)` with `mlm_labels`, else `(batch, tokens, vocabulary)`.
+    mlm_logits: `(labeled tokens, vocabulary)` with `mlm_labels`, else `(batch, tokens, vocabulary)`.
     mam_predictions, mam_targets: `(batch, chunks, features)`, what is predicted of each chunk, and the truth.
     words_logits: `(batch, vocabulary)`, of a model with `config.words_loss_weight`.
     chunk_features: `(batch, chunks, features)`, what the backbone hears, unmasked.
@@ -306,9 +306,9 @@ class MulapForPreTraining(MulapJointModel):
         if mlm_labels is None:
             output.mlm_logits = self.mlm_head(states.text_last_hidden_state)  # (batch, tokens, vocabulary)
         else:
-            labelled = mlm_labels != IGNORED_LABEL
-            output.mlm_logits = self.mlm_head(states.text_last_hidden_state[labelled])  # (labelled, vocabulary)
-            output.mlm_loss = _cross_entropy(output.mlm_logits, mlm_labels[labelled])
+            labeled = mlm_labels != IGNORED_LABEL
+            output.mlm_logits = self.mlm_head(states.text_last_hidden_state[labeled])  # (labeled, vocabulary)
+            output.mlm_loss = _cross_entropy(output.mlm_logits, mlm_labels[labeled])
             weighted_losses.append(self.config.mlm_loss_weight * output.mlm_loss)
         if masked_chunks is not None:
             output.mam_targets = self.mam_targets(features, chunk_mask)
@@ -360,7 +360,7 @@ class MulapForPreTraining(MulapJointModel):
         return self._fuse(text.select(texts), audio.select(clips)).matching_logits
 
     def mam_targets(self, features: torch.Tensor, chunk_mask: torch.Tensor) -> torch.Tensor:
-        """What masked audio modelling predicts, `(batch, chunks, features)`, as `config.mam_target` says; no gradient.
+        """What masked audio modeling predicts, `(batch, chunks, features)`, as `config.mam_target` says; no gradient.
 
         Args:
             features: `(batch, chunks, features)`, unmasked.

@@ -39,8 +39,8 @@ class MulapAudioOutput(BaseModelOutputWithPooling):
 class MulapLogMel(nn.Module):
     """Log-mel spectrogram in decibels, each chunk clamped to `top_db` below its own maximum.
 
-    HTK mel bands without normalisation over a power spectrogram with a Hann window and reflected edges: torchaudio's
-    MelSpectrogram + AmplitudeToDB, except that a chunk's numbers never depend on its neighbours in the batch.
+    HTK mel bands without normalization over a power spectrogram with a Hann window and reflected edges: torchaudio's
+    MelSpectrogram + AmplitudeToDB, except that a chunk's numbers never depend on its neighbors in the batch.
     """
 
     def __init__(self, config: MulapAudioConfig):
@@ -147,7 +147,7 @@ class MulapMusiCNN(nn.Module):
 
 
 class MulapPreTrainedModel(PreTrainedModel):
-    """What all MuLaP models share: weight initialisation, and saved folders that load without this package."""
+    """What all MuLaP models share: weight initialization, and saved folders that load without this package."""
 
     config: MulapConfig
     # Every model's backbone sits under this name, so that any folder's weights load into any of the classes.

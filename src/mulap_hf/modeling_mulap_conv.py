@@ -45,7 +45,7 @@ def max_over_frequency(image: torch.Tensor, layers: nn.ModuleList) -> list[torch
 
 def _is_fast(image: torch.Tensor, layers: nn.ModuleList) -> bool:
     """Whether the products replace the plain computation, which serves tracing, GPUs, training in half precision and
-    other norms (synchronised ones). Where a scale is exactly zero the maximum is no longer that of the convolution.
+    other norms (synchronized ones). Where a scale is exactly zero the maximum is no longer that of the convolution.
     """
     return (
         image.device.type == "cpu"
@@ -120,9 +120,9 @@ class _Moments(torch.autograd.Function):
     @staticmethod
     def forward(ctx, patches):
         mean = patches.mean(dim=0)
-        centred = patches - mean
+        centered = patches - mean
         ctx.save_for_backward(patches, mean)
-        return mean, centred.T @ centred / len(patches)
+        return mean, centered.T @ centered / len(patches)
 
     @staticmethod
     def backward(ctx, grad_mean, grad_covariance):

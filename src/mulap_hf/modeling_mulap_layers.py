@@ -193,7 +193,7 @@ class MulapAlignment(nn.Module):
 
     @property
     def scale(self) -> torch.Tensor:
-        """What cosine similarities are multiplied by: one over the learnt temperature, 100 at most."""
+        """What cosine similarities are multiplied by: one over the learned temperature, 100 at most."""
         return self.logit_scale.clamp(max=LARGEST_LOGIT_SCALE).exp()
 
     def project_audio(self, features: torch.Tensor) -> torch.Tensor:
@@ -206,9 +206,9 @@ class MulapAlignment(nn.Module):
 
 
 def batch_norm(norm: nn.BatchNorm1d, values: torch.Tensor) -> torch.Tensor:
-    """A single row has no statistics: it is normalised by those so far, as in eval mode.
+    """A single row has no statistics: it is normalized by those so far, as in eval mode.
 
-    A synchronised norm takes the rows of all processes together, and all of them must call it.
+    A synchronized norm takes the rows of all processes together, and all of them must call it.
     """
     if norm.training and len(values) < 2 and type(norm) is nn.BatchNorm1d:
         return F.batch_norm(values, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)

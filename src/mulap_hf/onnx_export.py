@@ -1,6 +1,6 @@
 """The audio model or a tagger as one ONNX file: waveforms in, embeddings or labels out, without torch.
 
-torch exports what becomes of a chunk; on request that is quantised; `onnx_graph` makes tracks of it; ONNX Runtime must
+torch exports what becomes of a chunk; on request that is quantized; `onnx_graph` makes tracks of it; ONNX Runtime must
 then hear what torch hears.
 """
 
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig
 
 from .audio import load_audio
-from .initialization import model_kind, open_backbone
+from .loading import model_kind, open_backbone
 from .modeling_mulap import MulapForAudioClassification
 from .modeling_mulap_audio import MulapAudioModel, MulapLogMel
 
@@ -84,7 +84,7 @@ def export_onnx(
     tagger also `logits` and `chunk_logits`, and except for a regression `probabilities` and `chunk_probabilities`.
     The file's metadata say the rest: sampling rate, length of a chunk, labels.
 
-    Quantised are the two tall convolutions, which are nearly all of the arithmetic: weights per channel, activations
+    Quantized are the two tall convolutions, which are nearly all of the arithmetic: weights per channel, activations
     in 8 bits, on scales that are measured anew for every chunk ("dynamic") or once on music ("static").
 
     Args:
@@ -253,7 +253,7 @@ def _quantize(
     there is next to no gain. The other convolutions in int8 as well give 5 % more speed and up to twice the error.
     """
     nodes = [node for node in model.graph.node if any("timbral" in name for name in node.input)]
-    # The exporter has inferred shapes and folded constants, and the quantiser transposes weights under the same name.
+    # The exporter has inferred shapes and folded constants, and the quantizer transposes weights under the same name.
     add_pre_process_metadata(model)
     del model.graph.value_info[:]
     with tempfile.TemporaryDirectory() as folder:

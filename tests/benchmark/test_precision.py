@@ -8,7 +8,7 @@ from helpers import micro_config, settle
 
 from mulap_hf import MulapAudioModel, MulapForAudioClassification
 from mulap_hf.benchmark.precision import EXACT, measure_accuracy, run
-from mulap_hf.corpus.tags import TAGS
+from mulap_hf.synthetic.tags import TAGS
 
 
 def replay(**outputs: list[list[float]]):
@@ -30,21 +30,21 @@ EXACT_EMBEDDINGS = [[4.0, 0.0], [4.0, 2.0], [0.0, 4.0], [0.0, 6.0]]
 
 def test_errors_of_embeddings():
     backbone = MulapAudioModel(micro_config().audio_config)
-    # The last clip moves to the first two: it was the third's neighbour, and the third's is now the second.
+    # The last clip moves to the first two: it was the third's neighbor, and the third's is now the second.
     others = [*EXACT_EMBEDDINGS[:3], [6.0, 0.0]]
     hearings = {EXACT: replay(pooler_output=EXACT_EMBEDDINGS), "other": replay(pooler_output=others)}
     rows = measure_accuracy(backbone, hearings, CLIPS)
     assert rows[EXACT] == pytest.approx(
-        {"error": 0, "error_of_spread": 0, "lowest_cosine": 1, "same_neighbour": 1}, abs=1e-12
+        {"error": 0, "error_of_spread": 0, "lowest_cosine": 1, "same_neighbor": 1}, abs=1e-12
     )
     norm, spread = np.sqrt(16 + 20 + 16 + 36), np.sqrt(2 * 4 + 2 * 4 + 9 + 1 + 1 + 9)
-    # Neighbours were 2, 1, 4, 3 and are 4, 1, 2, 1.
+    # Neighbors were 2, 1, 4, 3 and are 4, 1, 2, 1.
     assert rows["other"] == pytest.approx(
         {
             "error": np.sqrt(72) / norm,
             "error_of_spread": np.sqrt(72) / spread,
             "lowest_cosine": 0,
-            "same_neighbour": 0.25,
+            "same_neighbor": 0.25,
         },
         abs=1e-12,
     )

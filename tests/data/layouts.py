@@ -100,7 +100,7 @@ def make_audiofolder(root: Path) -> Layout:
 
 def make_csv(root: Path) -> Layout:
     table = write_table(
-        root / "catalogue.csv",
+        root / "catalog.csv",
         [
             ["id", "track", "blurb"],
             ["1", "a.wav", 'Slow, "sad"\nand long'],
@@ -297,7 +297,7 @@ def make_song_describer(root: Path) -> Layout:
     return Layout(root, {"test": expected}, {"test": [("991", MISSING)]}, differences=differences)
 
 
-def make_embedded(root: Path) -> Layout:
+def make_synthetic(root: Path) -> Layout:
     truth = {
         "style": "jazz",
         "tags": ["jazz", "piano", "slow"],
@@ -317,7 +317,7 @@ def make_embedded(root: Path) -> Layout:
     return Layout(root, rows, tasks=kinds)
 
 
-def make_embedded_notes(root: Path) -> Layout:
+def make_synthetic_notes(root: Path) -> Layout:
     rows = {}
     for split, family in (("train", "reed"), ("test", "synth lead")):
         name = f"{split}-note-000000"

@@ -6,10 +6,10 @@ from datasets import load_dataset
 from layouts import LAYOUTS, write_audio, write_lines, write_table
 
 from mulap_hf import load_audio
-from mulap_hf.corpus import CorpusConfig, make_clip, make_note, write_corpus, write_notes, write_parquet
 from mulap_hf.data import DataError, read_tasks
 from mulap_hf.data.corpora import CORPORA, NOTE_TASK, emomusic, gtzan, magnatagatune, nsynth
 from mulap_hf.data.prepare import prepare
+from mulap_hf.synthetic import CorpusConfig, make_clip, make_note, write_corpus, write_notes, write_parquet
 
 
 def reload(folder, split):
@@ -143,14 +143,14 @@ def test_emomusic_keeps_artists_apart(tmp_path):
     assert not artists["test"]
 
 
-def test_embedded_corpus_as_it_is_really_written(tmp_path):
+def test_synthetic_corpus_as_it_is_really_written(tmp_path):
     config = CorpusConfig(clip_seconds=1.0)
     write_corpus(config, "train", 2, tmp_path / "flac", num_workers=1, progress=False)
     write_parquet(config, "train", 2, tmp_path / "parquet", clips_per_shard=1, num_workers=1, progress=False)
     write_parquet(config, "test_presets", 1, tmp_path / "parquet", num_workers=1, progress=False)
     rows = {}
     for form in ("flac", "parquet"):
-        prepare(CORPORA["embedded"], tmp_path / form, tmp_path / f"prepared_{form}", progress=False)
+        prepare(CORPORA["synthetic"], tmp_path / form, tmp_path / f"prepared_{form}", progress=False)
         rows[form] = reload(tmp_path / f"prepared_{form}", "train")
     assert rows["flac"] == rows["parquet"]
     assert [row["id"] for row in rows["flac"]] == ["train-000000", "train-000001"]
@@ -164,7 +164,7 @@ def test_embedded_corpus_as_it_is_really_written(tmp_path):
 def test_notes_as_they_are_really_written(tmp_path):
     config = CorpusConfig()
     write_notes(config, "test", 2, tmp_path, num_workers=1, progress=False)
-    reading = CORPORA["embedded_notes"].read(tmp_path)
+    reading = CORPORA["synthetic_notes"].read(tmp_path)
     notes = [make_note(config, "test", index) for index in range(2)]
     for item, note in zip(reading.splits["test"], notes, strict=True):
         assert item.id == note["note_id"]

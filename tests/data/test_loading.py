@@ -18,8 +18,8 @@ WORDS = ["calm", "loud", "fast", "slow", "sad", "happy", "piano", "guitar", "tec
 
 
 @pytest.fixture(scope="module")
-def catalogue(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("catalogue")
+def catalog(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("catalog")
     rng = np.random.default_rng(0)
     rows = []
     for index in range(ITEMS):
@@ -62,8 +62,8 @@ def epoch_of(stream: BatchStream) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("workers", [0, 2, 3])
-def test_an_epoch_has_everything_once_and_the_next_another_order(catalogue, processor, workers):
-    stream = make_stream(catalogue, processor, workers)
+def test_an_epoch_has_everything_once_and_the_next_another_order(catalog, processor, workers):
+    stream = make_stream(catalog, processor, workers)
     iterator = iter(stream)
     epochs = []
     for epoch in range(2):
@@ -76,9 +76,9 @@ def test_an_epoch_has_everything_once_and_the_next_another_order(catalogue, proc
     assert epochs[0] != epochs[1]
 
 
-def test_captions_of_a_batch_have_similar_lengths(catalogue, processor):
-    stream = make_stream(catalogue, processor, workers=0)
-    captions = {row["id"]: row["caption"] for row in open_pairs(catalogue).dataset}
+def test_captions_of_a_batch_have_similar_lengths(catalog, processor):
+    stream = make_stream(catalog, processor, workers=0)
+    captions = {row["id"]: row["caption"] for row in open_pairs(catalog).dataset}
 
     def padding(batches: list[list[str]]) -> float:
         lengths = [[len(captions[name]) for name in batch] for batch in batches]
@@ -90,26 +90,26 @@ def test_captions_of_a_batch_have_similar_lengths(catalogue, processor):
     assert padding(grouped) < 0.4 * padding(ungrouped)
 
 
-def test_workers_need_not_be_forked(catalogue, processor):
+def test_workers_need_not_be_forked(catalog, processor):
     """They are not on macOS and Windows, nor anywhere by Python 3.14."""
-    expected = make_stream(catalogue, processor, workers=1)
-    stream = make_stream(catalogue, processor, workers=1, start_method="spawn")
+    expected = make_stream(catalog, processor, workers=1)
+    stream = make_stream(catalog, processor, workers=1, start_method="spawn")
     for batch, same in zip(islice(stream, 3), expected, strict=False):
         assert batch["ids"] == same["ids"]
         assert torch.equal(batch["input_values"], same["input_values"])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_goes_on_bit_by_bit_from_anywhere(catalogue, processor, workers):
+def test_goes_on_bit_by_bit_from_anywhere(catalog, processor, workers):
     """Across the end of the epoch, too; what was used before is not decoded again."""
-    whole = list(islice(make_stream(catalogue, processor, workers), 30))
+    whole = list(islice(make_stream(catalog, processor, workers), 30))
     for used in (1, 5, 12, 14, 20):
-        stream = make_stream(catalogue, processor, workers)
+        stream = make_stream(catalog, processor, workers)
         iterator = iter(stream)
         for _ in range(used):
             next(iterator)
         state = json.loads(json.dumps(stream.state_dict()))
-        resumed = make_stream(catalogue, processor, workers)
+        resumed = make_stream(catalog, processor, workers)
         resumed.load_state_dict(state)
         decoded = resumed.collator.decoded = []
         for expected, batch in zip(whole[used : used + 6], resumed, strict=False):
@@ -120,10 +120,10 @@ def test_goes_on_bit_by_bit_from_anywhere(catalogue, processor, workers):
             assert 0 < len(decoded) <= sum(len(batch["ids"]) for batch in whole[used : used + 8])
 
 
-def test_broken_items_are_remembered_when_the_stream_goes_on(catalogue, processor, tmp_path):
-    rows = [json.loads(line) for line in (catalogue / "metadata.jsonl").read_text().splitlines()[:6]]
+def test_broken_items_are_remembered_when_the_stream_goes_on(catalog, processor, tmp_path):
+    rows = [json.loads(line) for line in (catalog / "metadata.jsonl").read_text().splitlines()[:6]]
     for row in rows[:4]:
-        (tmp_path / row["file_name"]).write_bytes((catalogue / row["file_name"]).read_bytes())
+        (tmp_path / row["file_name"]).write_bytes((catalog / row["file_name"]).read_bytes())
     for row in rows[4:]:
         (tmp_path / row["file_name"]).write_bytes(b"RIFF")
     (tmp_path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -151,8 +151,8 @@ class StuckCollator(PreTrainingCollator):
         Event().wait()
 
 
-def test_workers_that_hang_end_the_run_with_the_mend(catalogue, processor, monkeypatch):
+def test_workers_that_hang_end_the_run_with_the_mend(catalog, processor, monkeypatch):
     monkeypatch.setattr(loading, "WORKER_SECONDS", 1)
-    stream = make_stream(catalogue, processor, workers=1, kind=StuckCollator)
+    stream = make_stream(catalog, processor, workers=1, kind=StuckCollator)
     with pytest.raises(DataError, match=r"have given nothing for 1 s: repeat the command .* --num_workers 0"):
         next(iter(stream))

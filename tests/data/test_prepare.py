@@ -121,7 +121,7 @@ def test_card_says_what_is_in_it_and_what_is_not(tmp_path):
         "| emotion | regression | arousal, valence |  | Means of the raters, from 1 to 9; the first 30 s of each clip",
         "| train | no rating in static_annotations.csv | 1 |",
         "* train: 2 items, published are 504; 2 left out",
-        "Source: https://cvml.unige.ch/databases/emoMusic/. Licence: other (for research; given out on request).",
+        "Source: https://cvml.unige.ch/databases/emoMusic/. License: other (for research; given out on request).",
     ):
         assert line in card.text
     assert "Artist" not in card.text

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from layouts import write_lines
 
-from mulap_hf.corpus import TAGS, CorpusConfig, make_clip, make_note
 from mulap_hf.data import DataError, Task, read_tasks
-from mulap_hf.data.corpora.embedded import EMBEDDED_TASKS, NOTE_TASK
+from mulap_hf.data.corpora.synthetic import NOTE_TASK, SYNTHETIC_TASKS
 from mulap_hf.data.schema import write_tasks
 from mulap_hf.data.tables import clean_caption, find_path, read_rows, split_of
+from mulap_hf.synthetic import TAGS, CorpusConfig, make_clip, make_note
 
 
 def test_tasks_survive_their_file(tmp_path):
-    tasks = (*EMBEDDED_TASKS, Task("emotion", "regression", ("a", "b"), seconds=30.0, description="\u00e9"))
+    tasks = (*SYNTHETIC_TASKS, Task("emotion", "regression", ("a", "b"), seconds=30.0, description="\u00e9"))
     write_tasks(tmp_path, tasks)
     assert read_tasks(tmp_path) == tasks
 
@@ -54,9 +54,9 @@ def test_impossible_tasks(arguments):
         Task(*arguments)
 
 
-def test_embedded_tasks_fit_the_clips_that_are_generated():
+def test_synthetic_tasks_fit_the_clips_that_are_generated():
     clip = make_clip(CorpusConfig(clip_seconds=1.0), "train", 0)
-    targets = {task.name: task.target(clip) for task in EMBEDDED_TASKS}
+    targets = {task.name: task.target(clip) for task in SYNTHETIC_TASKS}
     assert targets["tagging"].sum() == len(clip["tags"])
     assert {name: target.size for name, target in targets.items()} == {
         "tagging": len(TAGS),

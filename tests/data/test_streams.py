@@ -1,4 +1,4 @@
-"""Described and labelled audio in each of the forms users have it, whole and broken; and that nothing is lost on the
+"""Described and labeled audio in each of the forms users have it, whole and broken; and that nothing is lost on the
 way."""
 
 import csv
@@ -204,7 +204,7 @@ STYLES = [["rock"], ["jazz"], ["rock"], []]
 
 
 def write_tagged(folder, form):
-    """The same labelled clips, without captions, in each of the forms; returns the source."""
+    """The same labeled clips, without captions, in each of the forms; returns the source."""
     for index, (name, _, _) in enumerate(TAGGED):
         write_tone(folder / "audio" / name, seconds=0.1, seed=index)
     rows = [{"file_name": f"audio/{name}", "tags": tags, "style": style} for name, tags, style in TAGGED]
@@ -249,8 +249,8 @@ def test_labels(tmp_path, form):
         assert pairs.multi_label == multi_label
         assert list(pairs.label_counts().items()) == list(counts.items())
         assert pairs.labels == (None if form in ("parquet without ids", "tar") else labels)
-    unlabelled = list(open_pairs(source, needs_captions=False).dataset)
-    assert [(row["labels"], row["caption"], row["problem"]) for row in unlabelled] == [([], None, None)] * 4
+    unlabeled = list(open_pairs(source, needs_captions=False).dataset)
+    assert [(row["labels"], row["caption"], row["problem"]) for row in unlabeled] == [([], None, None)] * 4
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -27,8 +27,8 @@ from mulap_hf import (
     load_audio,
     pipeline_mulap_audio,
 )
+from mulap_hf.code_export import custom_pipelines
 from mulap_hf.embedding import Embedder
-from mulap_hf.pipelines import custom_pipelines
 
 LABELS = {0: "piano", 1: "rock", 2: "techno"}
 DUAL = {"connection_text_layers": [], "connection_audio_layers": [], "projection_size": 16}

@@ -49,7 +49,7 @@ def base(tmp_path_factory, processor) -> Path:
             "pairs": {"train": 1234, "validation": 56},
             "max_steps": 100,
             "seconds": 77,
-            "data": {"title": "MusicCaps", "url": "https://example.org", "licence": "cc-by-sa-4.0"},
+            "data": {"title": "MusicCaps", "url": "https://example.org", "license": "cc-by-sa-4.0"},
             "environment": {"cpu": "a CPU", "cores": 2, "gpu": "none", "processes": 1, "threads": 2},
         },
     }
@@ -211,7 +211,7 @@ def test_a_tagger_has_examples_that_it_has_heard(hub, home, tagger, tmp_path):
         assert [one["score"] for one in example["output"]] == pytest.approx([one["score"] for one in output], abs=1e-4)
     assert (
         "of a corpus whose name" not in card.text
-        and "A corpus whose name, source and licence are unknown" in card.text
+        and "A corpus whose name, source and license are unknown" in card.text
     )
 
 
@@ -323,9 +323,9 @@ for token, license in (("hf_read", "mit"), ("hf_test", "mine"), ("hf_test", "mit
 """
     result = run("-c", code, env=hub.environment(tmp_path))
     assert result.returncode == 0, result.stderr
-    read_only, own_licence, *taken = result.stdout.splitlines()
+    read_only, own_license, *taken = result.stdout.splitlines()
     assert "the token of org may only read: log in with `hf auth login`, or set HF_TOKEN to a token that" in read_only
-    assert '--license mine: the Hub refuses: - Error: "license" must be one of' in own_licence
+    assert '--license mine: the Hub refuses: - Error: "license" must be one of' in own_license
     assert taken == ["Destination(repo_id='org/x', private=False, license='mit')"] * 2
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import CHUNK, RATE, waveforms
-from pictures import colours
+from pictures import colors
 
 from mulap_hf import MulapModel
 from mulap_hf.data import DataError
@@ -45,7 +45,7 @@ def test_an_example_is_drawn(tmp_path, scorer, material):
     assert numbers["clip"] in material.captions and numbers["description"] == material.captions[numbers["clip"]]
     assert " ".join(numbers["words"][1:-1]).replace(" ,", ",") == numbers["description"]
     assert numbers["chunks"][0] == "whole clip" and len(numbers["text_to_audio"][0][0]) == len(numbers["chunks"])
-    assert colours(tmp_path / "attention.png") > 50
+    assert colors(tmp_path / "attention.png") > 50
     chosen = illustrate_attention(scorer, material, tmp_path, "test-004", seed=3)
     assert chosen.numbers["clip"] == "test-004" and "as asked for" in chosen.text and "not trained" not in chosen.text
     with pytest.raises(DataError, match="--example nothing: no clip of test with a description has this id"):

@@ -18,7 +18,7 @@ def draw(main, tmp_path, dataset):
 
     def call(model, *more, data=dataset):
         folder = tmp_path / "out"
-        options = ("--output_dir", folder, "--cache_dir", tmp_path / "features", "--model", model, "--neighbours", 3)
+        options = ("--output_dir", folder, "--cache_dir", tmp_path / "features", "--model", model, "--neighbors", 3)
         main(list(map(str, (*options, *(() if data is None else ("--data", data)), *more))))
         return json.loads((folder / "illustrations.json").read_text()), (folder / "illustrations.md").read_text()
 
@@ -60,7 +60,7 @@ def test_data_without_descriptions_or_labels(draw, folders, dataset, tmp_path):
     numbers, _ = draw(folders["aligned"], "--tagger", folders["tagger"], data=bare)
     assert {name: reason.partition(": ")[2] or reason for name, reason in numbers["left_out"].items()} == {
         "retrieval": "its split test has no descriptions (column caption)",
-        "map": f"{bare} has no labels to colour a map by (its tasks.json is empty)",
+        "map": f"{bare} has no labels to color a map by (its tasks.json is empty)",
         "attention": "its split test has no descriptions (column caption)",
     }
     assert all(section["labels"] is None for section in numbers["tags"]["sections"])
@@ -102,4 +102,4 @@ def test_help_explains_every_option(main, capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = " ".join(capsys.readouterr().out.split())
-    assert "--compare" in shown and "Nearest clips that tell how good a neighbourhood is" in shown
+    assert "--compare" in shown and "Nearest clips that tell how good a neighborhood is" in shown

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pictures import colours
+from pictures import colors
 from tones import SIZES, make_rows
 
 from mulap_hf.illustration.material import Material
@@ -50,7 +50,7 @@ def test_ranks_are_those_counted_by_hand(tmp_path, scorer, three, cache, monkeyp
     assert numbers["median_rank"]["contrastive"] == 2
     assert "Rank of the right recording: contrastive 2, reranked 2 of 3." in shown.text
     for name in shown.pictures:
-        assert colours(tmp_path / name) > 10
+        assert colors(tmp_path / name) > 10
     assert shown.pictures == ["retrieval_1.png", "retrieval_2.png", "retrieval_ranks.png"]
 
 

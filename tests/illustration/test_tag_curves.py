@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import CHUNK, RATE, waveforms
-from pictures import colours
+from pictures import colors
 from tones import make_rows, write_split
 
 from mulap_hf import MulapForAudioClassification
@@ -56,7 +56,7 @@ def test_clips_are_joined_and_the_truth_with_them(tmp_path, folders, material):
     ]
     mean = f"{np.mean(inside):.2f}" if inside else "nowhere"
     assert f"| {label} | {peaks[label]:.2f} | {mean} |" in shown.text
-    assert colours(tmp_path / "tags.png") > 10
+    assert colors(tmp_path / "tags.png") > 10
 
 
 def test_what_nobody_knows_is_not_shaded(tmp_path, folders, material):
@@ -65,7 +65,7 @@ def test_what_nobody_knows_is_not_shaded(tmp_path, folders, material):
     song = Track("song.wav", waveforms(1, RATE)[0].numpy())
     shown = illustrate_tags(tagger, song, tmp_path, hop_seconds=0.3, num_tags=99)
     assert shown.numbers["sections"] == [] and len(shown.numbers["drawn"]) == 4
-    assert "shaded" not in shown.text and colours(tmp_path / "tags.png") > 10
+    assert "shaded" not in shown.text and colors(tmp_path / "tags.png") > 10
 
 
 def test_what_has_no_probabilities(folders):

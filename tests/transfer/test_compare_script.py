@@ -21,14 +21,14 @@ SCRIPT = ROOT / "training" / "compare.py"
 def place(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("comparison")
     write_dataset(place / "tones")
-    catalogue = place / "catalogue"
+    catalog = place / "catalog"
     for split, number in (("train", 40), ("validation", 8)):
-        (catalogue / split).mkdir(parents=True)
+        (catalog / split).mkdir(parents=True)
         rows = make_rows(split, number, seed=9)
         for row in rows:
-            (catalogue / split / row["audio"]["path"]).write_bytes(row["audio"]["bytes"])
+            (catalog / split / row["audio"]["path"]).write_bytes(row["audio"]["bytes"])
         lines = [json.dumps({"file_name": row["audio"]["path"], "caption": row["caption"]}) for row in rows]
-        (catalogue / split / "metadata.jsonl").write_text("\n".join(lines))
+        (catalog / split / "metadata.jsonl").write_text("\n".join(lines))
     return place
 
 
@@ -42,7 +42,7 @@ def command(place: Path, model_folder: Path, *more) -> list[str]:
             "--cache_dir",
             place / "features",
             "--train_data",
-            place / "catalogue",
+            place / "catalog",
         ),
         *("--strategies", "mulap", "handcrafted", model_folder, "--tasks", f"{place / 'tones'}:register"),
         *(
@@ -187,7 +187,7 @@ def test_one_that_fails_does_not_stop_the_others(place, done, model_folder, tmp_
         (["--tasks", "taging"], "--tasks taging: neither one of tagging, style, .* nor a folder"),
         (["--pretrain_options", "{bad"], "--pretrain_options {bad: no JSON"),
         (["--labels_per_class", "0"], "--labels_per_class 0: at least 1"),
-        (["--held_out_soundfont", "x.sf2"], "plays the embedded corpus: none of its tasks is among --tasks"),
+        (["--held_out_soundfont", "x.sf2"], "plays the synthetic corpus: none of its tasks is among --tasks"),
         (["--tasks", "style", "--held_out_soundfont", "x.sf2"], "--held_out_soundfont x.sf2: there is no such file"),
     ],
 )

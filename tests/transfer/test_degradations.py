@@ -105,7 +105,7 @@ def test_gain_and_clipping():
         ("tilt_6db", 7900, -6, -5.9),
     ],
 )
-def test_equalisers(condition, frequency, lowest, highest):
+def test_equalizers(condition, frequency, lowest, highest):
     settled = slice(RATE // 2, None)
     clip = tone(frequency)
     change = decibels(degrade(clip, condition, "clip")[settled], clip[settled])

@@ -12,7 +12,7 @@ from mulap_hf.data.schema import Task
 from mulap_hf.metrics.scores import score
 from mulap_hf.transfer.arguments import ProbeArguments
 from mulap_hf.transfer.features import Features
-from mulap_hf.transfer.probe import LabelledFeatures, train_probe
+from mulap_hf.transfer.probe import LabeledFeatures, train_probe
 from mulap_hf.transfer.protocol import choose_few
 
 CLASSES = Task("classes", "single_label", ("label",), ("a", "b", "c"))
@@ -36,7 +36,7 @@ def split(targets_of, number: int = 300, seed: int = 0, **options):
     parts = []
     for count in (number, 100):
         chunks = tracks(rng, count, **options)
-        parts.append(LabelledFeatures(features_of(chunks), targets_of(np.stack([t.mean(0) for t in chunks]), rng)))
+        parts.append(LabeledFeatures(features_of(chunks), targets_of(np.stack([t.mean(0) for t in chunks]), rng)))
     return parts
 
 
@@ -67,7 +67,7 @@ def test_two_gaussians_are_told_apart_as_well_as_can_be(distance):
         side = rng.integers(0, 2, number)
         chunks = rng.normal(0, 1, (number, 1, 4))
         chunks[:, 0, 2] += distance * (side - 0.5)
-        return LabelledFeatures(features_of(list(chunks)), side)
+        return LabeledFeatures(features_of(list(chunks)), side)
 
     probe = train_probe(replace(LINEAR, max_epochs=40), task, sides(3000, 0), sides(1000, 1), progress=False)
     test = sides(20_000, 2)
@@ -102,7 +102,7 @@ def test_outputs_are_averaged_over_the_chunks_of_each_track():
     np.testing.assert_allclose(probe.predict(features)[7], chunks.mean(0), rtol=1e-5)
 
 
-def test_standardisation_is_part_of_the_head():
+def test_standardization_is_part_of_the_head():
     """Features of odd scales, one of them constant: the saved head takes them as they are."""
     rng = np.random.default_rng(0)
     scales, shift = np.array([1e-3, 1, 1e4, 0, 5, 1]), np.array([0, 1e3, -1e5, 7, 0, 0])
@@ -110,7 +110,7 @@ def test_standardisation_is_part_of_the_head():
     def odd(number):
         chunks = [track * scales + shift for track in tracks(rng, number)]
         means = np.stack([track.mean(0) for track in chunks])
-        return LabelledFeatures(features_of(chunks), (means[:, 2] > np.median(means[:, 2])).astype(np.int64))
+        return LabeledFeatures(features_of(chunks), (means[:, 2] > np.median(means[:, 2])).astype(np.int64))
 
     train, validation = odd(300), odd(100)
     probe = train_probe(ProbeArguments(max_epochs=30), CLASSES, train, validation, progress=False)

@@ -7,7 +7,7 @@ from helpers import ROOT
 
 from mulap_hf import MulapConfig
 from mulap_hf.data.corpora import CORPORA
-from mulap_hf.training.arguments import TrainingArguments, parse_arguments
+from mulap_hf.pretraining.arguments import TrainingArguments, parse_arguments
 from mulap_hf.transfer.arguments import (
     CompareArguments,
     FineTuneArguments,

@@ -12,7 +12,7 @@ from tones import SIZES, TASKS, make_rows, write_dataset, write_split
 from mulap_hf.data import DataError
 from mulap_hf.data.provenance import provenance
 from mulap_hf.data.schema import write_tasks
-from mulap_hf.transfer.tasks import open_embedded_task, open_task
+from mulap_hf.transfer.tasks import open_synthetic_task, open_task
 
 
 def test_rows_are_audio_and_labels_are_targets(dataset):
@@ -82,19 +82,19 @@ def test_what_cannot_be_opened(dataset, tmp_path):
         open_task(dataset)
 
 
-def test_embedded_tasks_are_made_once(tmp_path):
-    data = open_embedded_task("style", tmp_path, 12, 2.0, progress=False)
+def test_synthetic_tasks_are_made_once(tmp_path):
+    data = open_synthetic_task("style", tmp_path, 12, 2.0, progress=False)
     assert [len(data.ids(split)) for split in data.splits()] == [12, 3, 6, 6]
     assert data.test_splits == ["test", "test_presets"]
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
-    again = open_embedded_task("tagging", tmp_path, 12, 2.0, progress=False)
+    again = open_synthetic_task("tagging", tmp_path, 12, 2.0, progress=False)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")} == made
     assert again.targets("test").of(again.ids("test")).shape == (6, again.task.num_outputs)
-    assert provenance(data.folder)["corpus"] == "embedded"
-    notes = open_embedded_task("instrument", tmp_path, 12, 2.0, progress=False)
+    assert provenance(data.folder)["corpus"] == "synthetic"
+    notes = open_synthetic_task("instrument", tmp_path, 12, 2.0, progress=False)
     assert notes.task.columns == ("family",)
-    with pytest.raises(DataError, match="the embedded corpus has tagging, style, emotion, key, instrument"):
-        open_embedded_task("genre", tmp_path, 12, 2.0, progress=False)
+    with pytest.raises(DataError, match="the synthetic corpus has tagging, style, emotion, key, instrument"):
+        open_synthetic_task("genre", tmp_path, 12, 2.0, progress=False)
 
 
 @pytest.mark.parametrize("task", ["style", "instrument"])
@@ -103,7 +103,7 @@ def test_a_third_test_split_is_added_with_another_soundfont(tmp_path, task, monk
     font, other = (str(write_soundfont(tmp_path / f"{number}.sf2", number)) for number in (3, 8))
 
     def opened(*font):
-        return open_embedded_task(task, tmp_path / "tasks", 4, 2.0, False, *font)
+        return open_synthetic_task(task, tmp_path / "tasks", 4, 2.0, False, *font)
 
     splits = ["train", "validation", "test", "test_presets"]
     before = opened()
@@ -123,7 +123,7 @@ def test_a_third_test_split_is_added_with_another_soundfont(tmp_path, task, monk
 
 def test_a_soundfont_that_cannot_be_played_is_said_before_anything_is_made(tmp_path, monkeypatch):
     def opened():
-        return open_embedded_task("style", tmp_path / "tasks", 4, 2.0, False, str(tmp_path / "font.sf2"))
+        return open_synthetic_task("style", tmp_path / "tasks", 4, 2.0, False, str(tmp_path / "font.sf2"))
 
     with pytest.raises(DataError, match=r"--held_out_soundfont .*font\.sf2: there is no such file"):
         opened()
@@ -136,7 +136,7 @@ def test_a_soundfont_that_cannot_be_played_is_said_before_anything_is_made(tmp_p
 
 
 def test_songs_of_tasks_are_not_those_of_pretraining(tmp_path):
-    data = open_embedded_task("style", tmp_path, 4, 2.0, progress=False)
+    data = open_synthetic_task("style", tmp_path, 4, 2.0, progress=False)
     settings = json.loads((data.folder.parent / "corpus.json").read_text())
     assert settings["seed"] == 1  # pretrain.py takes 0
     assert np.isfinite(data.targets("train").of(data.ids("train"))).all()

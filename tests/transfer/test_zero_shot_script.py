@@ -74,7 +74,7 @@ def test_what_cannot_be_done(tmp_path, dataset, model_folder, main, capsys):
     fails(r"template 'x' has no \{label\}", "--data", dataset, "--templates", "x")
     fails("--top_k 0: at least 1", "--data", dataset, "--top_k", 0)
     fails("--data .*nowhere does not exist", "--data", tmp_path / "nowhere")
-    fails("--held_out_soundfont plays the embedded corpus", "--data", dataset, "--held_out_soundfont", "x.sf2")
+    fails("--held_out_soundfont plays the synthetic corpus", "--data", dataset, "--held_out_soundfont", "x.sf2")
     (dataset / "tasks.json").write_text("[]")
     fails("no task has classes; if it has descriptions, pass --retrieval", "--data", dataset)
     for shard in dataset.glob("test-*.parquet"):

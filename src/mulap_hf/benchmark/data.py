@@ -10,11 +10,11 @@ import soxr
 from torch.utils.data import DataLoader
 
 from ..configuration_mulap import MulapConfig
-from ..corpus import CorpusConfig, make_clip
 from ..data import PreTrainingCollator, open_pairs
 from ..feature_extraction_mulap import MulapFeatureExtractor
 from ..modeling_mulap import MulapForPreTraining
 from ..processing_mulap import MulapProcessor
+from ..synthetic import CorpusConfig, make_clip
 from ..tokenization import train_tokenizer
 from .measure import Variant, measure
 from .report import write_report
@@ -22,7 +22,7 @@ from .training import make_batch, make_step
 
 CLIP_SECONDS = 20.0
 FILE_SECONDS = 60.0
-# What catalogues hold, as (suffix, sampling rate, channels).
+# What catalogs hold, as (suffix, sampling rate, channels).
 FORMATS = [("wav", 16000, 1), ("flac", 16000, 1)] + [(suffix, 44100, 2) for suffix in ("wav", "flac", "ogg", "mp3")]
 BATCH = 8
 

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 
 from ..audio import load_audio
 from ..configuration_mulap import MulapConfig
-from ..corpus import CorpusConfig, make_clip
 from ..decoding import prefetch
 from ..embedding import Embedder
 from ..embedding_files import write_embeddings
 from ..modeling_mulap_audio import MulapAudioModel
+from ..synthetic import CorpusConfig, make_clip
 from .data import write_audio
 from .measure import Variant, measure
 from .report import write_report

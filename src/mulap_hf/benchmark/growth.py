@@ -18,10 +18,10 @@ import torch
 from tqdm import tqdm
 
 from ..configuration_mulap import MulapConfig
-from ..corpus import CorpusConfig, make_clip
 from ..files import markdown_table
 from ..modeling_mulap import MulapModel
 from ..modeling_mulap_audio import MulapAudioModel
+from ..synthetic import CorpusConfig, make_clip
 from .folder import make_files
 from .measure import Measurement, Variant, measure
 from .processes import run_embed

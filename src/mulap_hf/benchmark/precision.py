@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from ..configuration_mulap import MulapConfig
-from ..corpus import CorpusConfig, make_clip
-from ..corpus.styles import STYLE_NAMES
-from ..corpus.tags import TAGS
 from ..metrics.scores import MAIN_METRIC, paired_difference, score
 from ..modeling_mulap import MulapForAudioClassification
 from ..modeling_mulap_audio import MulapAudioModel
 from ..onnx_export import Exportable, export_onnx, open_model, open_session
+from ..synthetic import CorpusConfig, make_clip
+from ..synthetic.styles import STYLE_NAMES
+from ..synthetic.tags import TAGS
 from .measure import Variant, measure, roof
 from .reference import count_gflop
 from .report import write_report
@@ -44,13 +44,13 @@ def run(
         rounds: measurements of each way.
         presets: of `MulapConfig.from_preset`; random weights, BatchNorm statistics of generated music.
         tagger: also of this `MulapForAudioClassification`, and what it costs its scores; its labels are tags or styles
-            of the embedded corpus.
+            of the synthetic corpus.
         chunks: length of the track whose embedding is timed.
-        clips: of the embedded corpus, held out, on which accuracy is measured.
-        calibration_clips: others, for static quantisation.
+        clips: of the synthetic corpus, held out, on which accuracy is measured.
+        calibration_clips: others, for static quantization.
 
     Raises:
-        ValueError: the tagger's labels are not those of the embedded corpus.
+        ValueError: the tagger's labels are not those of the synthetic corpus.
     """
     calibration = [clip["audio"] for clip in _make_clips("validation", calibration_clips)]
     heldout = _make_clips("test", clips)
@@ -102,7 +102,7 @@ def make_hearings(model: Exportable, calibration: Sequence[np.ndarray]) -> dict[
 
     Args:
         model: in float32.
-        calibration: waveforms for static quantisation.
+        calibration: waveforms for static quantization.
     """
     hearings = {EXACT: _by_torch(model), "torch, bfloat16": _by_torch(_in_bfloat16(model))}
     with tempfile.TemporaryDirectory() as folder:
@@ -124,16 +124,16 @@ def measure_accuracy(
     Args:
         model: that they compute.
         hearings: see `make_hearings`.
-        clips: of the embedded corpus.
+        clips: of the synthetic corpus.
 
     Returns:
         By name of the way: `error` of the embeddings as a share of their norm and `error_of_spread` as a share
         of their distance from their mean; `lowest_cosine` to the exact embedding of the
-        same clip; `same_neighbour`, the share of clips whose nearest other clip by cosine stays the same; of a tagger
+        same clip; `same_neighbor`, the share of clips whose nearest other clip by cosine stays the same; of a tagger
         its main metric, with its difference to the exact one and the ends of that difference's 95 % interval.
 
     Raises:
-        ValueError: a tagger's labels are not those of the embedded corpus.
+        ValueError: a tagger's labels are not those of the synthetic corpus.
     """
     outputs = {way: [hear(clip["audio"][None]) for clip in clips] for way, hear in hearings.items()}
     embeddings = {way: np.concatenate([each["pooler_output"] for each in heard]) for way, heard in outputs.items()}
@@ -147,7 +147,7 @@ def measure_accuracy(
             "error": float(error / np.linalg.norm(exact)),
             "error_of_spread": float(error / spread),
             "lowest_cosine": float(cosines.min()),
-            "same_neighbour": float((_neighbours(values) == _neighbours(exact)).mean()),
+            "same_neighbor": float((_neighbors(values) == _neighbors(exact)).mean()),
         }
     if isinstance(model, MulapForAudioClassification):
         kind, truth = _truth(model, clips)
@@ -162,19 +162,19 @@ def measure_accuracy(
 
 def _table(accuracy: dict[str, dict[str, float]], clips: int) -> str:
     metric = next((name for name in MAIN_METRIC.values() if name in accuracy[EXACT]), None)
-    heads = ["variant", "error", "of the spread", "lowest cosine", "same nearest neighbour"]
+    heads = ["variant", "error", "of the spread", "lowest cosine", "same nearest neighbor"]
     heads += [metric, "difference (95 % interval)"] if metric else []
     lines = [
-        f"Embeddings of {clips} held-out clips of the embedded corpus beside those of `{EXACT}`: the error as a share "
-        "of their norm and of their distance from their mean, the lowest cosine, and how many have the same nearest "
-        "neighbour (by cosine) among the other clips." + (f" {metric} of the labels." if metric else ""),
+        f"Embeddings of {clips} held-out clips of the synthetic corpus beside those of `{EXACT}`: the error as a "
+        "fraction of their norm and of their distance from their mean, the lowest cosine, and how many have the same "
+        "nearest neighbor (by cosine) among the other clips." + (f" {metric} of the labels." if metric else ""),
         "",
         f"| {' | '.join(heads)} |",
         "|---" * len(heads) + "|",
     ]
     for way, row in accuracy.items():
         cells = [f"{row['error']:.1e}", f"{row['error_of_spread']:.1e}", f"{row['lowest_cosine']:.5f}"]
-        cells.append(f"{row['same_neighbour']:.1%}")
+        cells.append(f"{row['same_neighbor']:.1%}")
         if metric:
             cells += [f"{row[metric]:.4f}", f"{row['difference']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})"]
         lines.append(f"| {way} | {' | '.join(cells)} |")
@@ -229,7 +229,7 @@ def _truth(model: MulapForAudioClassification, clips: Sequence[dict]) -> tuple[s
     if model.config.problem_type == "single_label_classification" and set(labels) == set(STYLE_NAMES):
         return "single_label", np.array([labels.index(clip["style"]) for clip in clips])
     raise ValueError(
-        f"the tagger's labels ({', '.join(labels[:3])}, ...) are neither tags nor the styles of the embedded corpus, "
+        f"the tagger's labels ({', '.join(labels[:3])}, ...) are neither tags nor the styles of the synthetic corpus, "
         "whose clips it is tested on: pass one that was transferred with --task tagging or style"
     )
 
@@ -238,7 +238,7 @@ def _normalized(values: np.ndarray) -> np.ndarray:
     return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
-def _neighbours(embeddings: np.ndarray) -> np.ndarray:
+def _neighbors(embeddings: np.ndarray) -> np.ndarray:
     """`(clips,)`: of each, the other that is most similar."""
     similarities = _normalized(embeddings) @ _normalized(embeddings).T
     np.fill_diagonal(similarities, -np.inf)

@@ -88,7 +88,7 @@ def write_report(
 
 
 def plot(path: Path, rows: Sequence[Measurement], unit: str, baselines: Sequence[str]):
-    """Rates as bars, baselines in another colour."""
+    """Rates as bars, baselines in another color."""
     rates = np.array([row.rate for row in rows])
     spread = np.array([[row.units / max(row.seconds), row.units / min(row.seconds)] for row in rows]).T
     figure, axes = plt.subplots(figsize=(9, 0.35 * len(rows) + 1.2))

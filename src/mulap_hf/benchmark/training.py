@@ -23,7 +23,7 @@ def run(
     precision: torch.dtype = torch.float32,
     compiled: bool = False,
 ) -> str:
-    """Steps of pre-training (forward, backward, optimiser) on one batch; writes `OUTPUT/training-PRESET.*`.
+    """Steps of pre-training (forward, backward, optimizer) on one batch; writes `OUTPUT/training-PRESET.*`.
 
     Args:
         output: folder.
@@ -85,7 +85,7 @@ def make_batch(config: MulapConfig, batch: int, clip_seconds: float, device: str
 
 
 def make_step(model: torch.nn.Module, inputs: dict[str, torch.Tensor], precision: torch.dtype = torch.float32):
-    """Forward, backward and optimiser as one call."""
+    """Forward, backward and optimizer as one call."""
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     device = inputs["input_values"].device.type
 

@@ -35,7 +35,7 @@ class Augmentation:
             equally likely. One that would leave nothing audible is left out.
         low_pass_hertz: its cutoff.
         high_pass_hertz: its cutoff.
-        band_pass_hertz: its centre.
+        band_pass_hertz: its center.
         noise: probability of white noise.
         noise_decibels: signal-to-noise ratio.
         polarity: probability of inverted polarity.

@@ -34,7 +34,7 @@ def write_card(
     title = corpus.title[0].upper() + corpus.title[1:]
     captioned = "caption" in reading.columns
     data = DatasetCardData(
-        license=corpus.licence,
+        license=corpus.license,
         pretty_name=f"{title} (prepared for MuLaP)",
         task_categories=["audio-classification"] if reading.tasks else ["feature-extraction"],
         tags=["music", "audio", "mulap"],
@@ -65,8 +65,8 @@ def _source(corpus: Corpus, root: str) -> str:
     """Without the path, if it is one of this machine."""
     on_hub = f"{root} on the Hub" if not corpus.local and not Path(root).exists() else "a collection of one's own"
     source = f"Source: {corpus.url or on_hub}. "
-    licence = corpus.licence or "as the collection's"
-    return source + f"Licence: {licence}" + (f" ({corpus.licence_note})." if corpus.licence_note else ".")
+    license = corpus.license or "as the collection's"
+    return source + f"License: {license}" + (f" ({corpus.license_note})." if corpus.license_note else ".")
 
 
 def _counts(report: Report) -> Iterable[tuple]:

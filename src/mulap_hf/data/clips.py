@@ -1,4 +1,4 @@
-"""Batches of decoded clips: what every collator does, whatever is learnt from them."""
+"""Batches of decoded clips: what every collator does, whatever is learned from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -13,7 +13,7 @@ def provenance(data: str | Path) -> dict[str, Any]:
 
     Returns:
         JSON values: `folder`, or of a dataset on the Hub `hub`; of what `prepare_dataset.py` made also `corpus`,
-        `options`, `title`, `url` and `licence`.
+        `options`, `title`, `url` and `license`.
     """
     folder = Path(data)
     if not folder.exists():
@@ -27,6 +27,6 @@ def provenance(data: str | Path) -> dict[str, Any]:
 
 
 def describe_corpus(name: str) -> dict[str, Any]:
-    """`corpus`, `title`, `url` and `licence` of one in `CORPORA`."""
+    """`corpus`, `title`, `url` and `license` of one in `CORPORA`."""
     corpus = CORPORA[name]
-    return {"corpus": name, "title": corpus.title, "url": corpus.url, "licence": corpus.licence}
+    return {"corpus": name, "title": corpus.title, "url": corpus.url, "license": corpus.license}

@@ -1,4 +1,4 @@
-"""Described or labelled audio as a stream of rows, from wherever it lies: decoded only after the shuffle."""
+"""Described or labeled audio as a stream of rows, from wherever it lies: decoded only after the shuffle."""
 
 import os
 from collections import Counter
@@ -36,7 +36,7 @@ _FEATURES = Features(
 
 @dataclass
 class PairStream:
-    """Described or labelled audio.
+    """Described or labeled audio.
 
     dataset: rows of `id`, `audio` (a struct of `bytes` and `path`, one of them null), `caption` (null where there is
         none), `labels` (a list, empty without a label column), and `problem`: why the row cannot be used, null where
@@ -145,7 +145,7 @@ def open_pairs(
     label_column: str | None = None,
     needs_captions: bool | None = None,
 ) -> PairStream:
-    """Opens described or labelled audio of any of these forms:
+    """Opens described or labeled audio of any of these forms:
 
     * a folder with `metadata.jsonl` or `metadata.csv` (columns `file_name`, relative to the folder, and a caption);
     * a published MuLaP JSON (`audio_id`, `caption`, `audio_path` relative to it), or a folder with just that;
@@ -184,7 +184,7 @@ def open_pairs(
 
 
 def has_split(source: str | Path, split: str) -> bool:
-    """Whether a folder has a part of that name, as prepared datasets and the embedded corpus have."""
+    """Whether a folder has a part of that name, as prepared datasets and the synthetic corpus have."""
     path = Path(source)
     return _has_folder(path, split) or (path.is_dir() and not _has_metadata(path) and split in find_shards(path))
 
@@ -254,7 +254,7 @@ def _archive_rows(archives: list[tuple[str, str]], columns: _Columns) -> Iterato
 def _open_hub(name: str, columns: _Columns, split: str) -> PairStream:
     try:
         dataset = load_dataset(name, streaming=True, split=split)
-    except Exception as error:  # of many kinds: network, authorisation, layout
+    except Exception as error:  # of many kinds: network, authorization, layout
         raise DataError(
             f"{name}: there is no such folder here, and as a dataset of the Hub it could not be opened: {error}"
         ) from error

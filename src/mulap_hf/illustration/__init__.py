@@ -1,1 +1,1 @@
-"""Pictures of what a model has learnt: retrieval, tags over time, a map of clips, co-attention."""
+"""Pictures of what a model has learned: retrieval, tags over time, a map of clips, co-attention."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..training.arguments import check_numbers, option
+from ..pretraining.arguments import check_numbers, option
 from ..transfer.arguments import TaskDataArguments
 
 PARTS = ("retrieval", "tags", "map", "attention")
@@ -40,11 +40,11 @@ class IllustrationArguments(TaskDataArguments):
     section_seconds: float = option(10.0, "Most that is taken of each of its clips.")
     hop_seconds: float = option(1.0, "From one chunk to the next, which overlap if that is less than their length.")
     num_tags: int = option(6, "Labels whose curves are drawn: the likeliest anywhere in the track.")
-    neighbours: int = option(10, "Nearest clips that tell how good a neighbourhood is.")
+    neighbors: int = option(10, "Nearest clips that tell how good a neighborhood is.")
     example: str | None = option(None, "Id of the clip whose co-attention is drawn; none: chosen by --seed.")
     seed: int = option(0, "Of what is chosen at random.")
 
     def __post_init__(self):
         super().__post_init__()
-        counts = ("recordings", "queries", "top_k", "num_tags", "neighbours")
+        counts = ("recordings", "queries", "top_k", "num_tags", "neighbors")
         check_numbers(self, counts, ("track_seconds", "section_seconds", "hop_seconds"))

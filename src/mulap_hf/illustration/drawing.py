@@ -52,7 +52,7 @@ def save_picture(figure, path: Path, palette: bool = False):
     Args:
         figure: of matplotlib.
         path: of the file.
-        palette: 256 colours: many spectrograms take a third of the bytes, but a colour bar would have steps.
+        palette: 256 colors: many spectrograms take a third of the bytes, but a color bar would have steps.
     """
     from PIL import Image
 

@@ -1,15 +1,15 @@
-"""A map of a split's clips by their embeddings, and how good the neighbourhoods are that it is drawn from."""
+"""A map of a split's clips by their embeddings, and how good the neighborhoods are that it is drawn from."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from ..corpus import INSTRUMENT_LABELS
 from ..data.tables import DataError
 from ..embedding import Embedder
 from ..files import format_interval, markdown_table
 from ..metrics.scores import COVERAGE, without_nan
+from ..synthetic import INSTRUMENT_LABELS
 from ..transfer.features import FeatureCache
 from ..transfer.zero_shot import clean_label, spread
 from .drawing import save_picture, short
@@ -17,12 +17,12 @@ from .material import Illustration, Material
 
 _COMPONENTS = 50  # that t-SNE starts from
 _PERPLEXITY = 30.0
-_MOST_CLASSES = 15  # that colours and markers tell apart
+_MOST_CLASSES = 15  # that colors and markers tell apart
 _MOST_TAGS = 12
 _FEWEST = 5  # clips that have a tag
 _RESAMPLES = 1000
 _CLASS, _TAG, _VALUE = "class", "tag", "value"
-_COLOURS = 10  # of matplotlib's cycle; then the marker changes
+_COLORS = 10  # of matplotlib's cycle; then the marker changes
 _MARKERS = "os"
 _OTHERS = "0.85"
 
@@ -33,7 +33,7 @@ def illustrate_map(
     cache: FeatureCache,
     folder: Path,
     recordings: int,
-    neighbours: int,
+    neighbors: int,
     seed: int,
 ) -> Illustration:
     """Draws `map.png` and, of data with tags, `map_tags.png`: a map per model.
@@ -44,36 +44,36 @@ def illustrate_map(
         cache: of what the backbones hear.
         folder: of the pictures.
         recordings: most of them, evenly spaced in the split; each counts once, however often it is stored.
-        neighbours: how many nearest clips are asked.
+        neighbors: how many nearest clips are asked.
         seed: of the bootstrap.
 
     Raises:
         DataError: there are no labels, or too few clips that have them.
     """
     features = {name: cache.features(model, material.data, material.split) for name, model in models.items()}
-    labelled = [material.truth(task) for task in material.tasks]
-    if not labelled:
-        raise DataError(f"{material.data.folder} has no labels to colour a map by (its tasks.json is empty)")
-    usable = set.intersection(*(set(one.ids) for one in features.values()), *map(set, labelled))
+    labeled = [material.truth(task) for task in material.tasks]
+    if not labeled:
+        raise DataError(f"{material.data.folder} has no labels to color a map by (its tasks.json is empty)")
+    usable = set.intersection(*(set(one.ids) for one in features.values()), *map(set, labeled))
     sounds = material.data.recordings(material.split)
     unique = {sounds[clip]: clip for clip in reversed(material.data.ids(material.split)) if clip in usable}
     clips = sorted(unique.values(), key=material.data.ids(material.split).index)
     clips = [clips[row] for row in spread(len(clips), recordings)]
-    if len(clips) < neighbours + 2:
+    if len(clips) < neighbors + 2:
         raise DataError(
             f"{material.data.folder}: {len(clips)} clips of {material.split} that have labels and can be heard are "
-            f"too few for a map with {neighbours} neighbours each; pass a smaller --neighbours"
+            f"too few for a map with {neighbors} neighbors each; pass a smaller --neighbors"
         )
     points = {name: _standardized(one.select(clips).means().values) for name, one in features.items()}
     columns = _columns(material, clips)
-    nearest = {name: nearest_neighbours(values, neighbours) for name, values in points.items()}
+    nearest = {name: nearest_neighbors(values, neighbors) for name, values in points.items()}
     agreement = {
         title: {name: agree(kind, values, near, seed) for name, near in nearest.items()}
         for title, (kind, values) in columns.items()
     }
     places = {name: place_on_plane(values) for name, values in points.items()}
     tags = {title: values for title, (kind, values) in columns.items() if kind == _TAG}
-    rest = {title: column for title, column in columns.items() if title not in tags and _can_be_coloured(*column)}
+    rest = {title: column for title, column in columns.items() if title not in tags and _can_be_colored(*column)}
     pictures = []
     if rest:
         _draw_columns(places, rest, agreement, folder / "map.png")
@@ -84,14 +84,14 @@ def illustrate_map(
     title, number = next((title, by_model[next(iter(models))]) for title, by_model in agreement.items())
     return Illustration(
         "A map of the clips",
-        "\n\n".join(_sections(columns, agreement, pictures, len(clips), neighbours)),
-        f"{len(clips)} clips of {material.split}; {title}: neighbours agree {format_interval(number)}, chance "
+        "\n\n".join(_sections(columns, agreement, pictures, len(clips), neighbors)),
+        f"{len(clips)} clips of {material.split}; {title}: neighbors agree {format_interval(number)}, chance "
         f"{number['chance']:.3f}",
         pictures,
         {
             "clips": clips,
             "places": {name: values.round(3).tolist() for name, values in places.items()},
-            "neighbours": neighbours,
+            "neighbors": neighbors,
             "agreement": agreement,
         },
     )
@@ -124,11 +124,11 @@ def _columns(material: Material, clips: list[str]) -> dict[str, tuple[str, np.nd
     return columns[_CLASS] | columns[_VALUE] | columns[_TAG]
 
 
-def _can_be_coloured(kind: str, values: np.ndarray) -> bool:
+def _can_be_colored(kind: str, values: np.ndarray) -> bool:
     return kind == _VALUE or len(np.unique(values)) <= _MOST_CLASSES
 
 
-def nearest_neighbours(points: np.ndarray, number: int) -> np.ndarray:
+def nearest_neighbors(points: np.ndarray, number: int) -> np.ndarray:
     """`(points, dimensions)` -> `(points, number)`, indices of the others that are nearest, the nearest first."""
     from sklearn.neighbors import NearestNeighbors
 
@@ -154,17 +154,17 @@ def agree(kind: str, values: np.ndarray, nearest: np.ndarray, seed: int = 0) -> 
             tag, over the clips that have it; "value": correlation of a clip's value with the mean of the nearest
             ones'.
         values: `(clips,)`, classes, bools or numbers.
-        nearest: `(clips, neighbours)`, indices.
+        nearest: `(clips, neighbors)`, indices.
         seed: of the bootstrap.
 
     Returns:
-        `value`, its 95 % bootstrap interval over the clips `low` to `high`, and `chance`: of neighbours drawn by lot.
+        `value`, its 95 % bootstrap interval over the clips `low` to `high`, and `chance`: of neighbors drawn by lot.
     """
-    near, rows, chance = values[nearest], np.arange(len(values)), 0.0  # near: (clips, neighbours)
+    near, rows, chance = values[nearest], np.arange(len(values)), 0.0  # near: (clips, neighbors)
     if kind == _VALUE:
         theirs = near.mean(axis=1)
 
-        def summarise(rows: np.ndarray) -> float:
+        def summarize(rows: np.ndarray) -> float:
             with np.errstate(invalid="ignore"):  # no number where all values are equal
                 return float(np.corrcoef(values[rows], theirs[rows])[0, 1])
 
@@ -173,12 +173,12 @@ def agree(kind: str, values: np.ndarray, nearest: np.ndarray, seed: int = 0) -> 
         rows = np.flatnonzero(values) if kind == _TAG else rows
         chance = float(np.mean([((values == values[row]).sum() - 1) / other_clips for row in rows]))
 
-        def summarise(rows: np.ndarray) -> float:
+        def summarize(rows: np.ndarray) -> float:
             return float(alike[rows].mean())
 
     rng = np.random.default_rng(seed)
-    low, high = np.percentile([summarise(rng.choice(rows, len(rows))) for _ in range(_RESAMPLES)], COVERAGE)
-    return without_nan({"value": summarise(rows), "low": float(low), "high": float(high), "chance": chance})
+    low, high = np.percentile([summarize(rng.choice(rows, len(rows))) for _ in range(_RESAMPLES)], COVERAGE)
+    return without_nan({"value": summarize(rows), "low": float(low), "high": float(high), "chance": chance})
 
 
 def _sections(
@@ -186,17 +186,17 @@ def _sections(
     agreement: Mapping[str, Mapping[str, Mapping[str, float]]],
     pictures: list[str],
     clips: int,
-    neighbours: int,
+    neighbors: int,
 ) -> Iterator[str]:
     yield (
         f"Embeddings of {clips} clips, by t-SNE from {_COMPONENTS} principal components; no label is used to place "
         "them. Distances between groups mean little, the axes nothing."
     )
     for picture in pictures:
-        yield f"![clips on a plane, coloured by what they are]({picture})"
+        yield f"![clips on a plane, colored by what they are]({picture})"
     yield (
-        "A plane tears neighbourhoods apart; the table measures them in the full space, every feature scaled by its "
-        f"deviation. Of a clip's {neighbours} nearest: class, the share that is of its class; tag, the share that has "
+        "A plane tears neighborhoods apart; the table measures them in the full space, every feature scaled by its "
+        f"deviation. Of a clip's {neighbors} nearest: class, the share that is of its class; tag, the share that has "
         "the tag, over the clips that have it; value, the correlation of their mean with its own. In brackets: 95 % "
         "bootstrap intervals over the clips."
     )
@@ -216,12 +216,12 @@ def _sections(
 
 
 def _panel(axes, title: str, number: Mapping[str, float | None], kind: str):
-    """A square without ticks, and how well neighbours agree in its title."""
+    """A square without ticks, and how well neighbors agree in its title."""
     if kind == _VALUE:
         value = "unknown" if number["value"] is None else f"{number['value']:.2f}"
-        said = f"correlation with neighbours {value}, chance 0"
+        said = f"correlation with neighbors {value}, chance 0"
     else:
-        said = f"neighbours alike {number['value']:.0%}, chance {number['chance']:.0%}"
+        said = f"neighbors alike {number['value']:.0%}, chance {number['chance']:.0%}"
     axes.set_title(f"{short(title, 40)}\n{said}", fontsize="medium", parse_math=False)
     axes.set(xticks=[], yticks=[], box_aspect=1)
     axes.set_aspect("equal", adjustable="datalim")
@@ -247,7 +247,7 @@ def _draw_columns(
                 figure.colorbar(spots, ax=axes, shrink=0.8)
                 continue
             for index, name in enumerate(np.unique(values)):
-                style = {"color": f"C{index % _COLOURS}", "marker": _MARKERS[index // _COLOURS]}
+                style = {"color": f"C{index % _COLORS}", "marker": _MARKERS[index // _COLORS]}
                 axes.scatter(*points[values == name].T, s=20, linewidths=0, label=short(name), **style)
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small", frameon=False)
     save_picture(figure, path)

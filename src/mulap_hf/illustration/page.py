@@ -31,7 +31,7 @@ def write_page(
     ]
     rows += [(name, f"left out: {reason}", "") for name, reason in left_out.items()]
     sections = [
-        "# What the model has learnt, in pictures",
+        "# What the model has learned, in pictures",
         markdown_table(("what", "which"), facts.items()),
         markdown_table(("part", "what is shown", "pictures"), rows),
         *(f"## {part.title}\n\n{part.text}" for part in shown.values()),

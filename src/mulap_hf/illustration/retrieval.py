@@ -187,9 +187,9 @@ def _draw_query(query: dict, waveforms: dict, scorer: PairScorer, items: int, to
 
 def _draw_result(axes, result: dict, waveform: np.ndarray, scorer: PairScorer):
     draw_log_mel(axes, scorer.extractor.model, waveform)
-    colour = _RIGHT if result["right"] else _WRONG
+    color = _RIGHT if result["right"] else _WRONG
     for spine in axes.spines.values():
-        spine.set(color=colour, linewidth=4 if result["right"] else 1)
+        spine.set(color=color, linewidth=4 if result["right"] else 1)
     names = {"similarity": "similarity", "log_odds": "log-odds"}
     scores = ", ".join(f"{name} {result[key]:.3f}" for key, name in names.items() if key in result)
     mark = " ✓ the right one" if result["right"] else ""

@@ -11,7 +11,7 @@ from ..conversion import ConversionError
 from ..data.tables import DataError
 from ..embedding import Embedder
 from ..files import markdown_table, printable
-from ..initialization import saved_kind
+from ..loading import saved_kind
 from ..modeling_mulap import MulapForAudioClassification
 from ..pipeline_mulap import MulapAudioClassificationPipeline
 from ..transfer.zero_shot import clean_label

@@ -76,7 +76,7 @@ _SUMMARIES: dict[str, tuple[str, Callable]] = {
 def score_retrieval(scores: np.ndarray, right: np.ndarray) -> dict[str, float]:
     """`r1`, `r5`, `r10`, `median_rank` and `map10` of all queries: see `score_queries`."""
     values = score_queries(scores, right)
-    return {name: float(summarise(values[source])) for name, (source, summarise) in _SUMMARIES.items()}
+    return {name: float(summarize(values[source])) for name, (source, summarize) in _SUMMARIES.items()}
 
 
 def report_retrieval(
@@ -96,8 +96,8 @@ def report_retrieval(
     rng = np.random.default_rng(seed)
     draws = [rng.integers(len(scores), size=len(scores)) for _ in range(resamples)]
     report = {}
-    for name, (source, summarise) in _SUMMARIES.items():
-        resampled = [summarise(values[source][rows]) for rows in draws]
+    for name, (source, summarize) in _SUMMARIES.items():
+        resampled = [summarize(values[source][rows]) for rows in draws]
         low, high = map(float, np.percentile(resampled, COVERAGE)) if draws else (None, None)
-        report[name] = {"value": float(summarise(values[source])), "low": low, "high": high}
+        report[name] = {"value": float(summarize(values[source])), "low": low, "high": high}
     return report

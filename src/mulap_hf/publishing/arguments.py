@@ -5,9 +5,9 @@ from pathlib import Path
 from shlex import quote
 from tempfile import TemporaryDirectory
 
-from ..training.arguments import option
+from ..pretraining.arguments import option
 from .assemble import PublishError
-from .card import UNKNOWN_LICENCE
+from .card import UNKNOWN_LICENSE
 from .hub import Destination, check_destination, publish
 
 
@@ -17,7 +17,7 @@ class HubArguments:
 
     push_to_hub: str | None = option(None, "Publish the finished model under this name: org/name.")
     private: bool = option(False, "Only its owners may see what is published.")
-    license: str = option(UNKNOWN_LICENCE, "Of the published model, by the Hub's name for it: cc-by-4.0, other, ...")
+    license: str = option(UNKNOWN_LICENSE, "Of the published model, by the Hub's name for it: cc-by-4.0, other, ...")
 
     def destination(self) -> Destination | None:
         """Where to publish, if anywhere; to be called before the work.

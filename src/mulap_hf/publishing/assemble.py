@@ -13,12 +13,12 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, pipeline
 
 from ..audio import AudioError, load_audio
+from ..code_export import add_code
 from ..configuration_mulap import MulapAudioConfig, MulapConfig
 from ..files import known, printable, write_json
-from ..initialization import TEXT_KINDS, model_kind
-from ..pipelines import add_code
-from ..training.run_folder import SETTINGS
-from .card import PICTURES, UNKNOWN_LICENCE, ZERO_SHOT_FILE, Sample, make_card
+from ..loading import TEXT_KINDS, model_kind
+from ..pretraining.run_folder import SETTINGS
+from .card import PICTURES, UNKNOWN_LICENSE, ZERO_SHOT_FILE, Sample, make_card
 
 ENDPOINT_FILES = ("handler.py", "requirements.txt")
 SAMPLES_FOLDER = "samples"
@@ -54,7 +54,7 @@ def assemble(
     source: Path,
     target: Path,
     repo_id: str,
-    license: str = UNKNOWN_LICENCE,
+    license: str = UNKNOWN_LICENSE,
     samples: Sequence[Path] = (),
 ):
     """Copies what is to be published of a model's folder, and adds code, samples, endpoint files and card.
@@ -138,14 +138,14 @@ def _write_both_forms(folder: Path):
 
 
 def generate_samples(folder: Path, name: str = SAMPLES_FOLDER, clips: int = _SAMPLE_CLIPS) -> list[tuple[str, str]]:
-    """Clips of the embedded corpus that no model has been trained on: `(path in the folder, title)`.
+    """Clips of the synthetic corpus that no model has been trained on: `(path in the folder, title)`.
 
     Args:
         folder: where to.
         name: of the folder in it that is made.
         clips: how many, of styles of their own up to twelve.
     """
-    from ..corpus import CorpusConfig, make_clip
+    from ..synthetic import CorpusConfig, make_clip
 
     config = CorpusConfig(clip_seconds=_SAMPLE_SECONDS)
     found = []

@@ -13,9 +13,9 @@ from safetensors import safe_open
 from transformers import AutoConfig
 
 from ..files import format_interval, known
-from ..initialization import TEXT_KINDS, model_kind
+from ..loading import TEXT_KINDS, model_kind
 
-UNKNOWN_LICENCE = "unknown"
+UNKNOWN_LICENSE = "unknown"
 PIPELINE_TAGS = {"classifier": "audio-classification"}  # the others: feature-extraction
 PICTURES = ("training_report/losses.png", "training_report/scores.png", "transfer_report/outputs.png")
 PICTURES += ("transfer_report/history.png",)
@@ -87,7 +87,7 @@ def make_card(
     settings: Mapping[str, Any],
     metrics: Mapping[str, Any],
     model_id: str,
-    license: str = UNKNOWN_LICENCE,
+    license: str = UNKNOWN_LICENSE,
     samples: Sequence[Sample] = (),
 ) -> ModelCard:
     """The card of a saved model.

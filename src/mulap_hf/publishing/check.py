@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from transformers import AutoConfig
 
 from ..audio import load_audio
-from ..initialization import TEXT_KINDS, model_kind
+from ..loading import TEXT_KINDS, model_kind
 from .assemble import ENDPOINT_FILES, SAMPLES_FOLDER, PublishError
 
 _SNIPPET = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -9,7 +9,7 @@ from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFo
 from huggingface_hub.utils import validate_repo_id
 
 from .assemble import PublishError, assemble
-from .card import UNKNOWN_LICENCE
+from .card import UNKNOWN_LICENSE
 from .check import check_folder
 
 # What publications write: deleted on the Hub where the new one does not have it. Files that others added stay.
@@ -33,7 +33,7 @@ class Destination:
 
     repo_id: str
     private: bool = False
-    license: str = UNKNOWN_LICENCE
+    license: str = UNKNOWN_LICENSE
 
     def __post_init__(self):
         try:
@@ -53,7 +53,7 @@ def check_destination(destination: Destination, repo_type: str = "model"):
 
     Raises:
         PublishError: nobody is logged in, the token may only read, the namespace is another's, the repository is
-            public and is to be private, or the licence is none that the Hub knows.
+            public and is to be private, or the license is none that the Hub knows.
     """
     api, repo_id = HfApi(), destination.repo_id
     try:

@@ -13,7 +13,7 @@ from .assemble import PublishError, copy_samples, generate_samples
 from .hub import Destination, explain
 
 _LIBRARY = "library"
-_CLIPS = 12  # of every style of the embedded corpus one
+_CLIPS = 12  # of every style of the synthetic corpus one
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Transfer: frozen features or fine-tuning on labelled tasks, and comparisons of what was pre-trained how."""
+"""Transfer: frozen features or fine-tuning on labeled tasks, and comparisons of what was pre-trained how."""

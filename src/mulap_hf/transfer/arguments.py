@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..data.tables import DataError
-from ..training.arguments import check_numbers, option
+from ..pretraining.arguments import check_numbers, option
 from .degradations import DEGRADATIONS
-from .tasks import EMBEDDED_NAMES, PreparedData, TaskData, open_described, open_embedded_task, open_task
+from .tasks import SYNTHETIC_NAMES, PreparedData, TaskData, open_described, open_synthetic_task, open_task
 
 _HELD_OUT_SOUNDFONT = (
-    "SF2 file whose instruments play one more test split of the embedded corpus, test_soundfont, which is added to "
+    "SF2 file whose instruments play one more test split of the synthetic corpus, test_soundfont, which is added to "
     "what is there; needs tinysoundfont."
 )
 
@@ -19,8 +19,8 @@ _HELD_OUT_SOUNDFONT = (
 class TaskDataArguments:
     """Recordings and what is known of them."""
 
-    data: str | None = option(None, "Folder made by training/prepare_dataset.py; none: the embedded corpus.")
-    corpus_dir: str = option("outputs/tasks", "Where the embedded corpus is written, once.")
+    data: str | None = option(None, "Folder made by training/prepare_dataset.py; none: the synthetic corpus.")
+    corpus_dir: str = option("outputs/tasks", "Where the synthetic corpus is written, once.")
     corpus_clips: int = option(
         1200, "Its clips (or notes) to learn from; half as many are in each test split, a quarter to validate on."
     )
@@ -31,19 +31,19 @@ class TaskDataArguments:
 
     def __post_init__(self):
         if self.data is not None and self.held_out_soundfont is not None:
-            raise DataError("--held_out_soundfont plays the embedded corpus: leave it out, or --data")
+            raise DataError("--held_out_soundfont plays the synthetic corpus: leave it out, or --data")
         check_numbers(self, ["corpus_clips"], ["clip_seconds"])
 
     def open_task(self, name: str | None = None) -> TaskData:
-        """A task: of the data, where it may be the only one, or of the embedded corpus, by default tagging.
+        """A task: of the data, where it may be the only one, or of the synthetic corpus, by default tagging.
 
         Raises:
-            DataError: there is no such data or task, or the embedded corpus cannot be made.
+            DataError: there is no such data or task, or the synthetic corpus cannot be made.
         """
         if self.data is not None:
             return open_task(self.data, name)
         how = (self.corpus_dir, self.corpus_clips, self.clip_seconds, True, self.held_out_soundfont)
-        return open_embedded_task(name or "tagging", *how)
+        return open_synthetic_task(name or "tagging", *how)
 
     def open_described(self) -> PreparedData:
         """What needs no labels; raises as `open_task` does."""
@@ -61,7 +61,7 @@ class TransferArguments(TaskDataArguments):
     )
     task: str | None = option(
         None,
-        f"What to learn: a task of --data; without --data one of the embedded corpus ({', '.join(EMBEDDED_NAMES)}).",
+        f"What to learn: a task of --data; without --data one of the synthetic corpus ({', '.join(SYNTHETIC_NAMES)}).",
     )
     labels_per_class: int | None = option(
         None,
@@ -128,7 +128,7 @@ class ZeroShotArguments(TaskDataArguments):
     model: str = option("outputs/pretrained", "MuLaP folder or Hub name, with its text side.")
     task: list[str] = option(
         [],
-        "Tasks of --data, or of the embedded corpus (tagging, style, key, instrument); none: all that have classes, "
+        "Tasks of --data, or of the synthetic corpus (tagging, style, key, instrument); none: all that have classes, "
         "or with --retrieval no task.",
     )
     retrieval: bool = option(
@@ -167,8 +167,8 @@ class CompareArguments:
     reference: list[str] = option(["mulap"], "The strategies that differences are to.")
     seeds: list[int] = option([0], "Each repeats everything, pre-training included.")
     tasks: list[str] = option(
-        list(EMBEDDED_NAMES),
-        "Tasks of the embedded corpus, and folders made by training/prepare_dataset.py: DIR, or DIR:TASK.",
+        list(SYNTHETIC_NAMES),
+        "Tasks of the synthetic corpus, and folders made by training/prepare_dataset.py: DIR, or DIR:TASK.",
     )
     labels_per_class: list[int] = option([10, 30, 100], "Also learn from so few; see transfer.py.")
     shares: list[float] = option([0.0625, 0.25], "Also pre-train on such shares of the corpus, for as many steps.")
@@ -178,14 +178,14 @@ class CompareArguments:
         "How the test audio is degraded, for the robustness of the first seed; none of it with: none.",
         choices=[*DEGRADATIONS, "none"],
     )
-    train_data: str | None = option(None, "Described audio to pre-train on; none: the embedded corpus.")
-    corpus_dir: str = option("outputs/comparison_corpus", "Where the embedded corpus is written for pre-training.")
+    train_data: str | None = option(None, "Described audio to pre-train on; none: the synthetic corpus.")
+    corpus_dir: str = option("outputs/comparison_corpus", "Where the synthetic corpus is written for pre-training.")
     pretrain_clips: int = option(4800, "Its clips.")
-    task_clips: int = option(1200, "Clips (and notes) of the embedded corpus to learn the tasks from.")
+    task_clips: int = option(1200, "Clips (and notes) of the synthetic corpus to learn the tasks from.")
     task_dir: str = option("outputs/tasks", "Where those are written, once.")
     clip_seconds: float = option(9.0, "Length of all these clips.")
     held_out_soundfont: str | None = option(None, _HELD_OUT_SOUNDFONT)
-    pretrain_steps: int = option(500, "Optimiser steps of every strategy.")
+    pretrain_steps: int = option(500, "Optimizer steps of every strategy.")
     pretrain_batch_size: int = option(48, "Clips per step.")
     pretrain_seconds: float = option(6.0, "How much of each is heard: a random part.")
     pretrain_options: str | None = option(

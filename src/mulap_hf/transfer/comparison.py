@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ..data.corpora import EMBEDDED_TASKS
+from ..data.corpora import SYNTHETIC_TASKS
 from ..data.schema import read_tasks
 from ..data.tables import DataError
 from ..files import write_json
@@ -32,7 +32,7 @@ from .arguments import CompareArguments, ProbeArguments
 from .features import HANDCRAFTED, Extractor, FeatureCache, open_extractor
 from .pair_scores import CONTRASTIVE, PairScorer, has_text_side
 from .protocol import learn, predict
-from .tasks import EMBEDDED_NAMES, TaskData, open_embedded_task, open_task
+from .tasks import SYNTHETIC_NAMES, TaskData, open_synthetic_task, open_task
 from .zero_shot import zero_shot_report
 
 TEST = "test"
@@ -101,13 +101,13 @@ class Plan:
         """
         found, args = [], self.args
         for spec in args.tasks:
-            if spec in EMBEDDED_NAMES:
+            if spec in SYNTHETIC_NAMES:
                 made = (args.task_dir, args.task_clips, args.clip_seconds, True, args.held_out_soundfont)
-                found.append((spec, open_embedded_task(spec, *made)))
+                found.append((spec, open_synthetic_task(spec, *made)))
                 continue
             folder, _, name = spec.partition(":")
             if not Path(folder).is_dir():
-                raise DataError(f"--tasks {spec}: neither one of {', '.join(EMBEDDED_NAMES)} nor a folder")
+                raise DataError(f"--tasks {spec}: neither one of {', '.join(SYNTHETIC_NAMES)} nor a folder")
             names = [name] if name else [task.name for task in read_tasks(Path(folder))]
             found += [(f"{Path(folder).name}-{name}", open_task(folder, name)) for name in names]
         _check_unique("--tasks", [name for name, _ in found])
@@ -147,8 +147,8 @@ def check_plan(plan: Plan):
     for reference in args.reference:
         if reference not in names:
             raise DataError(f"--reference {reference} is none of the strategies: {', '.join(names)}")
-    if args.held_out_soundfont is not None and not set(args.tasks) & set(EMBEDDED_NAMES):
-        raise DataError("--held_out_soundfont plays the embedded corpus: none of its tasks is among --tasks")
+    if args.held_out_soundfont is not None and not set(args.tasks) & set(SYNTHETIC_NAMES):
+        raise DataError("--held_out_soundfont plays the synthetic corpus: none of its tasks is among --tasks")
     if not all(0 < share <= 1 for share in args.shares):
         raise DataError(f"--shares {args.shares}: each over 0 and at most 1")
     for strategy in args.share_strategies:
@@ -309,7 +309,7 @@ def transfer(plan: Plan, unit: Unit, tasks: list[tuple[str, TaskData]]):
         return
     scorer = PairScorer(model)
     if scorer.kinds:
-        clips = [data for name, data in tasks if name in {task.name for task in EMBEDDED_TASKS}]
+        clips = [data for name, data in tasks if name in {task.name for task in SYNTHETIC_TASKS}]
         recordings = _RETRIEVED if CONTRASTIVE in scorer.kinds else math.isqrt(_MATCHED_PAIRS)
         content = zero_shot_report(
             scorer,
@@ -332,8 +332,8 @@ def make_cell(
     path: Path,
 ) -> dict[str, Any]:
     """Learns, and predicts the tests, degraded, too, if it is wanted; their labels are not read."""
-    learnt = learn(extractor, data, plan.probe_args, cache, unit.seed, labels)
-    probe = learnt.probe
+    learned = learn(extractor, data, plan.probe_args, cache, unit.seed, labels)
+    probe = learned.probe
     predictions = {split: predict(probe, extractor, data, cache, split) for split in data.test_splits}
     degraded = {
         condition: predict(probe, extractor, data, cache, TEST, condition)
@@ -343,12 +343,12 @@ def make_cell(
     for split, predicted in named.items():
         predicted.save(path.with_suffix("") / f"{split}.npz")
     return {
-        "validation": learnt.validation,
-        "tracks": {"train": learnt.num_train, "validation": learnt.num_validation},
-        "best_epoch": learnt.probe.best_epoch,
-        "epochs": len(learnt.probe.history),
-        "seconds": learnt.seconds,
-        "skipped": len(learnt.skipped),
+        "validation": learned.validation,
+        "tracks": {"train": learned.num_train, "validation": learned.num_validation},
+        "best_epoch": learned.probe.best_epoch,
+        "epochs": len(learned.probe.history),
+        "seconds": learned.seconds,
+        "skipped": len(learned.skipped),
     }
 
 

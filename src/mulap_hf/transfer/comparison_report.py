@@ -65,7 +65,7 @@ def write_comparison_report(folder: Path, results: Mapping[str, Any]) -> Path:
 def _how(results: Mapping[str, Any]) -> str:
     settings = results["settings"]["comparison"]
     seeds = ", ".join(map(str, settings["seeds"]))
-    corpus = settings["train_data"] or f"{settings['pretrain_clips']} clips of the embedded corpus"
+    corpus = settings["train_data"] or f"{settings['pretrain_clips']} clips of the synthetic corpus"
     covers = "over tracks; what another seed would change they do not say"
     if count := _seeds(results):
         covers = f"over tracks and seeds, of whose variance resampling {count} shows {1 - 1 / count:.0%}"
@@ -191,7 +191,7 @@ def _drops_intro(settings: Mapping[str, Any]) -> str:
     rows = ((name, DEGRADATIONS[name].description) for name in settings["conditions"] if name != "none")
     of = f"Of the first seed ({settings['seeds'][0]}). " if len(settings["seeds"]) > 1 else ""
     return (
-        f"{of}The probe has learnt from clean audio; the test audio is degraded. Shown is what the metric loses, on "
+        f"{of}The probe has learned from clean audio; the test audio is degraded. Shown is what the metric loses, on "
         "the same tracks. Another pitch is another key: there, a loss is as it should be. Pitch and tempo are changed "
         "by a phase vocoder, which softens onsets, too. What was augmented in pre-training has met noise, filters and "
         "other levels (simclr also pitch shifts): it is no wonder if that stands them.\n\n"

@@ -95,7 +95,7 @@ def _tilt(waveform: np.ndarray, decibels: float, hertz: float) -> np.ndarray:
 
 
 # Pink, not white: half of white noise at 16 kHz lies above 4 kHz, where music has little to hide, while pink noise
-# masks every octave alike. And augmentation in training adds white noise (`Augmentation`): that would favour some.
+# masks every octave alike. And augmentation in training adds white noise (`Augmentation`): that would favor some.
 DEGRADATIONS: dict[str, Degradation] = {
     "noise_20db": Degradation("pink noise, 20 dB below the music", lambda clip, rng: _add_noise(clip, rng, 20)),
     "noise_10db": Degradation("pink noise, 10 dB below the music", lambda clip, rng: _add_noise(clip, rng, 10)),

@@ -147,7 +147,7 @@ class FeatureCache:
             (folder / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
             index = _read_index(folder / "index.jsonl")
             heard = {name: line for name, line in index.items() if "chunks" in line}
-            if len(heard) < len(index) and not data.is_embedded(split):
+            if len(heard) < len(index) and not data.is_synthetic(split):
                 index = heard
             if len(index) < len(ids):
                 label = f"{split} {condition or ''}".strip()

@@ -13,16 +13,16 @@ from ..configuration_mulap import MulapConfig
 from ..data.schema import Task
 from ..data.streams import PairStream, open_pairs
 from ..data.tables import DataError, Skipped
-from ..initialization import open_backbone
+from ..loading import open_backbone
 from ..metrics.scores import MAIN_METRIC
 from ..modeling_mulap import MulapForAudioClassification
 from ..modeling_mulap_audio import MulapAudioModel
+from ..pretraining.arguments import DataArguments, ModelArguments, TrainingArguments
+from ..pretraining.classification import ClassificationObjective, TargetCollator
+from ..pretraining.loop import TrainingLoop
+from ..pretraining.runs import make_loaders
 from ..processing_mulap import MulapProcessor
 from ..tokenization import train_tokenizer
-from ..training.arguments import DataArguments, ModelArguments, TrainingArguments
-from ..training.classification import ClassificationObjective, TargetCollator
-from ..training.loop import TrainingLoop
-from ..training.runs import make_loaders
 from .arguments import FineTuneArguments
 from .probe import rescale_outputs, target_scaling
 from .protocol import choose_few
@@ -45,9 +45,9 @@ class TaskCollator(TargetCollator):
 
 
 class FineTuning(ClassificationObjective):
-    """A task, learnt by a pre-trained backbone and a new head; chosen by the main metric of the task's kind.
+    """A task, learned by a pre-trained backbone and a new head; chosen by the main metric of the task's kind.
 
-    Values to regress are learnt standardised; `own_units` undoes that.
+    Values to regress are learned standardized; `own_units` undoes that.
 
     Args:
         backbone: where the model starts.
@@ -117,7 +117,7 @@ class FineTuning(ClassificationObjective):
         return TaskCollator(**options, targets=targets)
 
     def own_units(self, model: MulapForAudioClassification):
-        """Makes a model that learnt standardised values give them in the units of the task; in place."""
+        """Makes a model that learned standardized values give them in the units of the task; in place."""
         if self.scaling is not None:
             rescale_outputs(model.classifier, *self.scaling)
 

@@ -1,4 +1,4 @@
-"""Handcrafted features of a track: statistics of log-mel, MFCC, chroma and onsets, with nothing learnt."""
+"""Handcrafted features of a track: statistics of log-mel, MFCC, chroma and onsets, with nothing learned."""
 
 from collections.abc import Callable
 from functools import cache
@@ -20,7 +20,7 @@ _BLOCK = 256  # frames that are transformed at once
 # An onset is a peak of the onset strength this far above what lies within half a second of it: white noise has one in
 # ten seconds.
 _ONSET_PROMINENCE = 0.3
-_ONSET_NEIGHBOURS = 33  # frames
+_ONSET_NEIGHBORS = 33  # frames
 
 FEATURE_GROUPS: dict[str, slice] = {
     "mel": slice(0, 192),  # mean, standard deviation, mean absolute difference of each band
@@ -98,7 +98,7 @@ def _rhythm(onsets: np.ndarray) -> np.ndarray:
 
 
 def _onset_statistics(onsets: np.ndarray) -> np.ndarray:
-    peaks, _ = scipy.signal.find_peaks(onsets, prominence=_ONSET_PROMINENCE, wlen=_ONSET_NEIGHBOURS)
+    peaks, _ = scipy.signal.find_peaks(onsets, prominence=_ONSET_PROMINENCE, wlen=_ONSET_NEIGHBORS)
     return np.array([onsets.mean(), onsets.std(), len(peaks) / (len(onsets) * _HOP / _SAMPLING_RATE)])
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..conversion import ConversionError
 from ..data.tables import DataError
 from ..embedding import Embedder
-from ..initialization import TEXT_KINDS, saved_kind
+from ..loading import TEXT_KINDS, saved_kind
 from ..modeling_mulap import MulapModel
 from ..modeling_mulap_audio import MulapAudioOutput, masked_mean, unpack
 from ..modeling_mulap_joint import Stream

@@ -14,7 +14,7 @@ from ..data.schema import Kind, Task
 from ..data.tables import DataError
 from ..metrics.scores import MAIN_METRIC, score
 from ..modeling_mulap import classification_loss, classifier_head
-from ..training.classification import PROBLEM_TYPES
+from ..pretraining.classification import PROBLEM_TYPES
 from .arguments import ProbeArguments
 from .features import Features
 
@@ -23,7 +23,7 @@ _TRACKS_PER_PREDICTION = 1024
 
 
 @dataclass(frozen=True)
-class LabelledFeatures:
+class LabeledFeatures:
     """Features of tracks and the truth about them, `(tracks, ...)` as of `Task.target`."""
 
     features: Features
@@ -52,8 +52,8 @@ class Probe:
 def train_probe(
     args: ProbeArguments,
     task: Task,
-    train: LabelledFeatures,
-    validation: LabelledFeatures,
+    train: LabeledFeatures,
+    validation: LabeledFeatures,
     seed: int = 0,
     checkpoint: Path | None = None,
     progress: bool = True,
@@ -158,7 +158,7 @@ def _predict(head: nn.Module, features: Features) -> np.ndarray:
 
 @torch.no_grad()
 def rescale_outputs(head: nn.Module, mean: torch.Tensor, std: torch.Tensor):
-    """Makes a head that gives standardised values, `(outputs,)` each, give them in their own units; in place."""
+    """Makes a head that gives standardized values, `(outputs,)` each, give them in their own units; in place."""
     last = head if isinstance(head, nn.Linear) else head[-1]
     last.weight.mul_(std.unsqueeze(1))
     last.bias.mul_(std).add_(mean)
@@ -196,7 +196,7 @@ class _Scaling:
 
     @torch.no_grad()
     def fold(self, head: nn.Module, kind: Kind) -> nn.Module:
-        """The same head for features, and with outputs, that are not standardised."""
+        """The same head for features, and with outputs, that are not standardized."""
         folded = deepcopy(head)
         first = folded if isinstance(folded, nn.Linear) else folded[0]
         first.weight.div_(self.std)

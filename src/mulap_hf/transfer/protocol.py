@@ -12,7 +12,7 @@ from ..data.tables import DataError, Skipped
 from ..metrics.scores import intervals, score, score_outputs, without_nan
 from .arguments import ProbeArguments
 from .features import Extractor, FeatureCache, Features
-from .probe import LabelledFeatures, Probe, train_probe
+from .probe import LabeledFeatures, Probe, train_probe
 from .tasks import TRAIN, VALIDATION, Targets, TaskData
 
 REGRESSION_TRACKS = 10  # for each "label per class", as if there were so many classes
@@ -44,7 +44,7 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class Learnt:
+class Learned:
     """A probe, and how it came about.
 
     probe: with the weights of its best epoch.
@@ -70,7 +70,7 @@ def learn(
     seed: int = 0,
     labels_per_class: int | None = None,
     checkpoint: Path | None = None,
-) -> Learnt:
+) -> Learned:
     """Trains a head on frozen features of the training tracks, and chooses it by the validation tracks.
 
     Args:
@@ -85,24 +85,24 @@ def learn(
     Raises:
         DataError: there is nothing to learn from.
     """
-    train, skipped = _labelled(cache.features(extractor, data, TRAIN), data.targets(TRAIN))
-    validation, more = _labelled(cache.features(extractor, data, VALIDATION), data.targets(VALIDATION))
+    train, skipped = _labeled(cache.features(extractor, data, TRAIN), data.targets(TRAIN))
+    validation, more = _labeled(cache.features(extractor, data, VALIDATION), data.targets(VALIDATION))
     if labels_per_class is not None:
         rows = choose_few(data.task, train.targets, labels_per_class, seed)
         ids = [train.features.ids[row] for row in rows]
-        train = LabelledFeatures(train.features.select(ids), train.targets[rows])
+        train = LabeledFeatures(train.features.select(ids), train.targets[rows])
     start = time.perf_counter()
     probe = train_probe(args, data.task, train, validation, seed, checkpoint, cache.progress)
     seconds = time.perf_counter() - start
     metrics = score(data.task.kind, validation.targets, probe.predict(validation.features))
-    return Learnt(probe, metrics, len(train.targets), len(validation.targets), skipped + more, seconds)
+    return Learned(probe, metrics, len(train.targets), len(validation.targets), skipped + more, seconds)
 
 
-def _labelled(features: Features, targets: Targets) -> tuple[LabelledFeatures, list[Skipped]]:
+def _labeled(features: Features, targets: Targets) -> tuple[LabeledFeatures, list[Skipped]]:
     ids = [name for name in features.ids if name in targets.by_id]
     if not ids:
         raise DataError(f"none of {len(features.ids)} tracks has a label: {(targets.skipped or ['no rows'])[0]}")
-    return LabelledFeatures(features.select(ids), targets.of(ids)), features.skipped + targets.skipped
+    return LabeledFeatures(features.select(ids), targets.of(ids)), features.skipped + targets.skipped
 
 
 def choose_few(task: Task, targets: np.ndarray, labels_per_class: int, seed: int) -> np.ndarray:
@@ -112,7 +112,7 @@ def choose_few(task: Task, targets: np.ndarray, labels_per_class: int, seed: int
     tag which fewer than so many of those taken have. Regression: ten times as many tracks.
 
     Args:
-        task: what is learnt.
+        task: what is learned.
         targets: `(tracks, ...)`.
         labels_per_class: how many.
         seed: of the order.

@@ -30,7 +30,7 @@ def write_transfer_report(
 
     Args:
         folder: of the run.
-        task: what was learnt.
+        task: what was learned.
         facts: about the run, by what they are called.
         validation: metrics of the chosen epoch.
         tests: what `judge` gives, by split.

@@ -8,7 +8,7 @@ from ..data.schema import Task
 from ..feature_extraction_mulap import MulapFeatureExtractor
 from ..modeling_mulap import MulapForAudioClassification
 from ..modeling_mulap_audio import MulapAudioModel
-from ..training.classification import set_outputs
+from ..pretraining.classification import set_outputs
 from .arguments import ProbeArguments
 from .probe import Probe
 

@@ -1,4 +1,4 @@
-"""Tasks and the prepared datasets that they are learnt from: audio without labels, and labels when they are due."""
+"""Tasks and the prepared datasets that they are learned from: audio without labels, and labels when they are due."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -13,22 +13,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from ..corpus import CorpusConfig, write_corpus, write_notes
-from ..corpus.generate import renderer_for
-from ..corpus.write import check_folder
-from ..data.corpora import CORPORA, EMBEDDED_TASKS, NOTE_TASK
+from ..data.corpora import CORPORA, NOTE_TASK, SYNTHETIC_TASKS
 from ..data.prepare import prepare
 from ..data.schema import SETTINGS_FILE, Task, read_tasks
 from ..data.shards import find_shards
 from ..data.tables import DataError, Skipped
+from ..synthetic import CorpusConfig, write_corpus, write_notes
+from ..synthetic.generate import renderer_for
+from ..synthetic.write import check_folder
 
 TRAIN, VALIDATION = "train", "validation"
 HELD_OUT_SHARE = 0.1  # of the training rows, to validate on where a dataset has no validation split
-EMBEDDED_NAMES = tuple(task.name for task in (*EMBEDDED_TASKS, NOTE_TASK))
+SYNTHETIC_NAMES = tuple(task.name for task in (*SYNTHETIC_TASKS, NOTE_TASK))
 _TEST_SPLITS = ("test", "test_presets")
 _SOUNDFONT_SPLIT = "test_soundfont"
 # Pre-training takes the corpus of seed 0: no song is in both.
-_EMBEDDED_SEED = 1
+_SYNTHETIC_SEED = 1
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class PreparedData:
         return sorted(split for split in self._shards if split.startswith("test"))
 
     def splits(self) -> list[str]:
-        """What it is learnt on and chosen by, then the tests."""
+        """What it is learned on and chosen by, then the tests."""
         return [TRAIN, VALIDATION, *self.test_splits]
 
     def ids(self, split: str) -> list[str]:
@@ -92,7 +92,7 @@ class PreparedData:
             for batch in pq.ParquetFile(shard).iter_batches(batch_size=16, columns=["id", "audio"]):
                 yield from (row for row in batch.to_pylist() if row["id"] in wanted)
 
-    def is_embedded(self, split: str) -> bool:
+    def is_synthetic(self, split: str) -> bool:
         """Whether the audio itself is in the shards, or of the first row at least, rather than the paths of files."""
         first = next(self.rows(split), None)
         return first is not None and first["audio"]["bytes"] is not None
@@ -148,7 +148,7 @@ class PreparedData:
 class TaskData(PreparedData):
     """A task on a prepared dataset; made by `open_task`. Labels are read by `targets` only.
 
-    task: what is learnt.
+    task: what is learned.
     """
 
     task: Task
@@ -223,13 +223,13 @@ def open_task(folder: str | Path, name: str | None = None, hidden: Iterable[str]
     data = TaskData(folder, tasks[name], hidden=frozenset(hidden))
     if TRAIN not in data._shards or not data.test_splits:
         raise DataError(
-            f"{folder}: a task is learnt on the split train and tested on test; there are "
+            f"{folder}: a task is learned on the split train and tested on test; there are "
             f"{', '.join(data._shards) or 'no splits'}"
         )
     return data
 
 
-def open_embedded_task(
+def open_synthetic_task(
     name: str,
     directory: str | Path,
     clips: int,
@@ -237,10 +237,10 @@ def open_embedded_task(
     progress: bool,
     held_out_soundfont: str | None = None,
 ) -> TaskData:
-    """A task of the embedded corpus, which is made, once, in `directory`.
+    """A task of the synthetic corpus, which is made, once, in `directory`.
 
     Args:
-        name: one of `EMBEDDED_NAMES`.
+        name: one of `SYNTHETIC_NAMES`.
         directory: where corpora of any size are kept.
         clips: to learn from; a quarter of it to validate on, half of it per test split.
         clip_seconds: their length; single notes have their own.
@@ -252,9 +252,9 @@ def open_embedded_task(
         DataError: there is no such task, the soundfont cannot be played, or what is there was made with other
             settings, such as another soundfont.
     """
-    if name not in EMBEDDED_NAMES:
+    if name not in SYNTHETIC_NAMES:
         raise DataError(
-            f"--task {name}: the embedded corpus has {', '.join(EMBEDDED_NAMES)}; other tasks need --data, a folder "
+            f"--task {name}: the synthetic corpus has {', '.join(SYNTHETIC_NAMES)}; other tasks need --data, a folder "
             "made by training/prepare_dataset.py"
         )
     if held_out_soundfont is not None and not Path(held_out_soundfont).is_file():
@@ -264,7 +264,7 @@ def open_embedded_task(
     sizes = {TRAIN: clips, VALIDATION: clips // 4, **dict.fromkeys(_TEST_SPLITS, clips // 2)}
     prepared = folder / "prepared"
     try:
-        config = CorpusConfig(seed=_EMBEDDED_SEED, clip_seconds=clip_seconds, held_out_soundfont=held_out_soundfont)
+        config = CorpusConfig(seed=_SYNTHETIC_SEED, clip_seconds=clip_seconds, held_out_soundfont=held_out_soundfont)
         if held_out_soundfont is not None:
             sizes[_SOUNDFONT_SPLIT] = clips // 2
             check_folder(config, _SOUNDFONT_SPLIT, folder)
@@ -275,7 +275,7 @@ def open_embedded_task(
             if sizes.keys() - _prepared_splits(prepared):
                 for split, number in sizes.items():
                     (write_notes if notes else write_corpus)(config, split, max(1, number), folder, progress=progress)
-                corpus = CORPORA["embedded_notes" if notes else "embedded"]
+                corpus = CORPORA["synthetic_notes" if notes else "synthetic"]
                 prepare(corpus, folder, prepared, embed=False, progress=progress)
     except (ImportError, ValueError) as error:
         raise DataError(str(error)) from error

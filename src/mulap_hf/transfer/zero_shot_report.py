@@ -11,7 +11,7 @@ from .zero_shot import AUDIO_TO_TEXT, CHANCE, RERANKED, TEXT_TO_AUDIO
 _SHOWN_SKIPPED = 20
 _ASKS = {TEXT_TO_AUDIO: "recordings by their description", AUDIO_TO_TEXT: "descriptions by their recording"}
 _PICTURED = "r10"
-_COLOURS = {CONTRASTIVE: "C0", MATCHING: "C1", RERANKED: "C2"}
+_COLORS = {CONTRASTIVE: "C0", MATCHING: "C1", RERANKED: "C2"}
 
 
 def write_zero_shot_report(folder: Path, report: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
@@ -106,7 +106,7 @@ def _draw(report: Mapping[str, Any], path: Path):
         }
         for position, (method, number) in enumerate(shown.items()):
             kind, _, calibrated = method.partition("_")
-            axes.barh(position, number["value"], color=_COLOURS[kind], alpha=0.6 if calibrated else 1)
+            axes.barh(position, number["value"], color=_COLORS[kind], alpha=0.6 if calibrated else 1)
             if number["low"] is not None:
                 axes.plot([number["low"], number["high"]], [position, position], color="black", linewidth=1.5)
         axes.set_yticks(range(len(shown)), [method.replace("_", ",\n") for method in shown])

@@ -1,4 +1,4 @@
-"""Every corpus that can be prepared, by name: how it is read, where it comes from and under which licence."""
+"""Every corpus that can be prepared, by name: how it is read, where it comes from and under which license."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from typing import Any
 
 from ..schema import Reading
 from .captioned import read_audiofolder, read_csv_table, read_mulap_json, read_musiccaps, read_song_describer
-from .embedded import EMBEDDED_TASKS, NOTE_TASK, read_embedded, read_embedded_notes
 from .emomusic import read_emomusic
 from .fma import read_fma
 from .gtzan import read_gtzan
@@ -14,9 +13,10 @@ from .hub import read_hub
 from .jamendo import SUBSETS, read_jamendo
 from .magnatagatune import read_magnatagatune
 from .nsynth import read_nsynth
+from .synthetic import NOTE_TASK, SYNTHETIC_TASKS, read_synthetic, read_synthetic_notes
 from .webdataset import read_webdataset
 
-__all__ = ["CORPORA", "EMBEDDED_TASKS", "NOTE_TASK", "Corpus", "Option"]
+__all__ = ["CORPORA", "NOTE_TASK", "SYNTHETIC_TASKS", "Corpus", "Option"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Corpus:
         read: the reader, which takes the root of the corpus and its options.
         layout: what the root has to have in it.
         url: where the corpus comes from.
-        licence: identifier on the Hub; "other" where there are several, or none for the music.
-        licence_note: what the licence is of.
+        license: identifier on the Hub; "other" where there are several, or none for the music.
+        license_note: what the license is of.
         options: of the reader.
         local: whether the root is a path (and not a name on the Hub).
     """
@@ -59,8 +59,8 @@ class Corpus:
     read: Callable[..., Reading]
     layout: str
     url: str | None = None
-    licence: str | None = None
-    licence_note: str = ""
+    license: str | None = None
+    license_note: str = ""
     options: tuple[Option, ...] = ()
     local: bool = True
 
@@ -70,7 +70,7 @@ _CAPTION = Option("caption_column", "column of the captions (default: the first 
 _KEEP = Option("keep_columns", "further columns to carry over as they are", default=(), many=True)
 _SPLIT_DIR = Option("split_dir", "folder of the lists of the split, if not below --root")
 
-_SYNTHESISED = "of what the numpy synthesiser plays; soundfonts have licences of their own, and so has what they play"
+_SYNTHESISED = "of what the numpy synthesizer plays; soundfonts have licenses of their own, and so has what they play"
 CORPORA = {
     corpus.name: corpus
     for corpus in (
@@ -140,24 +140,24 @@ CORPORA = {
             "song_describer.csv and audio/NN/<track>.2min.mp3",
             "https://doi.org/10.5281/zenodo.10072001",
             "cc-by-sa-4.0",
-            "of the captions; every recording has a Creative Commons licence of its own",
+            "of the captions; every recording has a Creative Commons license of its own",
             (Option("subset", "all captions or the validated ones", "all", ("all", "valid")), _AUDIO_DIR),
         ),
         Corpus(
-            "embedded",
-            "the corpus that mulap_hf.corpus generates",
-            read_embedded,
+            "synthetic",
+            "the corpus that mulap_hf.synthetic generates",
+            read_synthetic,
             "the folder given to write_corpus: train/metadata.jsonl, train/audio/, ...",
-            licence="apache-2.0",
-            licence_note=_SYNTHESISED,
+            license="apache-2.0",
+            license_note=_SYNTHESISED,
         ),
         Corpus(
-            "embedded_notes",
-            "the single notes that mulap_hf.corpus generates",
-            read_embedded_notes,
+            "synthetic_notes",
+            "the single notes that mulap_hf.synthetic generates",
+            read_synthetic_notes,
             "the folder given to write_notes: notes/train/metadata.jsonl, notes/train/audio/, ...",
-            licence="apache-2.0",
-            licence_note=_SYNTHESISED,
+            license="apache-2.0",
+            license_note=_SYNTHESISED,
         ),
         Corpus(
             "magnatagatune",
@@ -186,7 +186,7 @@ CORPORA = {
             "data/splits/split-N/autotagging_<subset>-<split>.tsv and audio/00/1000.mp3 (or 1000.low.mp3)",
             "https://github.com/MTG/mtg-jamendo-dataset",
             "cc-by-nc-sa-4.0",
-            "of the metadata; every recording has a Creative Commons licence of its own",
+            "of the metadata; every recording has a Creative Commons license of its own",
             (
                 Option("subset", "which tags", "top50", tuple(SUBSETS)),
                 Option("split_number", "which of the five splits", 0, tuple(range(5))),
@@ -200,7 +200,7 @@ CORPORA = {
             "fma_metadata/tracks.csv and fma_small/000/000002.mp3",
             "https://github.com/mdeff/fma",
             "cc-by-4.0",
-            "of the metadata; every recording has a licence of its own",
+            "of the metadata; every recording has a license of its own",
             (_AUDIO_DIR,),
         ),
         Corpus(

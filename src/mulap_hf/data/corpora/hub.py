@@ -41,7 +41,7 @@ def read_hub(
     """
     try:
         loaded = load_dataset(str(root), name=config, revision=revision, streaming=True)
-    except Exception as error:  # of many kinds: network, authorisation, layout, builder
+    except Exception as error:  # of many kinds: network, authorization, layout, builder
         raise DataError(f"{root}: datasets.load_dataset could not load it: {error}") from error
     names = (caption_column,) if caption_column else CAPTION_COLUMNS
     splits, meant = {}, [split_of(split) for split in loaded]

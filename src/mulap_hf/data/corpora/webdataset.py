@@ -62,7 +62,7 @@ def read_archives(
 
 
 def _samples(archive: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Neighbouring members with the same key, by what follows the first dot of their names."""
+    """Neighboring members with the same key, by what follows the first dot of their names."""
     current, members = None, {}
     with tarfile.open(archive, mode="r|*") as tar:
         for member in tar:

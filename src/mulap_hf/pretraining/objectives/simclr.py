@@ -1,0 +1,118 @@
+"""Contrastive learning of audio alone (SimCLR: Chen et al., ICML 2020; of music, CLMR: Spijkervet & Burgoyne, ISMIR
+2021): two augmented views of a clip are to find each other."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
+
+from ...configuration_mulap import MulapConfig
+from ...data.augmentation import Augmentation
+from ...data.clips import ClipCollator
+from ...data.tables import DataError
+from ...modeling_mulap_audio import MulapAudioModel, MulapPreTrainedModel
+from ...modeling_mulap_layers import MulapViewHead
+from ..contrastive import nt_xent
+from ..evaluation import feature_statistics, join, mean_over
+from ..objective import Objective, Record
+
+
+@dataclass
+class ViewOutput(ModelOutput):
+    """What is compared, and what is kept.
+
+    projections: `(views, 128)`.
+    pooler_output: `(views, features)`, the backbone's embedding of each view.
+    """
+
+    projections: torch.FloatTensor | None = None
+    pooler_output: torch.FloatTensor | None = None
+
+
+class ViewModel(MulapPreTrainedModel):
+    """The backbone and, on its embedding, the projection head that is thrown away after training."""
+
+    input_modalities = ("audio",)
+    supports_gradient_checkpointing = False
+
+    def __init__(self, config: MulapConfig):
+        super().__init__(config)
+        self.audio_model = MulapAudioModel(config.audio_config)
+        self.projection = MulapViewHead(config.audio_config.feature_size)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(self, input_values: torch.Tensor, **kwargs) -> ViewOutput:
+        """`(views, samples)` -> their projections and embeddings."""
+        embeddings = self.audio_model(input_values).pooler_output  # (views, features)
+        return ViewOutput(projections=self.projection(embeddings), pooler_output=embeddings)
+
+
+@dataclass(kw_only=True)
+class ViewCollator(ClipCollator):
+    """Rows of a `PairStream` -> `input_values` `(2 * batch, samples)`: first one view of each clip, then the other.
+
+    Args:
+        augmentation: makes a view.
+        view_samples: length of a view; those of shorter clips repeat the clip.
+    """
+
+    augmentation: Augmentation
+    view_samples: int
+
+    def augment(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return clip  # its views are, each for itself
+
+    def make_inputs(self, rows: list[dict], clips: list[np.ndarray], rng: np.random.Generator) -> dict:
+        views = [self.augmentation(clip, rng, self.view_samples) for _ in range(2) for clip in clips]
+        return {"input_values": torch.from_numpy(np.stack(views))}
+
+
+class SimclrObjective(Objective):
+    """NT-Xent over two views of each clip, at the temperature `args.temperature`."""
+
+    needs_captions = False
+
+    def make_model(self, config: MulapConfig) -> ViewModel:
+        return ViewModel(config)
+
+    def make_collator(self, config: MulapConfig, training: bool) -> ViewCollator:
+        if not 0 < self.data_args.view_share <= 1:
+            raise DataError(f"--view_share {self.data_args.view_share} is no share: more than 0, 1 at most")
+        rate, chunk_length = self.processor.feature_extractor.sampling_rate, config.audio_config.chunk_length
+        chunks = int(self.data_args.view_share * self.data_args.clip_seconds * rate / chunk_length)
+        options = self.collator_options(config, training) | {"augmentation": Augmentation(rate)}
+        return ViewCollator(**options, view_samples=max(1, chunks) * chunk_length)
+
+    def loss_weights(self, config: MulapConfig) -> dict[str, float]:
+        return {"contrastive_loss": 1.0}
+
+    def count(self, batch: dict[str, torch.Tensor]) -> dict[str, int]:
+        return {"contrastive_loss": len(batch["input_values"]) // 2}
+
+    def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        first, second = model(**batch).projections.chunk(2)
+        return {"contrastive_loss": nt_xent(first, second, self.args.temperature)}
+
+    def measure(self, model: ViewModel, batch: dict[str, torch.Tensor]) -> Record:
+        output = model(**batch)
+        views = F.normalize(output.projections.float(), dim=1)  # (2 * batch, 128)
+        similarity = (views @ views.T).fill_diagonal_(-torch.inf)
+        partners = torch.arange(len(views), device=views.device).roll(len(views) // 2)
+        return {
+            **self.losses(lambda **_: output, batch),
+            "contrastive_loss_count": self.count(batch)["contrastive_loss"],
+            "found": similarity.argmax(dim=1) == partners,  # (2 * batch,)
+            "embedding": output.pooler_output,
+        }
+
+    def summarize(self, records: list[Record]) -> dict[str, float]:
+        loss = mean_over(records, "contrastive_loss")
+        metrics = {"loss": loss, "contrastive_loss": loss, "view_accuracy": float(join(records, "found").mean())}
+        return metrics | feature_statistics(join(records, "embedding"))
+
+    def export(self, model: ViewModel) -> MulapAudioModel:
+        return model.audio_model

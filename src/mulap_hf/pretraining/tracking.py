@@ -1,0 +1,134 @@
+"""The numbers of a training run: one line of `metrics.jsonl` per measurement, and the same for experiment trackers."""
+
+import json
+import math
+from collections.abc import Mapping
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import LoggerType
+
+from ..data.tables import parse_json
+
+METRICS_FILE = "metrics.jsonl"
+ROW_KEYS = ("step", "epoch", "split")  # what is in a line besides metrics
+TRACKERS_FOLDER = "trackers"
+_PROJECT = "mulap-hf"
+
+
+class TrackerError(ValueError):
+    """An experiment tracker that cannot be used; the message says which can."""
+
+
+class RunLog:
+    """Writes `metrics.jsonl`, and forwards to the trackers of accelerate what it writes.
+
+    A line is `{"step": 20, "epoch": 0, "split": "train", **metrics}`. Real numbers have six significant digits; those
+    that are not finite are null. Only the main process writes, and a line is on disk when `add` returns. What belongs
+    to a step is to be added before its checkpoint is saved: then the file of a resumed run equals that of one that was
+    never interrupted.
+
+    Args:
+        folder: the run's output folder, which exists.
+        accelerator: of the run; its trackers are to be started by `start_trackers`.
+        resume_step: step of the checkpoint that the run goes on from; later lines are cut off. None: a new run, which
+            starts with an empty file.
+
+    Raises:
+        DataError: a line of the file to go on with, other than the last, is broken.
+    """
+
+    def __init__(self, folder: str | Path, accelerator: Accelerator, resume_step: int | None = None):
+        self.path = Path(folder) / METRICS_FILE
+        self.accelerator = accelerator
+        if accelerator.is_main_process:
+            rows = read_metrics(self.path) if resume_step is not None and self.path.exists() else []
+            temporary = self.path.with_name(f".{METRICS_FILE}.tmp")
+            temporary.write_text("".join(_line(row) for row in rows if row["step"] <= resume_step), encoding="utf-8")
+            temporary.replace(self.path)
+
+    def add(self, split: str, step: int, epoch: int, metrics: Mapping[str, Any]):
+        """One measurement.
+
+        Args:
+            split: "train" or "validation"; trackers get each number as `"{split}/{name}"`.
+            step: optimizer steps done.
+            epoch: the running one, from 0.
+            metrics: numbers, or arrays and tensors of one element.
+        """
+        if self.accelerator.is_main_process:
+            numbers = {name: _number(value) for name, value in metrics.items()}
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(_line({"step": step, "epoch": epoch, "split": split, **numbers}))
+            self.accelerator.log({f"{split}/{name}": value for name, value in numbers.items()}, step=step)
+
+
+def read_metrics(path: str | Path) -> list[dict[str, Any]]:
+    """The lines of a `metrics.jsonl`; null is nan again, and a last line that was not written to its end is left out.
+
+    Raises:
+        DataError: another line is broken; the message names it.
+    """
+    *lines, _ = Path(path).read_text(encoding="utf-8").split("\n")
+    rows = (parse_json(line, path, number) for number, line in enumerate(lines, start=1))
+    return [{name: math.nan if value is None else value for name, value in row.items()} for row in rows]
+
+
+def tracker_names(requested: str) -> list[str]:
+    """The trackers that `--trackers` asks for: `Accelerator(log_with=tracker_names(...) or None)`.
+
+    Args:
+        requested: names with commas between them, or "none".
+
+    Raises:
+        TrackerError: there is no such tracker, or its package is not installed, which accelerate would pass over.
+    """
+    if requested.strip() == "none":
+        return []
+    names = [name.strip() for name in requested.split(",")]
+    known = [name for name in LoggerType.list() if name != LoggerType.ALL.value]
+    for name in names:
+        if name not in known:
+            raise TrackerError(f"--trackers: there is no {name!r}; there are {', '.join(known)}; or none")
+        if LoggerType(name) not in get_available_trackers():
+            raise TrackerError(f"--trackers: {name} is not installed: pip install {name}, or pass --trackers none")
+    return names
+
+
+def start_trackers(accelerator: Accelerator, settings: Mapping[str, Any], resume_step: int | None = None):
+    """Starts the trackers; files of theirs go to the folder `trackers` in the run's.
+
+    Args:
+        accelerator: made with `log_with` as from `tracker_names` and, where that is not None, `project_dir`.
+        settings: shown as hyper-parameters; nested ones as `section/name`.
+        resume_step: as `RunLog` takes it; TensorBoard, too, hides what was written before of later steps.
+    """
+    if accelerator.log_with:
+        accelerator.project_configuration.logging_dir = str(Path(accelerator.project_dir, TRACKERS_FOLDER))
+        purge_step = 0 if resume_step is None else resume_step + 1
+        accelerator.init_trackers(_PROJECT, _flatten(settings), {"tensorboard": {"purge_step": purge_step}})
+
+
+def _flatten(settings: Mapping[str, Any], section: str = "") -> dict[str, str | int | float | bool]:
+    """Of the types that TensorBoard's `add_hparams` takes."""
+    flat = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{section}{name}/")
+        else:
+            flat[section + name] = value if isinstance(value, str | int | float) else str(value)
+    return flat
+
+
+def _number(value: Any) -> int | float:
+    return int(value) if isinstance(value, Integral) else float(f"{float(value):.6g}")
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    finite = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
+    }
+    return json.dumps(finite) + "\n"

@@ -1,1 +1,0 @@
-"""One objective per file: see `mulap_hf.training.objective.Objective`."""

@@ -1,0 +1,20 @@
+import json
+
+import pytest
+
+from mulap_hf.synthetic.probe import main
+
+
+def test_the_report(tmp_path):
+    pytest.importorskip("matplotlib")
+    arguments = ["--output", str(tmp_path), "--num_train", "132", "--num_test", "48", "--clip_seconds", "4"]
+    main([*arguments, "--num_workers", "1"])
+    scores = {
+        (score["task"], score["split"]): score["value"] for score in json.loads((tmp_path / "probe.json").read_text())
+    }
+    assert scores["style, 10 labels per class", "test"] > 2 / 12
+    assert scores["style from length", "test"] == pytest.approx(1 / 12, abs=0.001)
+    assert scores["key", "test"] > 2 / 24
+    report = (tmp_path / "probe.md").read_text()
+    assert "| style from level and peak | accuracy | 0.083 |" in report
+    assert (tmp_path / "probe.png").stat().st_size > 1000

@@ -11,8 +11,9 @@ import soundfile as sf
 import soxr
 from helpers import RATE, write_tone
 
-from mulap_hf import AudioError, audio_seconds, load_audio
+from mulap_hf import audio_seconds, load_audio
 from mulap_hf.audio import find_audio_files, stream_audio
+from mulap_hf.errors import AudioError
 
 
 @pytest.mark.parametrize(("name", "error"), [("a.wav", 1e-4), ("a.flac", 1e-4), ("a.ogg", 0.05), ("a.mp3", 0.05)])

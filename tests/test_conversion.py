@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from mulap_hf import MulapForAudioClassification, MulapForPreTraining, load_audio
-from mulap_hf.conversion import ConversionError, convert_mulap, convert_musicnn, read_checkpoint
+from mulap_hf.conversion import convert_mulap, convert_musicnn, read_checkpoint
+from mulap_hf.errors import ModelError
 
 SCRIPT = ROOT / "training" / "convert_checkpoint.py"
 CHECKPOINT, CONFIG = GOLDEN / "best_model.pth.tar", GOLDEN / "config.yaml"
@@ -118,7 +119,7 @@ def test_musicnn_head_by_hand(tmp_path):
 
 def test_what_does_not_fit_is_refused(tmp_path):
     def refused(message: str, function, *args):
-        with pytest.raises(ConversionError, match=message):
+        with pytest.raises(ModelError, match=message):
             function(*args)
 
     def config(**changes):

@@ -14,9 +14,10 @@ import pytest
 import torch
 from helpers import micro_config, run, settle, write_tone
 
-from mulap_hf import AudioError, MulapAudioModel, MulapForPreTraining, load_audio
+from mulap_hf import MulapAudioModel, MulapForPreTraining, load_audio
 from mulap_hf.embedding import Embedder
 from mulap_hf.embedding_files import write_embeddings
+from mulap_hf.errors import AudioError
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import torch
 from helpers import CHUNK, RATE, ROOT, assert_near, micro_config, run_without_package, settle, write_tone
 
 from mulap_hf import MulapAudioModel, MulapFeatureExtractor, MulapForAudioClassification
-from mulap_hf.onnx_export import ExportError, export_onnx, open_session
+from mulap_hf.errors import ModelError
+from mulap_hf.onnx_export import export_onnx, open_session
 
 SCRIPT = ROOT / "training" / "export_onnx.py"
 EIGHT_BITS = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
@@ -167,7 +168,7 @@ def test_quantized(how, backbone, check, tmp_path):
 
 def test_above_the_tolerance_no_file_is_left(backbone, check, tmp_path):
     with pytest.raises(
-        ExportError, match=r"differ from torch's by .* over the tolerance 0.0e\+00: no file was written"
+        ModelError, match=r"differ from torch's by .* over the tolerance 0.0e\+00: no file was written"
     ):
         export_onnx(backbone, tmp_path / "model.onnx", check, tolerance=0)
     assert not list(tmp_path.iterdir())
@@ -175,7 +176,7 @@ def test_above_the_tolerance_no_file_is_left(backbone, check, tmp_path):
 
 def test_calibrated_on_quieter_music(backbone, check, tmp_path):
     """What is louder than anything in the calibration is clipped: that is seen, and said."""
-    with pytest.raises(ExportError, match="calibrate with more"):
+    with pytest.raises(ModelError, match="calibrate with more"):
         export_onnx(
             backbone, tmp_path / "model.onnx", check, quantize="static", calibration=[1e-4 * check[0]], tolerance=0.03
         )
@@ -193,7 +194,7 @@ def test_calibrated_on_quieter_music(backbone, check, tmp_path):
 )
 def test_refused(arguments, message, backbone, check, tmp_path):
     output = tmp_path / arguments.pop("output", "model.onnx")
-    with pytest.raises(ExportError, match=message):
+    with pytest.raises(ModelError, match=message):
         export_onnx(backbone, output, **{"check": check, **arguments})
     assert not list(tmp_path.iterdir())
 

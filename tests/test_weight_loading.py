@@ -8,7 +8,7 @@ from helpers import micro_config, settle
 from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
 from mulap_hf import MulapAudioModel, MulapForAudioClassification, MulapForPreTraining
-from mulap_hf.conversion import ConversionError
+from mulap_hf.errors import ModelError
 from mulap_hf.loading import load_backbone, load_bert, open_backbone, saved_kind, text_config_from_bert
 
 
@@ -39,16 +39,16 @@ def test_text_stream_is_berts_first_layers(bert, tmp_path):
 
 
 def test_bert_that_does_not_fit(bert, tmp_path):
-    with pytest.raises(ConversionError, match="4 layers, 6 were asked for"):
+    with pytest.raises(ModelError, match="4 layers, 6 were asked for"):
         text_config_from_bert(tmp_path / "bert", 6)
-    with pytest.raises(ConversionError, match=r"word_embeddings.weight is \(90, 24\), the model wants \(120, 32\)"):
+    with pytest.raises(ModelError, match=r"word_embeddings.weight is \(90, 24\), the model wants \(120, 32\)"):
         load_bert(MulapForPreTraining(micro_config()), tmp_path / "bert")
     ViTModel(
         ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
     ).save_pretrained(tmp_path / "vit")
-    with pytest.raises(ConversionError, match="'vit'"):
+    with pytest.raises(ModelError, match="'vit'"):
         text_config_from_bert(tmp_path / "vit")
-    with pytest.raises(ConversionError, match="found neither as a folder nor on the Hub"):
+    with pytest.raises(ModelError, match="found neither as a folder nor on the Hub"):
         text_config_from_bert(tmp_path / "nowhere")
 
 
@@ -60,7 +60,7 @@ def test_backbone_from_a_tagger(tmp_path):
     for name, value in tagger.audio_model.state_dict().items():
         assert torch.equal(value, model.audio_model.state_dict()[name]), name
     MulapAudioModel(micro_config(audio_config={"n_fft": 512}).audio_config).save_pretrained(tmp_path / "other")
-    with pytest.raises(ConversionError, match="n_fft=512, the model 256"):
+    with pytest.raises(ModelError, match="n_fft=512, the model 256"):
         load_backbone(model, tmp_path / "other")
 
 
@@ -69,7 +69,7 @@ def test_folders_that_cannot_be_loaded(bert, model, tmp_path):
     model.save_pretrained(folder)
 
     def refused(message: str, load, folder):
-        with pytest.raises(ConversionError, match=f"{folder}: cannot be loaded: {message}") as caught:
+        with pytest.raises(ModelError, match=f"{folder}: cannot be loaded: {message}") as caught:
             load(folder)
         assert "\n" not in str(caught.value)
 

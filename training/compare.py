@@ -19,7 +19,7 @@ import signal
 import sys
 from pathlib import Path
 
-from mulap_hf.data import DataError
+from mulap_hf.errors import DataError
 from mulap_hf.pretraining.arguments import parse_arguments
 from mulap_hf.synthetic import write_pretraining_corpus
 from mulap_hf.transfer.arguments import CompareArguments, ProbeArguments

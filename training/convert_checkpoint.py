@@ -11,7 +11,8 @@ from transformers import AutoTokenizer
 
 from mulap_hf import MulapFeatureExtractor, MulapProcessor
 from mulap_hf.code_export import add_code
-from mulap_hf.conversion import ConversionError, Converted, convert_mulap, convert_musicnn, first_line
+from mulap_hf.conversion import Converted, convert_mulap, convert_musicnn, first_line
+from mulap_hf.errors import ModelError
 
 
 def main(arguments: list[str] | None = None):
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None):
         else:
             converted = convert_musicnn(args.checkpoint, args.labels)
             save(converted, output)
-    except (ConversionError, OSError) as error:
+    except (ModelError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
     if converted.unused:
         print(f"{len(converted.unused)} weights of the checkpoint have no place in the model and were not used:")
@@ -53,10 +54,10 @@ def save(converted: Converted, output: Path, tokenizer: str | None = None):
         try:
             processor = MulapProcessor(feature_extractor, AutoTokenizer.from_pretrained(tokenizer))
         except ValueError as error:
-            raise ConversionError(f"{tokenizer}: no tokenizer that can be loaded: {first_line(error)}") from error
+            raise ModelError(f"{tokenizer}: no tokenizer that can be loaded: {first_line(error)}") from error
         vocabulary, words = len(processor.tokenizer), converted.model.config.text_config.vocab_size
         if vocabulary > words:
-            raise ConversionError(f"{tokenizer} has {vocabulary} tokens, the checkpoint {words}: not its tokenizer")
+            raise ModelError(f"{tokenizer} has {vocabulary} tokens, the checkpoint {words}: not its tokenizer")
         processor.save_pretrained(output)
     else:
         feature_extractor.save_pretrained(output)

@@ -18,9 +18,9 @@ hear what torch hears, else no file is left. It takes `input_values` (batch, sam
 import argparse
 from pathlib import Path
 
-from mulap_hf import AudioError, load_audio
+from mulap_hf import load_audio
 from mulap_hf.audio import find_audio_files
-from mulap_hf.conversion import ConversionError
+from mulap_hf.errors import AudioError, ModelError
 from mulap_hf.synthetic import CorpusConfig, make_clip
 
 CHECKED_CLIPS, CHECKED_SECONDS = 12, 10.0  # of the synthetic corpus: all its styles
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None):
     args = parser.parse_args(arguments)
     try:
         export(args)
-    except (ImportError, ConversionError, AudioError, OSError, ValueError) as error:
+    except (ImportError, ModelError, AudioError, OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None
 
 

@@ -21,10 +21,9 @@ from pathlib import Path
 
 from transformers import HfArgumentParser
 
-from mulap_hf.audio import AudioError, audio_seconds, load_audio
-from mulap_hf.conversion import ConversionError
-from mulap_hf.data import DataError
+from mulap_hf.audio import audio_seconds, load_audio
 from mulap_hf.embedding import Embedder
+from mulap_hf.errors import AudioError, DataError, ModelError
 from mulap_hf.illustration.arguments import PARTS, IllustrationArguments
 from mulap_hf.illustration.co_attention import illustrate_attention
 from mulap_hf.illustration.embedding_map import illustrate_map
@@ -36,7 +35,7 @@ from mulap_hf.loading import saved_kind
 from mulap_hf.transfer.features import FeatureCache
 from mulap_hf.transfer.pair_scores import PairScorer, has_text_side
 
-USER_ERRORS = (AudioError, ConversionError, DataError, OSError)
+USER_ERRORS = (AudioError, ModelError, DataError, OSError)
 
 
 def main(arguments: list[str] | None = None):
@@ -51,7 +50,7 @@ def main(arguments: list[str] | None = None):
     for name, draw in parts(args, material, folder).items():
         try:
             shown[name] = draw()
-        except (ConversionError, DataError) as error:
+        except (ModelError, DataError) as error:
             left_out[name] = str(error)
             print(f"{name} is left out: {error}", file=sys.stderr)
     if not shown:
@@ -77,7 +76,7 @@ def check(args: IllustrationArguments, folder: Path):
 
     Raises:
         AudioError: the track cannot be read.
-        ConversionError: a model cannot be found.
+        ModelError: a model cannot be found.
         DataError: there are results already.
     """
     if (folder / NUMBERS).exists() and not args.overwrite_output:

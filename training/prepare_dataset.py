@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mulap_hf.data.corpora import CORPORA, Corpus, Option
 from mulap_hf.data.prepare import Report, prepare
-from mulap_hf.data.tables import DataError
+from mulap_hf.errors import DataError
 
 ALL_FINE, SOMETHING_AMISS, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
 _SHOWN_SKIPPED = 20

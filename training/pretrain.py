@@ -26,9 +26,9 @@ from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from mulap_hf import MulapConfig, MulapFeatureExtractor, MulapProcessor
-from mulap_hf.conversion import ConversionError
-from mulap_hf.data import DataError, PairStream, has_split, open_pairs
+from mulap_hf.data import PairStream, has_split, open_pairs
 from mulap_hf.data.provenance import describe_corpus, provenance
+from mulap_hf.errors import DataError, Interrupted, ModelError, PublishError, RunError
 from mulap_hf.loading import load_backbone, load_bert, text_config_from_bert
 from mulap_hf.pretraining.arguments import (
     PRETRAINING,
@@ -39,28 +39,25 @@ from mulap_hf.pretraining.arguments import (
 )
 from mulap_hf.pretraining.distributed import synchronize_batch_norm
 from mulap_hf.pretraining.evaluation import collapse_warning
-from mulap_hf.pretraining.loop import Interrupted, TrainingError, TrainingLoop
+from mulap_hf.pretraining.loop import TrainingLoop
 from mulap_hf.pretraining.objective import Objective, find_objective
 from mulap_hf.pretraining.report import environment, write_report
-from mulap_hf.pretraining.run_folder import RunFolderError
 from mulap_hf.pretraining.runs import make_accelerator, make_loaders, open_folder, use_threads
-from mulap_hf.pretraining.tracking import TrackerError, read_metrics, start_trackers
+from mulap_hf.pretraining.tracking import read_metrics, start_trackers
 from mulap_hf.publishing.arguments import HubArguments, publish_finished
-from mulap_hf.publishing.assemble import PublishError, complete_folder
+from mulap_hf.publishing.assemble import complete_folder
 from mulap_hf.synthetic import write_pretraining_corpus
 from mulap_hf.tokenization import train_tokenizer
 
 ROOT = Path(__file__).parents[1]
 # What the user can mend: a message is enough.
 USER_ERRORS = (
-    ConversionError,
+    ModelError,
     DataError,
     OSError,
     PublishError,
-    RunFolderError,
+    RunError,
     StrictDataclassError,
-    TrackerError,
-    TrainingError,
 )
 
 

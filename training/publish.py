@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 
 from transformers.utils.logging import disable_progress_bar
 
-from mulap_hf.publishing.assemble import PublishError, assemble
+from mulap_hf.errors import PublishError
+from mulap_hf.publishing.assemble import assemble
 from mulap_hf.publishing.card import UNKNOWN_LICENSE
 from mulap_hf.publishing.check import check_folder
 from mulap_hf.publishing.hub import Destination, check_destination, publish

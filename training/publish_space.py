@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mulap_hf.publishing.assemble import PublishError
+from mulap_hf.errors import PublishError
 from mulap_hf.publishing.hub import Destination, check_destination
 from mulap_hf.publishing.space import Demo, assemble_space, check_models, publish_space
 

@@ -29,23 +29,21 @@ from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 from transformers.utils.logging import disable_progress_bar
 
-from mulap_hf.conversion import ConversionError
-from mulap_hf.data import DataError
 from mulap_hf.data.provenance import provenance
 from mulap_hf.data.schema import SETTINGS_FILE
 from mulap_hf.data.tables import Skipped
 from mulap_hf.embedding import Embedder
+from mulap_hf.errors import DataError, Interrupted, ModelError, PublishError, RunError
 from mulap_hf.files import format_interval, write_json
 from mulap_hf.metrics.scores import MAIN_METRIC
 from mulap_hf.pretraining.arguments import FREE_OPTIONS as FREE_TRAINING_OPTIONS
 from mulap_hf.pretraining.arguments import TrainingArguments, parse_arguments
-from mulap_hf.pretraining.loop import Interrupted, TrainingError
 from mulap_hf.pretraining.report import environment
-from mulap_hf.pretraining.run_folder import SETTINGS, RunFolder, RunFolderError
+from mulap_hf.pretraining.run_folder import SETTINGS, RunFolder
 from mulap_hf.pretraining.runs import make_accelerator, open_folder, use_threads
-from mulap_hf.pretraining.tracking import ROW_KEYS, TrackerError, read_metrics, start_trackers
+from mulap_hf.pretraining.tracking import ROW_KEYS, read_metrics, start_trackers
 from mulap_hf.publishing.arguments import HubArguments, publish_finished
-from mulap_hf.publishing.assemble import PublishError, complete_folder
+from mulap_hf.publishing.assemble import complete_folder
 from mulap_hf.transfer.arguments import FineTuneArguments, ProbeArguments, RunArguments, TransferArguments
 from mulap_hf.transfer.features import Extractor, FeatureCache, open_extractor
 from mulap_hf.transfer.finetuning import fine_tune
@@ -57,7 +55,7 @@ from mulap_hf.transfer.tasks import TaskData
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "training" / "recipes" / "transfer"
-USER_ERRORS = (ConversionError, DataError, OSError, PublishError, RunFolderError, TrackerError, TrainingError)
+USER_ERRORS = (ModelError, DataError, OSError, PublishError, RunError)
 # Options that change nothing of what is learned: a run may go on with others.
 FREE_OPTIONS = (*FREE_TRAINING_OPTIONS, "cache_dir", "corpus_dir", "held_out_soundfont", "resamples", "device")
 

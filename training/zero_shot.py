@@ -18,10 +18,9 @@ from pathlib import Path
 
 from transformers import HfArgumentParser
 
-from mulap_hf.conversion import ConversionError
-from mulap_hf.data import DataError
 from mulap_hf.data.corpora import NOTE_TASK, SYNTHETIC_TASKS
 from mulap_hf.data.schema import read_tasks
+from mulap_hf.errors import DataError, ModelError
 from mulap_hf.transfer.arguments import ZeroShotArguments
 from mulap_hf.transfer.features import FeatureCache
 from mulap_hf.transfer.pair_scores import PairScorer
@@ -29,7 +28,7 @@ from mulap_hf.transfer.tasks import PreparedData, TaskData
 from mulap_hf.transfer.zero_shot import TEMPLATES, prompts, zero_shot_report
 from mulap_hf.transfer.zero_shot_report import shown_skipped, write_zero_shot_report
 
-USER_ERRORS = (ConversionError, DataError, OSError)
+USER_ERRORS = (ModelError, DataError, OSError)
 
 
 def main(arguments: list[str] | None = None):

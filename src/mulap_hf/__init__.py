@@ -10,8 +10,9 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .audio import AudioError, audio_seconds, load_audio
+from .audio import audio_seconds, load_audio
 from .configuration_mulap import MulapAudioConfig, MulapConfig, MulapTextConfig
+from .errors import AudioError
 from .feature_extraction_mulap import MulapFeatureExtractor
 from .modeling_mulap import MulapForAudioClassification, MulapForPreTraining, MulapModel
 from .modeling_mulap_audio import MulapAudioModel

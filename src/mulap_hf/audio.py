@@ -10,6 +10,8 @@ import numpy as np
 import soundfile as sf
 import soxr
 
+from .errors import AudioError
+
 AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 # Music as well, but libsndfile does not read it: such files are reported, not overlooked.
 UNSUPPORTED_EXTENSIONS = (".m4a", ".aac", ".mp4", ".wma")
@@ -18,10 +20,6 @@ _BLOCK_SECONDS = 10
 _UNKNOWN_FRAMES = 2**63 - 1  # what libsndfile says of a flac that was written to a pipe
 
 AudioSource = str | os.PathLike | bytes | bytearray | BinaryIO
-
-
-class AudioError(ValueError):
-    """An audio file that cannot be used; the message names the file and the reason."""
 
 
 def load_audio(

@@ -12,6 +12,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel
 
 from .configuration_mulap import MulapConfig
+from .errors import ModelError
 from .modeling_mulap import MulapForAudioClassification, MulapForPreTraining
 
 StateDict = dict[str, torch.Tensor]
@@ -84,10 +85,6 @@ MULAP_NAMES = [
 ]
 
 
-class ConversionError(ValueError):
-    """A checkpoint that does not fit; the message says what and where."""
-
-
 def first_line(error: Exception) -> str:
     """What an error says, in one line; of a configuration's, what its check says."""
     told = error.__cause__ if isinstance(error, StrictDataclassError) else error
@@ -106,15 +103,15 @@ def convert_mulap(checkpoint: str | Path, config: str | Path) -> Converted:
     """A published MuLaP checkpoint with its `config.yaml` -> `MulapForPreTraining`.
 
     Raises:
-        ConversionError: a file is not of the published format, or the weights do not fit the configuration.
+        ModelError: a file is not of the published format, or the weights do not fit the configuration.
     """
     weights = read_checkpoint(checkpoint)
     try:
         model = MulapForPreTraining(_read_mulap_config(config, weights))
     except StrictDataclassError as error:
-        raise ConversionError(f"{config}: {first_line(error)}") from error
+        raise ModelError(f"{config}: {first_line(error)}") from error
     except KeyError as error:
-        raise ConversionError(f"{config}: hidden_act {error} is no activation that transformers knows") from error
+        raise ModelError(f"{config}: hidden_act {error} is no activation that transformers knows") from error
     return _load(model, weights, MULAP_NAMES, checkpoint)
 
 
@@ -122,16 +119,16 @@ def convert_musicnn(checkpoint: str | Path, labels: str | Path) -> Converted:
     """A supervised MusiCNN (Won et al., SMC 2020) with its tags, one per line -> `MulapForAudioClassification`.
 
     Raises:
-        ConversionError: a file is not of the published format, or there are more or fewer labels than outputs.
+        ModelError: a file is not of the published format, or there are more or fewer labels than outputs.
     """
     weights = read_checkpoint(checkpoint)
     tags = [line.strip() for line in _read_text(labels).splitlines() if line.strip()]
     for name in ("dense1.weight", "dense2.weight"):
         if name not in weights:
-            raise ConversionError(f"{checkpoint}: there is no {name!r} in it: this is no MusiCNN tagger")
+            raise ModelError(f"{checkpoint}: there is no {name!r} in it: this is no MusiCNN tagger")
     outputs = len(weights["dense2.weight"])
     if len(tags) != outputs:
-        raise ConversionError(f"{labels}: {len(tags)} labels for a tagger with {outputs} outputs ({checkpoint})")
+        raise ModelError(f"{labels}: {len(tags)} labels for a tagger with {outputs} outputs ({checkpoint})")
     config = MulapConfig(
         classifier_head="musicnn",
         classifier_hidden_size=len(weights["dense1.weight"]),
@@ -147,20 +144,20 @@ def read_checkpoint(path: str | Path) -> StateDict:
     """The tensors of a checkpoint, bare or under "state_dict", without the prefix that DataParallel adds.
 
     Raises:
-        ConversionError: the file does not exist, is no checkpoint, or holds more than tensors and plain values.
+        ModelError: the file does not exist, is no checkpoint, or holds more than tensors and plain values.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise ConversionError(f"{path}: the file does not exist") from error
+        raise ModelError(f"{path}: the file does not exist") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise ConversionError(
+        raise ModelError(
             f"{path}: not a PyTorch checkpoint that can be read safely (weights_only=True): {first_line(error)}"
         ) from error
     if isinstance(content, dict):
         content = content.get("state_dict", content)
     if not isinstance(content, dict) or not content or not all(torch.is_tensor(value) for value in content.values()):
-        raise ConversionError(f'{path}: holds no state dict, neither at its top nor under "state_dict"')
+        raise ModelError(f'{path}: holds no state dict, neither at its top nor under "state_dict"')
     return {name.removeprefix("module."): value for name, value in content.items()}
 
 
@@ -182,17 +179,17 @@ def _load(model: PreTrainedModel, weights: StateDict, rules: list[tuple[str, str
     found = {new: weights[old] for old, new in names.items() if new in wanted}
     missing = [name for name in wanted if name not in found]
     if missing:
-        raise ConversionError(f"{source}: {_listed(missing)} missing: the checkpoint is of another model")
+        raise ModelError(f"{source}: {_listed(missing)} missing: the checkpoint is of another model")
     misfits = [
         f"{name} is {tuple(found[name].shape)} in the file, {tuple(wanted[name].shape)} by the configuration"
         for name in wanted
         if found[name].shape != wanted[name].shape
     ]
     if misfits:
-        raise ConversionError(f"{source}: {_listed(misfits)}")
+        raise ModelError(f"{source}: {_listed(misfits)}")
     for name in ("audio_model.log_mel.window", "audio_model.log_mel.mel_filters"):
         if not torch.allclose(found[name], wanted[name], atol=1e-4):
-            raise ConversionError(f"{source}: its {name} is another one: the checkpoint was made with another log-mel")
+            raise ModelError(f"{source}: its {name} is another one: the checkpoint was made with another log-mel")
     model.load_state_dict(found)
     return Converted(model.eval(), sorted(old for old, new in names.items() if new not in wanted))
 
@@ -206,14 +203,14 @@ def _read_text(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConversionError(f"{path}: cannot be read as text in UTF-8: {error}") from error
+        raise ModelError(f"{path}: cannot be read as text in UTF-8: {error}") from error
 
 
 def _read_mulap_config(path: str | Path, weights: StateDict) -> MulapConfig:
     try:
         content = yaml.safe_load(_read_text(path))
     except yaml.YAMLError as error:
-        raise ConversionError(f"{path}: not a readable YAML file: {error}") from error
+        raise ModelError(f"{path}: not a readable YAML file: {error}") from error
 
     def get(*keys: str, default: Any = None, expect: Any = None) -> Any:
         value = content
@@ -221,10 +218,10 @@ def _read_mulap_config(path: str | Path, weights: StateDict) -> MulapConfig:
             value = value.get(key) if isinstance(value, dict) else None
         if value is None:
             if default is None:
-                raise ConversionError(f"{path}: {'.'.join(keys)} is missing")
+                raise ModelError(f"{path}: {'.'.join(keys)} is missing")
             return default
         if expect is not None and value != expect:
-            raise ConversionError(f"{path}: {'.'.join(keys)} is {value!r}; only {expect!r} can be converted")
+            raise ModelError(f"{path}: {'.'.join(keys)} is {value!r}; only {expect!r} can be converted")
         return value
 
     get("model_config", "audio", "feature_extractor_type", expect="musicnn")
@@ -233,10 +230,10 @@ def _read_mulap_config(path: str | Path, weights: StateDict) -> MulapConfig:
     objective = str(get("model_config", "audio_objective", default="regression_mse"))
     mam_loss = next((loss for loss in ("mse", "huber", "kl") if loss in objective.lower()), None)
     if mam_loss is None:
-        raise ConversionError(f"{path}: model_config.audio_objective is {objective!r}, not mse, huber or kl")
+        raise ModelError(f"{path}: model_config.audio_objective is {objective!r}, not mse, huber or kl")
     positions = weights.get("bert.audio_embeddings.audio_location_embeddings.weight")
     if positions is None:
-        raise ConversionError("the checkpoint has no bert.audio_embeddings: it is no published MuLaP")
+        raise ModelError("the checkpoint has no bert.audio_embeddings: it is no published MuLaP")
 
     def stream(name: str) -> dict[str, Any]:
         fields = (

@@ -19,7 +19,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from .audio import AudioError, stream_audio
+from .audio import stream_audio
+from .errors import AudioError
 
 _FILES_AHEAD = 2  # given to a process at a time: the next one is there when it is done with the first
 

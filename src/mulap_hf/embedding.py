@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .audio import AudioError
 from .decoding import Piece, decode_files, prefetch
+from .errors import AudioError
 from .feature_extraction_mulap import MulapFeatureExtractor
 from .loading import backbone_fingerprint, open_backbone
 from .modeling_mulap_audio import MulapAudioModel
@@ -47,7 +47,7 @@ class Embedder:
             `chunk_batch_size`, which is set to it.
 
     Raises:
-        ConversionError: the model cannot be loaded, or is no MuLaP.
+        ModelError: the model cannot be loaded, or is no MuLaP.
         ValueError: the device cannot be used.
     """
 

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from .audio import AudioError
 from .embedding import Embedder, TrackEmbedding
+from .errors import AudioError
 from .files import sync, write_json
 
 # A part is written when it is so old or has so many rows: what a crash may cost, and what memory must hold.

@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from .configuration_mulap import MulapAudioConfig, MulapConfig, MulapTextConfig
-from .conversion import BERT_NAMES, ConversionError, first_line, rename
+from .conversion import BERT_NAMES, first_line, rename
+from .errors import ModelError
 from .modeling_mulap import MulapJointModel
 from .modeling_mulap_audio import MulapAudioModel, MulapPreTrainedModel
 
@@ -27,13 +28,13 @@ _BACKBONE_FIELDS = [
 
 @contextmanager
 def _loading(model: str | Path) -> Iterator[None]:
-    """Turns what transformers raises where it cannot load a folder or Hub name into a ConversionError."""
+    """Turns what transformers raises where it cannot load a folder or Hub name into a ModelError."""
     try:
         yield
     except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         missing = isinstance(error, OSError) and not Path(model).exists()
         problem = "found neither as a folder nor on the Hub" if missing else "cannot be loaded"
-        raise ConversionError(f"{model}: {problem}: {first_line(error)}") from error
+        raise ModelError(f"{model}: {problem}: {first_line(error)}") from error
 
 
 def text_config_from_bert(bert: str | Path, num_hidden_layers: int = 6) -> dict[str, Any]:
@@ -44,14 +45,14 @@ def text_config_from_bert(bert: str | Path, num_hidden_layers: int = 6) -> dict[
         num_hidden_layers: how many of its layers to take, from the first on.
 
     Raises:
-        ConversionError: it cannot be loaded, is no BERT, or has fewer layers.
+        ModelError: it cannot be loaded, is no BERT, or has fewer layers.
     """
     with _loading(bert):
         config = AutoConfig.from_pretrained(bert)
     if config.model_type != "bert":
-        raise ConversionError(f"{bert} is of model type {config.model_type!r}; the text stream takes BERT weights")
+        raise ModelError(f"{bert} is of model type {config.model_type!r}; the text stream takes BERT weights")
     if config.num_hidden_layers < num_hidden_layers:
-        raise ConversionError(f"{bert} has {config.num_hidden_layers} layers, {num_hidden_layers} were asked for")
+        raise ModelError(f"{bert} has {config.num_hidden_layers} layers, {num_hidden_layers} were asked for")
     fields = (
         "vocab_size",
         "hidden_size",
@@ -79,12 +80,12 @@ def load_bert(model: MulapJointModel, bert: str | Path):
         bert: name on the Hub or folder of a BERT model.
 
     Raises:
-        ConversionError: it cannot be loaded, or a size does not fit.
+        ModelError: it cannot be loaded, or a size does not fit.
     """
     with _loading(bert):
         source = AutoModel.from_pretrained(bert, dtype=torch.float32)
     if source.config.model_type != "bert":
-        raise ConversionError(f"{bert} is of model type {source.config.model_type!r}, not BERT")
+        raise ModelError(f"{bert} is of model type {source.config.model_type!r}, not BERT")
     weights = {f"bert.{name}": value for name, value in source.state_dict().items()}
     weights["bert.embeddings.position_embeddings.weight"] += weights["bert.embeddings.token_type_embeddings.weight"][0]
     names = {new: old for old, new in rename(list(weights), BERT_NAMES).items()}
@@ -96,7 +97,7 @@ def load_bert(model: MulapJointModel, bert: str | Path):
             value = value[: len(parameter)]  # a shorter longest text is no misfit
         if value is None or value.shape != parameter.shape:
             found = "is missing" if value is None else f"is {tuple(value.shape)}"
-            raise ConversionError(
+            raise ModelError(
                 f"{bert}: {name} {found}, the model wants {tuple(parameter.shape)}: make its text_config with "
                 "text_config_from_bert"
             )
@@ -119,7 +120,7 @@ def saved_kind(model: str | Path) -> str:
     """`model_kind` of a folder or Hub name; of anything that is no MuLaP "backbone".
 
     Raises:
-        ConversionError: it cannot be loaded, or is no model that transformers knows.
+        ModelError: it cannot be loaded, or is no model that transformers knows.
     """
     with _loading(model):
         return model_kind(AutoConfig.from_pretrained(model))
@@ -132,12 +133,12 @@ def open_backbone(model: str | Path) -> MulapAudioModel:
         model: folder or Hub name.
 
     Raises:
-        ConversionError: it cannot be loaded, or is no MuLaP.
+        ModelError: it cannot be loaded, or is no MuLaP.
     """
     with _loading(model):
         backbone, info = MulapAudioModel.from_pretrained(model, output_loading_info=True)
     if info["missing_keys"]:  # transformers fills them at random
-        raise ConversionError(f"{model} is no MuLaP: it has no {sorted(info['missing_keys'])[0]}")
+        raise ModelError(f"{model} is no MuLaP: it has no {sorted(info['missing_keys'])[0]}")
     return backbone
 
 
@@ -159,7 +160,7 @@ def load_backbone(model: MulapPreTrainedModel, folder: str | Path):
         folder: folder or Hub name of a model of this package.
 
     Raises:
-        ConversionError: it cannot be loaded, is no MuLaP, has other sizes, or hears another log-mel.
+        ModelError: it cannot be loaded, is no MuLaP, has other sizes, or hears another log-mel.
     """
     source = open_backbone(folder)
     wanted, given = model.audio_model.config, source.config
@@ -170,7 +171,7 @@ def load_backbone(model: MulapPreTrainedModel, folder: str | Path):
 
     for field in _BACKBONE_FIELDS:
         if value(wanted, field) != value(given, field):
-            raise ConversionError(
+            raise ModelError(
                 f"{folder}: its backbone has {field}={value(given, field)}, the model {value(wanted, field)}"
             )
     model.audio_model.load_state_dict(source.state_dict())

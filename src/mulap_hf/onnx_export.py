@@ -33,6 +33,7 @@ try:
 except ImportError as error:
     raise ImportError(f'ONNX needs packages that are not installed ({error}): pip install "mulap-hf[onnx]"') from error
 
+from .errors import ModelError
 from .onnx_graph import assemble
 
 # It warns of torchvision, which nothing here needs.
@@ -50,15 +51,11 @@ TOLERANCES = {"none": 1e-4, "dynamic": 0.1, "static": 0.1}
 _ACTIVATIONS = {"single_label_classification": "Softmax", "multi_label_classification": "Sigmoid", "regression": None}
 
 
-class ExportError(ValueError):
-    """What cannot be exported, or came out wrong; the message says why."""
-
-
 def open_model(folder: str | Path) -> Exportable:
     """The tagger of a folder or Hub name, or the backbone of any other MuLaP model, in float32.
 
     Raises:
-        ConversionError: it cannot be loaded, or is no MuLaP.
+        ModelError: it cannot be loaded, or is no MuLaP.
     """
     backbone = open_backbone(folder)  # says what is wrong, if anything is
     if model_kind(AutoConfig.from_pretrained(folder)) != "classifier":
@@ -101,13 +98,13 @@ def export_onnx(
         The largest difference.
 
     Raises:
-        ExportError: nothing to calibrate with, an opset that is not known, or a difference above the tolerance; then
+        ModelError: nothing to calibrate with, an opset that is not known, or a difference above the tolerance; then
             no file is left.
     """
     if not OLDEST_OPSET <= opset <= onnx.defs.onnx_opset_version():
-        raise ExportError(f"opset {opset} is not in {OLDEST_OPSET} to {onnx.defs.onnx_opset_version()}")
+        raise ModelError(f"opset {opset} is not in {OLDEST_OPSET} to {onnx.defs.onnx_opset_version()}")
     if not output.parent.is_dir():
-        raise ExportError(f"{output.parent} does not exist: make the folder first, or choose another output")
+        raise ModelError(f"{output.parent} does not exist: make the folder first, or choose another output")
     tolerance = TOLERANCES[quantize] if tolerance is None else tolerance
     model = copy.deepcopy(model).eval()
     config = _audio_model(model).config
@@ -123,7 +120,7 @@ def export_onnx(
     try:
         difference = largest_difference(temporary, model, check)
         if not difference <= tolerance:
-            raise ExportError(
+            raise ModelError(
                 f"ONNX Runtime's outputs differ from torch's by {difference:.1e} of the largest value, over the "
                 f"tolerance {tolerance:.1e}: no file was written"
                 + ("; calibrate with more, and more varied, music" if quantize == "static" else "")
@@ -150,7 +147,7 @@ def largest_difference(path: Path, model: Exportable, waveforms: Iterable[np.nda
     waveform alone, and of its first half and its first tenth together, padded to one length.
 
     Raises:
-        ExportError: there are no waveforms.
+        ModelError: there are no waveforms.
     """
     session = open_session(path)
     names = [output.name for output in session.get_outputs()]
@@ -166,7 +163,7 @@ def largest_difference(path: Path, model: Exportable, waveforms: Iterable[np.nda
                     wanted = expected[name].numpy()
                     differences.append(np.abs(output - wanted).max() / max(np.abs(wanted).max(), 1e-12))
     if not differences:
-        raise ExportError("there is no audio to compare ONNX Runtime with torch on")
+        raise ModelError("there is no audio to compare ONNX Runtime with torch on")
     return float(np.max(differences))  # NaN stays
 
 
@@ -296,7 +293,7 @@ class _ChunkReader(CalibrationDataReader):
         batches = ({"chunks": np.concatenate([each, each[:1] * early])} for each in chunks)
         first = next(batches, None)
         if first is None:
-            raise ExportError(f"nothing to calibrate with: no audio is as long as a chunk, {chunk_length} samples")
+            raise ModelError(f"nothing to calibrate with: no audio is as long as a chunk, {chunk_length} samples")
         self.batches = chain([first], batches)
 
     def get_next(self) -> dict[str, np.ndarray] | None:

@@ -14,7 +14,8 @@ from torch.utils.data import Dataset
 from transformers import BatchFeature, Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 
-from .audio import FASTEST_RATE, SLOWEST_RATE, AudioError, load_audio
+from .audio import FASTEST_RATE, SLOWEST_RATE, load_audio
+from .errors import AudioError
 
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer
 LARGEST_DOWNLOAD = 500_000_000  # bytes

@@ -10,8 +10,9 @@ import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from helpers import write_tone
 
-from mulap_hf.data import DataError, PreTrainingCollator, loading, open_pairs
+from mulap_hf.data import PreTrainingCollator, loading, open_pairs
 from mulap_hf.data.loading import BatchStream, training_loader
+from mulap_hf.errors import DataError
 
 ITEMS = 50
 WORDS = ["calm", "loud", "fast", "slow", "sad", "happy", "piano", "guitar", "techno", "violin"]

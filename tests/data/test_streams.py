@@ -14,7 +14,8 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from helpers import run, write_tone
 
 from mulap_hf import load_audio
-from mulap_hf.data import DataError, has_split, open_pairs
+from mulap_hf.data import has_split, open_pairs
+from mulap_hf.errors import DataError
 
 ROWS = [("a.wav", "a calm piano"), ("sub/b.flac", "loud, rock")]
 

@@ -23,9 +23,9 @@ from mulap_hf import (
     MulapForPreTraining,
     MulapModel,
 )
+from mulap_hf.errors import PublishError
 from mulap_hf.publishing import check
 from mulap_hf.publishing.arguments import HubArguments, publish_finished
-from mulap_hf.publishing.assemble import PublishError
 from mulap_hf.publishing.card import make_card
 from mulap_hf.publishing.hub import Destination
 
@@ -353,8 +353,6 @@ def test_names_that_no_repository_can_have(script, tmp_path, name, message):
 def test_folders_that_cannot_be_published(tmp_path, base, tagger, monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     import publish as script
-
-    from mulap_hf.publishing.assemble import PublishError
 
     def refused(folder, *more):
         with pytest.raises(PublishError) as caught:

@@ -7,7 +7,7 @@ from helpers import CHUNK, RATE, waveforms
 from pictures import colors
 
 from mulap_hf import MulapModel
-from mulap_hf.data import DataError
+from mulap_hf.errors import DataError
 from mulap_hf.illustration.co_attention import co_attention, illustrate_attention
 from mulap_hf.transfer.pair_scores import PairScorer
 

@@ -5,8 +5,8 @@ import pytest
 from pictures import colors
 from tones import SIZES, make_rows, write_split
 
-from mulap_hf.data import DataError
 from mulap_hf.embedding import Embedder
+from mulap_hf.errors import DataError
 from mulap_hf.illustration.embedding_map import agree, illustrate_map, nearest_neighbors, place_on_plane
 from mulap_hf.illustration.material import Material
 from mulap_hf.transfer.tasks import open_described

@@ -7,9 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import ROOT, write_tone
 
-from mulap_hf.audio import AudioError
-from mulap_hf.conversion import ConversionError
-from mulap_hf.data import DataError
+from mulap_hf.errors import AudioError, DataError, ModelError
 
 
 @pytest.fixture
@@ -82,9 +80,9 @@ def test_what_cannot_be_done_is_said_before_anything_is_drawn(draw, folders, tmp
             draw(model, *options, **data)
         assert not (tmp_path / "out").exists()
 
-    fails(ConversionError, "nowhere: found neither as a folder nor on the Hub", model=tmp_path / "nowhere")
-    fails(ConversionError, "nowhere: found neither", "--tagger", tmp_path / "nowhere")
-    fails(ConversionError, "nowhere: found neither", "--compare", tmp_path / "nowhere")
+    fails(ModelError, "nowhere: found neither as a folder nor on the Hub", model=tmp_path / "nowhere")
+    fails(ModelError, "nowhere: found neither", "--tagger", tmp_path / "nowhere")
+    fails(ModelError, "nowhere: found neither", "--compare", tmp_path / "nowhere")
     fails(DataError, "--data .*nowhere does not exist", data=tmp_path / "nowhere")
     fails(DataError, "there is no split 'tset'; there are test, train, validation", "--split", "tset")
     fails(DataError, "--queries 0: at least 1", "--queries", 0)

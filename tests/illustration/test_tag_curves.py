@@ -8,8 +8,7 @@ from pictures import colors
 from tones import make_rows, write_split
 
 from mulap_hf import MulapForAudioClassification
-from mulap_hf.conversion import ConversionError
-from mulap_hf.data import DataError
+from mulap_hf.errors import DataError, ModelError
 from mulap_hf.illustration.material import Material
 from mulap_hf.illustration.tag_curves import Tagger, Track, illustrate_tags, join_clips
 from mulap_hf.transfer.tasks import open_described
@@ -71,7 +70,7 @@ def test_what_nobody_knows_is_not_shaded(tmp_path, folders, material):
 def test_what_has_no_probabilities(folders):
     with pytest.raises(DataError, match=r"regressor tells values \(LABEL_0, LABEL_1\), not probabilities"):
         Tagger(folders["regressor"])
-    with pytest.raises(ConversionError, match=r"dual is no classifier: pass --tagger"):
+    with pytest.raises(ModelError, match=r"dual is no classifier: pass --tagger"):
         Tagger(folders["dual"])
 
 

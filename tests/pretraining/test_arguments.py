@@ -6,7 +6,7 @@ import pytest
 from helpers import ROOT
 
 from mulap_hf import MulapConfig
-from mulap_hf.data import DataError
+from mulap_hf.errors import DataError
 from mulap_hf.pretraining.arguments import PRETRAINING, parse_arguments, read_recipe
 
 RECIPES = ROOT / "training" / "recipes"

@@ -12,8 +12,8 @@ from helpers import inputs, micro_config, run
 from small_run import LOCAL, STATE, Trained
 
 from mulap_hf import MulapForPreTraining, MulapModel
+from mulap_hf.errors import RunError
 from mulap_hf.pretraining.checkpoints import Checkpoints
-from mulap_hf.pretraining.run_folder import RunFolderError
 
 
 class Killed(BaseException):
@@ -93,7 +93,7 @@ def test_only_the_newest_are_kept(checkpoints, tmp_path):
         trained.save(checkpoints, step)
     assert names(tmp_path) == ["step-1000000", "step-999990"]
     assert checkpoints.latest() == tmp_path / "step-1000000"
-    with pytest.raises(RunFolderError, match="at least 1"):
+    with pytest.raises(RunError, match="at least 1"):
         Checkpoints(tmp_path, keep=0)
 
 
@@ -126,7 +126,7 @@ def test_damage_is_named(checkpoints, name, damage):
     else:
         file.unlink()
     before = trained.tensors()
-    with pytest.raises(RunFolderError) as error:
+    with pytest.raises(RunError) as error:
         checkpoints.load(trained.accelerator, checkpoints.latest())
     assert f"{file} is damaged (it " in str(error.value)
     assert f"delete the folder {checkpoints.latest()} to go on from the checkpoint before" in str(error.value)
@@ -138,7 +138,7 @@ def test_a_changed_epoch_is_noticed(checkpoints):
     trained.save(checkpoints, 5)
     manifest = checkpoints.latest() / "checkpoint.json"
     manifest.write_text(manifest.read_text().replace('"epoch": 3', '"epoch": 4'))
-    with pytest.raises(RunFolderError, match=r"checkpoint.json is damaged \(it has changed\)"):
+    with pytest.raises(RunError, match=r"checkpoint.json is damaged \(it has changed\)"):
         checkpoints.load(trained.accelerator, checkpoints.latest())
 
 
@@ -151,7 +151,7 @@ def test_random_generators_that_accelerate_cannot_restore(checkpoints, monkeypat
 
     monkeypatch.setattr("accelerate.checkpointing.np.random.set_state", refuse)  # comes before torch's
     torch.rand(1)
-    with pytest.raises(RunFolderError, match="restored no random generators"):
+    with pytest.raises(RunError, match="restored no random generators"):
         checkpoints.load(trained.accelerator, checkpoints.latest())
 
 
@@ -176,7 +176,7 @@ def test_full_disk(checkpoints, tmp_path, name):
         (path / name).symlink_to("/dev/full")
         trained.export(path)
 
-    with pytest.raises(RunFolderError) as error:
+    with pytest.raises(RunError) as error:
         trained.save(checkpoints, 10, export)
     size = sum(file.stat().st_size for file in (tmp_path / "step-000005").rglob("*"))
     assert f"{tmp_path / 'step-000010'} could not be saved: " in str(error.value)
@@ -195,9 +195,9 @@ def test_an_export_that_fails(checkpoints, tmp_path):
         (path / "config.json").write_text("{")
         raise TypeError("not a model")
 
-    with pytest.raises(RunFolderError, match="step-000005 could not be saved: TypeError: not a model"):
+    with pytest.raises(RunError, match="step-000005 could not be saved: TypeError: not a model"):
         trained.save(checkpoints, 5, export)
-    with pytest.raises(RunFolderError, match="best could not be saved: TypeError: not a model"):
+    with pytest.raises(RunError, match="best could not be saved: TypeError: not a model"):
         checkpoints.save_best(trained.accelerator, export, {})
     assert names(tmp_path) == ["best"]
     assert names(tmp_path / "best") == ["config.json", "metrics.json"]
@@ -306,7 +306,7 @@ import sys
 import torch
 sys.path.insert(0, {tests!r})
 from mulap_hf.pretraining import manifest
-from mulap_hf.pretraining.run_folder import RunFolderError
+from mulap_hf.pretraining.run_folder import RunError
 from small_run import STATE, Checkpoints, Trained
 trained, checkpoints = Trained(), Checkpoints(sys.argv[1], keep=1)
 accelerator = trained.accelerator
@@ -318,7 +318,7 @@ checkpoints.save(accelerator, 2, STATE, {{"rank": rank}}, trained.export)
 after, draws = trained.tensors(), torch.rand(3)
 try:
     checkpoints.save(accelerator, 4, STATE, {{"rank": rank if rank == 0 else torch}}, trained.export)
-except RunFolderError as error:
+except RunError as error:
     assert "step-000004 could not be saved: process 1: TypeError: Object of type module" in str(error), error
 else:
     raise SystemExit("the other process' failure went unnoticed")
@@ -339,7 +339,7 @@ if rank == 1:  # what only this process reads
 accelerator.wait_for_everyone()
 try:
     checkpoints.load(accelerator, checkpoints.latest())
-except RunFolderError as error:
+except RunError as error:
     assert "random_states_1.pkl is damaged" in str(error), error
 else:
     raise SystemExit("the damage went unnoticed")
@@ -358,5 +358,5 @@ def test_two_processes(checkpoints, tmp_path):
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert names(folder) == ["best", "step-000002"]
-    with pytest.raises(RunFolderError, match=r"was made by 2 processes, this run has 1: .*launch as many as before"):
+    with pytest.raises(RunError, match=r"was made by 2 processes, this run has 1: .*launch as many as before"):
         checkpoints.load(Trained().accelerator, folder / "step-000002")

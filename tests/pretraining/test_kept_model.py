@@ -6,8 +6,8 @@ import math
 import pytest
 from helpers import CAPTIONS, ROOT, write_tone
 
+from mulap_hf.errors import RunError
 from mulap_hf.pretraining import loop
-from mulap_hf.pretraining.loop import TrainingError
 
 
 @pytest.fixture
@@ -46,5 +46,5 @@ def test_the_last_is_kept_on_request(pretrain):
 
 
 def test_a_run_without_a_number_says_so(pretrain):
-    with pytest.raises(TrainingError, match=r"no evaluation gave a loss that is a number.*metrics\.jsonl"):
+    with pytest.raises(RunError, match=r"no evaluation gave a loss that is a number.*metrics\.jsonl"):
         pretrain([math.nan])

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from mulap_hf.pretraining.run_folder import RunFolder, RunFolderError
+from mulap_hf.errors import RunError
+from mulap_hf.pretraining.run_folder import RunFolder
 
 SETTINGS = {
     "model": {"preset": "tiny"},
@@ -70,7 +71,7 @@ def test_same_settings_go_on(tmp_path):
 def test_other_settings_are_named(tmp_path):
     interrupted(tmp_path)
     before = content(tmp_path)
-    with pytest.raises(RunFolderError) as error:
+    with pytest.raises(RunError) as error:
         RunFolder.open(tmp_path, changed(learning_rate=0.01, log_steps=5, seed=3), may_differ=["log_steps"])
     assert "(--learning_rate was 0.001, is 0.01; --seed was None, is 3)" in str(error.value)
     assert all(mend in str(error.value) for mend in (str(tmp_path), "same command", "--output_dir", "--overwrite"))
@@ -98,7 +99,7 @@ def test_finished_run_is_refused_and_replaced_on_request(tmp_path):
     (tmp_path / "model.safetensors").write_text("old")
     folder.finish()
     before = content(tmp_path)
-    with pytest.raises(RunFolderError, match="holds a finished run: pass another --output_dir, or --overwrite"):
+    with pytest.raises(RunError, match="holds a finished run: pass another --output_dir, or --overwrite"):
         RunFolder.open(tmp_path, SETTINGS)
     assert content(tmp_path) == before
     assert not RunFolder.open(tmp_path, SETTINGS, overwrite=True).resumes
@@ -112,7 +113,7 @@ def test_a_folder_of_the_user_is_left_alone(tmp_path, overwrite, name):
     (tmp_path / "album" / "1.wav").write_bytes(b"RIFF")
     (tmp_path / name).write_text('{"seed": 0}')
     before = content(tmp_path)
-    with pytest.raises(RunFolderError, match=rf"album, {name}.*another --output_dir, or move them away"):
+    with pytest.raises(RunError, match=rf"album, {name}.*another --output_dir, or move them away"):
         RunFolder.open(tmp_path, {"seed": 0}, overwrite)
     assert content(tmp_path) == before
 
@@ -121,14 +122,14 @@ def test_a_run_with_a_song_in_it_is_not_replaced(tmp_path):
     interrupted(tmp_path)
     (tmp_path / "song.wav").write_bytes(b"RIFF")
     before = content(tmp_path)
-    with pytest.raises(RunFolderError, match=r"no training run wrote \(song.wav\)"):
+    with pytest.raises(RunError, match=r"no training run wrote \(song.wav\)"):
         RunFolder.open(tmp_path, SETTINGS, overwrite=True)
     assert content(tmp_path) == before
 
 
 def test_a_file_is_refused(tmp_path):
     (tmp_path / "run").write_text("mine")
-    with pytest.raises(RunFolderError, match="is a file"):
+    with pytest.raises(RunError, match="is a file"):
         RunFolder.open(tmp_path / "run", SETTINGS, overwrite=True)
     assert (tmp_path / "run").read_text() == "mine"
 
@@ -164,7 +165,7 @@ def test_one_run_at_a_time_and_none_after_a_kill(tmp_path):
     try:
         before = content(tmp_path)
         for overwrite in (False, True):
-            with pytest.raises(RunFolderError, match=rf"{tmp_path} is in use by process {first.pid} on "):
+            with pytest.raises(RunError, match=rf"{tmp_path} is in use by process {first.pid} on "):
                 RunFolder.open(tmp_path, {"seed": 1}, overwrite)
         assert content(tmp_path) == before
         first.kill()

@@ -14,8 +14,8 @@ from accelerate.utils import LoggerType
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from mulap_hf.data import DataError
-from mulap_hf.pretraining.tracking import RunLog, TrackerError, read_metrics, start_trackers, tracker_names
+from mulap_hf.errors import DataError, RunError
+from mulap_hf.pretraining.tracking import RunLog, read_metrics, start_trackers, tracker_names
 
 SETTINGS = {
     "model": {"preset": "tiny", "backbone": None, "freeze_text": False},
@@ -146,7 +146,7 @@ def test_tracker_names(monkeypatch):
     assert tracker_names("tensorboard") == ["tensorboard"]
     monkeypatch.setattr("accelerate.tracking._available_trackers", [LoggerType.TENSORBOARD, LoggerType.WANDB])
     assert tracker_names("tensorboard, wandb") == ["tensorboard", "wandb"]
-    with pytest.raises(TrackerError, match="mlflow is not installed: pip install mlflow, or pass --trackers none"):
+    with pytest.raises(RunError, match="mlflow is not installed: pip install mlflow, or pass --trackers none"):
         tracker_names("tensorboard,mlflow")
-    with pytest.raises(TrackerError, match=r"there is no 'tensorbord'; there are aim, tensorboard, .*; or none"):
+    with pytest.raises(RunError, match=r"there is no 'tensorbord'; there are aim, tensorboard, .*; or none"):
         tracker_names("tensorbord")

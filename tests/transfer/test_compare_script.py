@@ -173,7 +173,7 @@ def test_one_that_fails_does_not_stop_the_others(place, done, model_folder, tmp_
         *command(place, model_folder, "--strategies", "mulap", "handcrafted", tmp_path, "--reference", "mulap")
     )
     assert result.returncode == 1
-    assert f"failed: {tmp_path.name}-1-seed0: ConversionError" in result.stderr
+    assert f"failed: {tmp_path.name}-1-seed0: ModelError" in result.stderr
     assert "handcrafted" in (place / "out" / "comparison.md").read_text()
 
 

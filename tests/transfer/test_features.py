@@ -11,8 +11,8 @@ import torch
 from helpers import RATE
 from tones import SIZES, make_rows, write_dataset, write_split
 
-from mulap_hf.data import DataError
 from mulap_hf.embedding import Embedder
+from mulap_hf.errors import DataError
 from mulap_hf.transfer.features import FeatureCache, open_extractor
 from mulap_hf.transfer.tasks import open_task
 

@@ -13,10 +13,9 @@ from tones import write_dataset
 from transformers import pipeline
 
 from mulap_hf import load_audio
-from mulap_hf.data import DataError
+from mulap_hf.errors import DataError, Interrupted
 from mulap_hf.loading import open_backbone
 from mulap_hf.pretraining.arguments import TrainingArguments
-from mulap_hf.pretraining.loop import Interrupted
 from mulap_hf.pretraining.runs import make_accelerator
 from mulap_hf.transfer.arguments import FineTuneArguments
 from mulap_hf.transfer.finetuning import FineTuning, fine_tune

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from mulap_hf.data import DataError
 from mulap_hf.data.schema import Task
+from mulap_hf.errors import DataError
 from mulap_hf.metrics.scores import score
 from mulap_hf.transfer.arguments import ProbeArguments
 from mulap_hf.transfer.features import Features

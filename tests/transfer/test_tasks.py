@@ -9,9 +9,9 @@ import pytest
 from soundfonts import write_soundfont
 from tones import SIZES, TASKS, make_rows, write_dataset, write_split
 
-from mulap_hf.data import DataError
 from mulap_hf.data.provenance import provenance
 from mulap_hf.data.schema import write_tasks
+from mulap_hf.errors import DataError
 from mulap_hf.transfer.tasks import open_synthetic_task, open_task
 
 

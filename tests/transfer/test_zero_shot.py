@@ -11,9 +11,8 @@ from helpers import CAPTIONS, assert_near, micro_config, settle
 from tones import PITCHES, SIZES, TASKS, make_rows, write_split
 
 from mulap_hf import MulapForAudioClassification, MulapForPreTraining, MulapModel, load_audio
-from mulap_hf.conversion import ConversionError
-from mulap_hf.data import DataError
 from mulap_hf.data.schema import Task
+from mulap_hf.errors import DataError, ModelError
 from mulap_hf.transfer.features import FeatureCache
 from mulap_hf.transfer.pair_scores import CONTRASTIVE, MATCHING, PairScorer, has_text_side, rerank, shortlist
 from mulap_hf.transfer.tasks import TaskData, open_described, open_task
@@ -267,10 +266,10 @@ def test_models_that_read_no_prompts(tmp_path, model_folder, aligned_folder):
     model.audio_model.save_pretrained(tmp_path / "backbone")
     for folder in (classifier, tmp_path / "backbone"):
         assert not has_text_side(folder)
-        with pytest.raises(ConversionError, match="has no text side"):
+        with pytest.raises(ModelError, match="has no text side"):
             PairScorer(folder)
     assert has_text_side(model_folder) and has_text_side(aligned_folder)
-    with pytest.raises(ConversionError, match="nowhere: found neither as a folder nor on the Hub"):
+    with pytest.raises(ModelError, match="nowhere: found neither as a folder nor on the Hub"):
         has_text_side(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"has no contrastive scores: no space .*; it has matching scores"):
         PairScorer(model_folder, "cpu").check_kinds([CONTRASTIVE])

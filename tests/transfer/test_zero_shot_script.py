@@ -8,7 +8,7 @@ import pytest
 from helpers import ROOT, run
 from tones import SIZES, make_rows, write_split
 
-from mulap_hf.data import DataError
+from mulap_hf.errors import DataError
 
 SCRIPT = ROOT / "training" / "zero_shot.py"
 

@@ -7,7 +7,8 @@ from zlib import crc32
 import numpy as np
 from torch.utils.data import get_worker_info
 
-from ..audio import AudioError, load_audio
+from ..audio import load_audio
+from ..errors import AudioError
 from ..processing_mulap import MulapProcessor
 from .augmentation import Augmentation
 from .tables import Skipped

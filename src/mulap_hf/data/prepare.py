@@ -19,12 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from ..audio import AudioError, audio_seconds, load_audio
+from ..audio import audio_seconds, load_audio
+from ..errors import AudioError, DataError
 from ..files import write_json
 from .card import write_card
 from .corpora import Corpus
 from .schema import SETTINGS_FILE, Example, Reading, write_tasks
-from .tables import DataError, Skipped
+from .tables import Skipped
 
 FORMAT_VERSION = 1
 _PARTIAL = ".partial"

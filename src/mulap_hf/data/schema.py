@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from .tables import DataError, Skipped, read_text
+from ..errors import DataError
+from .tables import Skipped, read_text
 
 TASKS_FILE = "tasks.json"
 SETTINGS_FILE = "prepare.json"

@@ -7,8 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..errors import DataError
 from .schema import SETTINGS_FILE
-from .tables import SPLIT_NAMES, DataError, Skipped, parse_json, read_text, split_of
+from .tables import SPLIT_NAMES, Skipped, parse_json, read_text, split_of
 
 # train-00000-of-00012.parquet, train-000000-000250.parquet, train-00000-of-00001-a1b2c3d4.parquet
 _SHARD_NAME = re.compile(r"(\w+)-\d+(-of)?-\d+(-\w+)?\.parquet")

@@ -12,13 +12,13 @@ from zlib import crc32
 import datasets
 from datasets import Audio, Dataset, Features, IterableDataset, List, Value, load_dataset
 
-from ..audio import AudioError
+from ..errors import AudioError, DataError
 from .corpora.captioned import CAPTION_COLUMNS, METADATA_NAMES, WAVEFORM_SUFFIX, read_described
 from .corpora.hub import audio_of
 from .corpora.webdataset import read_archives
 from .schema import Example
 from .shards import find_shards, read_column, readable, shards_of
-from .tables import DataError, Skipped, clean_caption, clean_labels, find_column, read_rows
+from .tables import Skipped, clean_caption, clean_labels, find_column, read_rows
 
 # datasets 5 sleeps 5 s whenever it has read several parquet files to their end, which is every epoch.
 datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0.1

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import DataError
+
 csv.field_size_limit(2**24)  # artist biographies in FMA's tracks.csv are longer than the 128 KiB of the default
 
 SPLIT_NAMES = {
@@ -19,10 +21,6 @@ SPLIT_NAMES = {
 
 SURPLUS = None
 """Not a name that a column can have."""
-
-
-class DataError(ValueError):
-    """A corpus that cannot be read; the message names the file and the mend."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..data.tables import DataError
+from ..errors import DataError
 from ..files import markdown_table, printable
 from ..transfer.pair_scores import MATCHING, PairScorer
 from .drawing import draw_log_mel, save_picture, short

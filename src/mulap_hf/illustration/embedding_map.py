@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.tables import DataError
 from ..embedding import Embedder
+from ..errors import DataError
 from ..files import format_interval, markdown_table
 from ..metrics.scores import COVERAGE, without_nan
 from ..synthetic import INSTRUMENT_LABELS

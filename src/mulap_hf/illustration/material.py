@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..data.schema import Task, read_tasks
-from ..data.tables import DataError
+from ..errors import DataError
 from ..transfer.features import hear
 from ..transfer.tasks import PreparedData, TaskData
 from ..transfer.zero_shot import TEMPLATES, clean_label

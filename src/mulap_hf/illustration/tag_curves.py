@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..conversion import ConversionError
-from ..data.tables import DataError
 from ..embedding import Embedder
+from ..errors import DataError, ModelError
 from ..files import markdown_table, printable
 from ..loading import saved_kind
 from ..modeling_mulap import MulapForAudioClassification
@@ -61,15 +60,13 @@ class Tagger:
         device: where to compute; default: the GPU if there is one.
 
     Raises:
-        ConversionError: it cannot be found, or is no classifier.
+        ModelError: it cannot be found, or is no classifier.
         DataError: it regresses values, and has no probabilities.
     """
 
     def __init__(self, model: str | Path, device: str | None = None):
         if saved_kind(model) != "classifier":
-            raise ConversionError(
-                f"{model} is no classifier: pass --tagger with a folder made by training/transfer.py"
-            )
+            raise ModelError(f"{model} is no classifier: pass --tagger with a folder made by training/transfer.py")
         classifier = MulapForAudioClassification.from_pretrained(model)
         if classifier.config.problem_type == "regression":
             raise DataError(

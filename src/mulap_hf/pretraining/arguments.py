@@ -11,7 +11,7 @@ from pathlib import Path
 from transformers import HfArgumentParser
 
 from ..configuration_mulap import PRESETS, MulapConfig
-from ..data.tables import DataError
+from ..errors import DataError
 
 OBJECTIVES = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).with_name("objectives"))]))
 # Options that change nothing of what is learned: a run may go on with others.

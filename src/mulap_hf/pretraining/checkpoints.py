@@ -25,9 +25,9 @@ from accelerate import Accelerator
 from accelerate.utils import RNG_STATE_NAME, gather_object
 
 from .. import __version__
+from ..errors import RunError
 from ..files import sync, write_json
 from .manifest import read_manifest, sync_all, verify_files, write_manifest
-from .run_folder import RunFolderError
 
 VERSIONS = {"torch": torch.__version__, "accelerate": accelerate.__version__, "mulap-hf": __version__}
 Result = TypeVar("Result")
@@ -43,7 +43,7 @@ class Checkpoints:
 
     def __init__(self, folder: str | os.PathLike, keep: int):
         if keep < 1:
-            raise RunFolderError(f"{keep} checkpoints cannot be kept: at least 1 is needed to go on from")
+            raise RunError(f"{keep} checkpoints cannot be kept: at least 1 is needed to go on from")
         self.folder, self.keep = Path(folder), keep
 
     def save(
@@ -64,7 +64,7 @@ class Checkpoints:
             export: writes the model and its processor into a folder; called in the main process.
 
         Raises:
-            RunFolderError: a process failed, be it that the disk is full; raised by all. The checkpoints before are
+            RunError: a process failed, be it that the disk is full; raised by all. The checkpoints before are
                 as they were, so that training can go on.
         """
         final = self.folder / f"step-{step:06d}"
@@ -89,7 +89,7 @@ class Checkpoints:
             if main:
                 processes = range(accelerator.num_processes)
                 if not all((partial / "state" / f"process-{rank}.json").exists() for rank in processes):
-                    raise RunFolderError("not all processes see the same folder")
+                    raise RunError("not all processes see the same folder")
                 facts = {
                     "step": step,
                     "state": state,
@@ -118,14 +118,14 @@ class Checkpoints:
             `state` and this process' `local_state` as they were saved.
 
         Raises:
-            RunFolderError: a file is damaged, or it was made by another number of processes; raised by all.
+            RunError: a file is damaged, or it was made by another number of processes; raised by all.
         """
         rank = accelerator.process_index
 
         def verify() -> dict[str, Any]:
             manifest = read_manifest(path)
             if manifest["processes"] != accelerator.num_processes:
-                raise RunFolderError(
+                raise RunError(
                     f"{path} was made by {manifest['processes']} processes, this run has {accelerator.num_processes}: "
                     "the order of the data could not be the same; launch as many as before (--num_processes)"
                 )
@@ -138,7 +138,7 @@ class Checkpoints:
             # accelerate goes on without a word when it cannot restore the random generators.
             random_state = accelerate.utils.load(state / f"{RNG_STATE_NAME}_{rank}.pkl")["torch_manual_seed"]
             if not torch.equal(random_state, torch.get_rng_state()):
-                raise RunFolderError(f"{path}: accelerate {accelerate.__version__} restored no random generators")
+                raise RunError(f"{path}: accelerate {accelerate.__version__} restored no random generators")
             return json.loads((state / f"process-{rank}.json").read_text(encoding="utf-8"))
 
         manifest = _together(accelerator, verify)[0]
@@ -153,7 +153,7 @@ class Checkpoints:
             metrics: JSON values for `metrics.json` beside it.
 
         Raises:
-            RunFolderError: a process failed; raised by all. The best model before is as it was.
+            RunError: a process failed; raised by all. The best model before is as it was.
         """
         best = self.folder / "best"
         partial, previous = best.with_name("best.incomplete"), best.with_name("best.previous")
@@ -199,7 +199,7 @@ class Checkpoints:
         """`_together`, with nothing left of what could not be written whole."""
         try:
             return _together(accelerator, work)
-        except RunFolderError as error:
+        except RunError as error:
             if accelerator.is_main_process:
                 shutil.rmtree(partial, ignore_errors=True)
             accelerator.wait_for_everyone()
@@ -209,7 +209,7 @@ class Checkpoints:
             if before:
                 took = sum(file.stat().st_size for file in before.rglob("*"))
                 room += f", {before.name} took {took:,}" + (": the disk is full" if free < took else "")
-            raise RunFolderError(
+            raise RunError(
                 f"{partial.with_suffix('')} could not be saved: {error} ({room}); what was saved before is as it was"
             ) from error
 
@@ -220,7 +220,7 @@ def _together(accelerator: Accelerator, work: Callable[[], Result]) -> list[Resu
     try:
         result = work()
     except Exception as error:  # a full disk is an OSError, RuntimeError, SafetensorError or Exception: as who writes
-        reason = str(error) if isinstance(error, (RunFolderError, OSError)) else f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, (RunError, OSError)) else f"{type(error).__name__}: {error}"
         link = cause = error
         while link:  # closes the files in its frames: a deleted one takes room while it is open
             traceback.clear_frames(link.__traceback__)
@@ -229,7 +229,7 @@ def _together(accelerator: Accelerator, work: Callable[[], Result]) -> list[Resu
     for rank, (_, reason) in enumerate(outcomes):
         if reason is not None:
             where = f"process {rank}: " if accelerator.num_processes > 1 else ""
-            raise RunFolderError(where + reason) from cause
+            raise RunError(where + reason) from cause
     return [result for result, _ in outcomes]
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..audio import AudioError
 from ..configuration_mulap import MulapConfig
 from ..data.clips import ClipCollator
 from ..data.schema import Kind, Task
+from ..errors import AudioError
 from ..modeling_mulap import MulapForAudioClassification
 from .evaluation import feature_statistics, join, known_scores, mean_over
 from .objective import Objective, Record

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from transformers.utils import logging
 
 from ..data.loading import BatchStream, batches_of
-from ..data.tables import DataError, Skipped
+from ..data.tables import Skipped
+from ..errors import DataError, Interrupted, RunError
 from ..processing_mulap import MulapProcessor
 from .arguments import TrainingArguments
 from .checkpoints import Checkpoints
@@ -27,14 +28,6 @@ from .optimization import make_optimizer, make_schedule
 from .tracking import RunLog
 
 logger = logging.get_logger(__name__)
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says at which step and why."""
-
-
-class Interrupted(Exception):
-    """The run was asked to stop, and has saved where it was."""
 
 
 @dataclass
@@ -106,7 +99,7 @@ class TrainingLoop:
         state, position = self.checkpoints.load(self.accelerator, checkpoint)
         self.progress = Progress(**state)
         if self.progress.data != fingerprint:
-            raise TrainingError(
+            raise RunError(
                 f"{checkpoint}: the training data has changed since: restore it, or start anew with --overwrite_output"
             )
         self.stream.load_state_dict(position)
@@ -117,7 +110,7 @@ class TrainingLoop:
         """Trains; returns where the best model is found.
 
         Raises:
-            TrainingError: a loss or gradient is not finite.
+            RunError: a loss or gradient is not finite.
             Interrupted: by SIGINT or SIGTERM, after a checkpoint.
             DataError: nothing in the training or validation data can be used.
         """
@@ -147,7 +140,7 @@ class TrainingLoop:
                     command = "the command without --overwrite_output" if self.args.overwrite_output else "the command"
                     raise Interrupted(f"interrupted after step {self.progress.step}; repeat {command} to go on")
         if self.progress.best_step is None:
-            raise TrainingError(
+            raise RunError(
                 f"no evaluation gave a {self.objective.chosen_by} that is a number, so there is no model to save: see "
                 f"{self.log.path}; the last checkpoint is a model, too"
             )
@@ -183,7 +176,7 @@ class TrainingLoop:
                 loss = sum(weight * share[name] * losses[name] for name, weight in self.weights.items())
                 if not torch.isfinite(loss):
                     values = ", ".join(f"{name} {loss.item():.4g}" for name, loss in losses.items())
-                    raise TrainingError(f"step {self.progress.step}: {values}: on the items {part['ids']}")
+                    raise RunError(f"step {self.progress.step}: {values}: on the items {part['ids']}")
                 self.accelerator.backward(loss * means_taken)
                 if self.accelerator.sync_gradients:
                     self._clip_gradient(part["ids"])
@@ -201,7 +194,7 @@ class TrainingLoop:
         if norm is None or self.accelerator.mixed_precision == "fp16":  # which skips such steps
             return
         if not math.isfinite(self._gradient_norm):
-            raise TrainingError(f"step {self.progress.step}: the gradient is {norm:.4g}, last on the items {ids}")
+            raise RunError(f"step {self.progress.step}: the gradient is {norm:.4g}, last on the items {ids}")
 
     def _global_losses(self, sums: dict[str, torch.Tensor]) -> dict[str, float]:
         losses = sum_over_processes({name: float(value) for name, value in sums.items()})

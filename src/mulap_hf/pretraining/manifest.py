@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..errors import RunError
 from ..files import sync, write_json
-from .run_folder import RunFolderError
 
 MANIFEST = "checkpoint.json"
 
@@ -31,7 +31,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The facts, and under `files` what `verify_files` compares with.
 
     Raises:
-        RunFolderError: it is missing or has changed.
+        RunError: it is missing or has changed.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -49,7 +49,7 @@ def verify_files(folder: Path, manifest: dict[str, Any], of_interest: Callable[[
     """Compares files, by their names in the folder, with the manifest.
 
     Raises:
-        RunFolderError: one is missing or has changed; the message names it.
+        RunError: one is missing or has changed; the message names it.
     """
     for name, described in manifest["files"].items():
         if not of_interest(name):
@@ -71,8 +71,8 @@ def sync_all(folder: Path) -> list[Path]:
     return [item for item in items if item.is_file()]
 
 
-def _damaged(folder: Path, name: str, how: str) -> RunFolderError:
-    return RunFolderError(
+def _damaged(folder: Path, name: str, how: str) -> RunError:
+    return RunError(
         f"{folder / name} is damaged ({how}): delete the folder {folder} to go on from the checkpoint before, or pass "
         "--overwrite_output to start anew"
     )

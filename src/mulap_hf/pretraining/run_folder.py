@@ -11,6 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ..errors import RunError
 from ..files import write_json
 
 LOCK = ".lock"
@@ -24,10 +25,6 @@ RUN_FILES = (
     "special_tokens_map.json *_mulap.py *_mulap_*.py audio.py model.safetensors model-*.safetensors "
     "model.safetensors.index.json probe.safetensors transfer_report.md transfer_report predictions"
 ).split()
-
-
-class RunFolderError(ValueError):
-    """A run that cannot start, be saved or go on; the message names the folder and the mend."""
 
 
 class RunFolder:
@@ -61,7 +58,7 @@ class RunFolder:
             may_differ: options that may change when a run goes on (`output_dir` and `overwrite_output` among them).
 
         Raises:
-            RunFolderError: another process holds the folder; or it has something else in it, a finished run, or an
+            RunError: another process holds the folder; or it has something else in it, a finished run, or an
                 unfinished one with other settings.
             OSError: it cannot be written.
         """
@@ -74,7 +71,7 @@ class RunFolder:
             lock.acquire(timeout=0)
         except Timeout:
             run = _read_settings(path).get("run", {})
-            raise RunFolderError(
+            raise RunError(
                 f"{path} is in use by process {run.get('pid', '?')} on {run.get('host', '?')}: wait until it ends, or "
                 "pass another --output_dir"
             ) from None
@@ -108,7 +105,7 @@ class RunFolder:
             if old.get(name) != new.get(name) and name not in may_differ
         ]
         if differing:
-            raise RunFolderError(
+            raise RunError(
                 f"{self.path} holds an unfinished run with other settings ({'; '.join(differing)}): give the same "
                 "command to go on with it, pass another --output_dir, or --overwrite_output to replace it"
             )
@@ -130,7 +127,7 @@ def _check_content(path: Path, overwrite: bool):
     """Refuses a folder that has something else in it, or a finished run."""
     if not path.is_dir():
         if path.exists():
-            raise RunFolderError(f"{path} is a file: pass another --output_dir")
+            raise RunError(f"{path} is a file: pass another --output_dir")
         return
     status = _read_settings(path).get("run", {}).get("status")
     names = sorted(child.name for child in path.iterdir())
@@ -141,14 +138,12 @@ def _check_content(path: Path, overwrite: bool):
     else:
         others = []
     if others:
-        raise RunFolderError(
+        raise RunError(
             f"{path} has things in it that no training run wrote ({', '.join(others[:5])}), which are not deleted: "
             "pass another --output_dir, or move them away"
         )
     if status == "finished" and not overwrite:
-        raise RunFolderError(
-            f"{path} holds a finished run: pass another --output_dir, or --overwrite_output to replace it"
-        )
+        raise RunError(f"{path} holds a finished run: pass another --output_dir, or --overwrite_output to replace it")
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

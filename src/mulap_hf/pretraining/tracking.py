@@ -12,15 +12,12 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import LoggerType
 
 from ..data.tables import parse_json
+from ..errors import RunError
 
 METRICS_FILE = "metrics.jsonl"
 ROW_KEYS = ("step", "epoch", "split")  # what is in a line besides metrics
 TRACKERS_FOLDER = "trackers"
 _PROJECT = "mulap-hf"
-
-
-class TrackerError(ValueError):
-    """An experiment tracker that cannot be used; the message says which can."""
 
 
 class RunLog:
@@ -84,7 +81,7 @@ def tracker_names(requested: str) -> list[str]:
         requested: names with commas between them, or "none".
 
     Raises:
-        TrackerError: there is no such tracker, or its package is not installed, which accelerate would pass over.
+        RunError: there is no such tracker, or its package is not installed, which accelerate would pass over.
     """
     if requested.strip() == "none":
         return []
@@ -92,9 +89,9 @@ def tracker_names(requested: str) -> list[str]:
     known = [name for name in LoggerType.list() if name != LoggerType.ALL.value]
     for name in names:
         if name not in known:
-            raise TrackerError(f"--trackers: there is no {name!r}; there are {', '.join(known)}; or none")
+            raise RunError(f"--trackers: there is no {name!r}; there are {', '.join(known)}; or none")
         if LoggerType(name) not in get_available_trackers():
-            raise TrackerError(f"--trackers: {name} is not installed: pip install {name}, or pass --trackers none")
+            raise RunError(f"--trackers: {name} is not installed: pip install {name}, or pass --trackers none")
     return names
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from shlex import quote
 from tempfile import TemporaryDirectory
 
+from ..errors import PublishError
 from ..pretraining.arguments import option
-from .assemble import PublishError
 from .card import UNKNOWN_LICENSE
 from .hub import Destination, check_destination, publish
 

@@ -12,9 +12,10 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, pipeline
 
-from ..audio import AudioError, load_audio
+from ..audio import load_audio
 from ..code_export import add_code
 from ..configuration_mulap import MulapAudioConfig, MulapConfig
+from ..errors import AudioError, PublishError
 from ..files import known, printable, write_json
 from ..loading import TEXT_KINDS, model_kind
 from ..pretraining.run_folder import SETTINGS
@@ -30,10 +31,6 @@ _PUBLISHED += (SETTINGS, ZERO_SHOT_FILE, *PICTURES)
 _SAMPLE_CLIPS, _SAMPLE_SECONDS = 3, 12.0
 _TOP_LABELS = 5
 _TEXTS = ("calm piano", "fast techno")
-
-
-class PublishError(ValueError):
-    """A folder that cannot be published; the message names the file or setting and the mend."""
 
 
 def complete_folder(templates: Path, folder: Path, settings: dict[str, Any], metrics: dict[str, Any]):

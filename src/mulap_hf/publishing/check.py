@@ -12,8 +12,9 @@ from huggingface_hub import ModelCard
 from transformers import AutoConfig
 
 from ..audio import load_audio
+from ..errors import PublishError
 from ..loading import TEXT_KINDS, model_kind
-from .assemble import ENDPOINT_FILES, SAMPLES_FOLDER, PublishError
+from .assemble import ENDPOINT_FILES, SAMPLES_FOLDER
 
 _SNIPPET = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _SONGS = ("song.mp3", "other.mp3")  # what the snippets call the user's files

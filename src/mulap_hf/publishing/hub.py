@@ -8,7 +8,8 @@ from huggingface_hub import HfApi, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
-from .assemble import PublishError, assemble
+from ..errors import PublishError
+from .assemble import assemble
 from .card import UNKNOWN_LICENSE
 from .check import check_folder
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from huggingface_hub import HfApi, RepoCard, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, HTTPError, RepositoryNotFoundError
 
-from .assemble import PublishError, copy_samples, generate_samples
+from ..errors import PublishError
+from .assemble import copy_samples, generate_samples
 from .hub import Destination, explain
 
 _LIBRARY = "library"

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from ..data.corpora import SYNTHETIC_TASKS
 from ..data.schema import read_tasks
-from ..data.tables import DataError
+from ..errors import DataError
 from ..files import write_json
 from .arguments import CompareArguments, ProbeArguments
 from .features import HANDCRAFTED, Extractor, FeatureCache, open_extractor

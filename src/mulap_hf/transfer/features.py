@@ -13,10 +13,11 @@ import torch
 from filelock import FileLock
 from tqdm import tqdm
 
-from ..audio import AudioError, load_audio
-from ..data.tables import DataError, Skipped
+from ..audio import load_audio
+from ..data.tables import Skipped
 from ..decoding import prefetch
 from ..embedding import Embedder
+from ..errors import AudioError, DataError
 from .degradations import degrade
 from .handcrafted import handcrafted_features
 from .tasks import PreparedData
@@ -58,7 +59,7 @@ def open_extractor(model: str | Path, device: str | None = None) -> Extractor:
     """The backbone of a MuLaP folder or Hub name; or "handcrafted".
 
     Raises:
-        ConversionError: it cannot be found, or is no MuLaP.
+        ModelError: it cannot be found, or is no MuLaP.
     """
     return HandcraftedExtractor() if str(model) == HANDCRAFTED else Embedder(model, device)
 

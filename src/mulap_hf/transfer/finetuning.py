@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from ..configuration_mulap import MulapConfig
 from ..data.schema import Task
 from ..data.streams import PairStream, open_pairs
-from ..data.tables import DataError, Skipped
+from ..data.tables import Skipped
+from ..errors import DataError
 from ..loading import open_backbone
 from ..metrics.scores import MAIN_METRIC
 from ..modeling_mulap import MulapForAudioClassification
@@ -169,9 +170,9 @@ def fine_tune(
         prepare: called with the loop before it runs.
 
     Raises:
-        ConversionError: the model is no MuLaP.
+        ModelError: the model is no MuLaP.
         DataError: there is nothing to learn from.
-        TrainingError, Interrupted: see `TrainingLoop.run`.
+        RunError, Interrupted: see `TrainingLoop.run`.
     """
     objective = FineTuning(open_backbone(model), data, how, labels_per_class, args)
     network = objective.make_model(objective.make_config())

@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..conversion import ConversionError
-from ..data.tables import DataError
 from ..embedding import Embedder
+from ..errors import DataError, ModelError
 from ..loading import TEXT_KINDS, saved_kind
 from ..modeling_mulap import MulapModel
 from ..modeling_mulap_audio import MulapAudioOutput, masked_mean, unpack
@@ -32,7 +31,7 @@ def has_text_side(model: str | Path) -> bool:
     """Whether a folder or Hub name is a model of clips and texts, and not a backbone or a classifier.
 
     Raises:
-        ConversionError: it cannot be found, or is no model that transformers knows.
+        ModelError: it cannot be found, or is no model that transformers knows.
     """
     return saved_kind(model) in TEXT_KINDS
 
@@ -59,15 +58,15 @@ class PairScorer:
         progress: show bars.
 
     Raises:
-        ConversionError: it cannot be found, or has no text side.
+        ModelError: it cannot be found, or has no text side.
     """
 
     def __init__(self, model: str | Path, device: str | None = None, progress: bool = True):
         if not has_text_side(model):
-            raise ConversionError(f"{model} has no text side (it is a backbone or a classifier): it reads no prompts")
+            raise ModelError(f"{model} has no text side (it is a backbone or a classifier): it reads no prompts")
         self.model, info = MulapModel.from_pretrained(model, output_loading_info=True)
         if info["missing_keys"]:  # transformers fills them at random
-            raise ConversionError(f"{model} is incomplete: it has no {sorted(info['missing_keys'])[0]}")
+            raise ModelError(f"{model} is incomplete: it has no {sorted(info['missing_keys'])[0]}")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model.to(self.device).eval()
         self.extractor = Embedder(self.model.audio_model, str(self.device))

@@ -11,7 +11,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ..data.schema import Kind, Task
-from ..data.tables import DataError
+from ..errors import DataError
 from ..metrics.scores import MAIN_METRIC, score
 from ..modeling_mulap import classification_loss, classifier_head
 from ..pretraining.classification import PROBLEM_TYPES

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..data.schema import Task
-from ..data.tables import DataError, Skipped
+from ..data.tables import Skipped
+from ..errors import DataError
 from ..metrics.scores import intervals, score, score_outputs, without_nan
 from .arguments import ProbeArguments
 from .features import Extractor, FeatureCache, Features

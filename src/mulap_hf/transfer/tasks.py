@@ -17,7 +17,8 @@ from ..data.corpora import CORPORA, NOTE_TASK, SYNTHETIC_TASKS
 from ..data.prepare import prepare
 from ..data.schema import SETTINGS_FILE, Task, read_tasks
 from ..data.shards import find_shards
-from ..data.tables import DataError, Skipped
+from ..data.tables import Skipped
+from ..errors import DataError
 from ..synthetic import CorpusConfig, write_corpus, write_notes
 from ..synthetic.generate import renderer_for
 from ..synthetic.write import check_folder

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..data.schema import Task
-from ..data.tables import DataError, Skipped
+from ..data.tables import Skipped
+from ..errors import DataError
 from ..metrics.retrieval import report_retrieval
 from ..metrics.scores import COVERAGE, score, without_nan
 from .features import FeatureCache, Features

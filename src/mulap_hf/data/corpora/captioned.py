@@ -11,18 +11,9 @@ import pyarrow as pa
 import soundfile
 
 from ...audio import AUDIO_EXTENSIONS, UNSUPPORTED_EXTENSIONS
+from ...errors import DataError
 from ..schema import Example, Reading
-from ..tables import (
-    SURPLUS,
-    DataError,
-    Skipped,
-    clean_caption,
-    find_column,
-    find_folder,
-    find_path,
-    read_rows,
-    split_of,
-)
+from ..tables import SURPLUS, Skipped, clean_caption, find_column, find_folder, find_path, read_rows, split_of
 
 CAPTION_COLUMNS = ("caption", "text", "description")
 FILE_COLUMNS = ("file_name", "audio_path", "path", "file", "audio", "filename")

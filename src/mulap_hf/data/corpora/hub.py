@@ -9,9 +9,9 @@ import pyarrow as pa
 import soundfile
 from datasets import Audio, IterableDataset, load_dataset
 
-from ...audio import AudioError
+from ...errors import AudioError, DataError
 from ..schema import Example, Reading
-from ..tables import DataError, Skipped, clean_caption, split_of
+from ..tables import Skipped, clean_caption, split_of
 from .captioned import CAPTION_COLUMNS, wav_bytes
 
 

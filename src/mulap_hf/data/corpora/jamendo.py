@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ...errors import DataError
 from ..schema import Example, Reading, Task
-from ..tables import DataError, find_folder, find_path, read_cells
+from ..tables import find_folder, find_path, read_cells
 
 SUBSETS = {"top50": "top50tags", "genre": "genre", "instrument": "instrument", "moodtheme": "moodtheme"}
 HEADER = ["TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS"]

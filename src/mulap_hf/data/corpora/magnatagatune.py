@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from ...errors import DataError
 from ..schema import Example, Reading, Task
-from ..tables import DataError, Skipped, find_folder, find_path, read_cells, read_text
+from ..tables import Skipped, find_folder, find_path, read_cells, read_text
 
 # In the order of the outputs of published taggers (by frequency).
 TOP_50 = (

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ...errors import DataError
 from ..schema import Example, Reading, Task
-from ..tables import DataError, find_path, parse_json, read_text
+from ..tables import find_path, parse_json, read_text
 
 FAMILIES = (
     "bass", "brass", "flute", "guitar", "keyboard", "mallet", "organ", "reed", "string", "synth_lead", "vocal",

@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from ...audio import AUDIO_EXTENSIONS
+from ...errors import DataError
 from ..schema import Example, Reading
-from ..tables import DataError, Skipped, clean_caption, find_column, split_of
+from ..tables import Skipped, clean_caption, find_column, split_of
 from .captioned import CAPTION_COLUMNS
 
 

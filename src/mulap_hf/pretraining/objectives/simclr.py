@@ -12,7 +12,7 @@ from transformers.utils.generic import can_return_tuple
 from ...configuration_mulap import MulapConfig
 from ...data.augmentation import Augmentation
 from ...data.clips import ClipCollator
-from ...data.tables import DataError
+from ...errors import DataError
 from ...modeling_mulap_audio import MulapAudioModel, MulapPreTrainedModel
 from ...modeling_mulap_layers import MulapViewHead
 from ..contrastive import nt_xent

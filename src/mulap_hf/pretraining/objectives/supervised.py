@@ -6,7 +6,7 @@ import numpy as np
 
 from ...configuration_mulap import MulapConfig
 from ...data.schema import Task
-from ...data.tables import DataError
+from ...errors import DataError
 from ..classification import ClassificationObjective, TargetCollator
 
 

@@ -5,5 +5,5 @@ from mulap_hf.synthetic import CorpusConfig
 
 @pytest.fixture
 def config():
-    """Short clips: everything that is promised of long ones holds for them too."""
+    """A corpus of short clips of 4 s."""
     return CorpusConfig(clip_seconds=4.0)

@@ -1,6 +1,7 @@
-"""What some clips and notes were when the corpus was last changed on purpose.
+"""Stored labels and levels of some clips and notes.
 
-`python tests/synthetic/golden.py` writes `golden.json` anew; raise `CORPUS_VERSION` with it.
+After an intended change of the corpus, increase `CORPUS_VERSION` and run `python tests/synthetic/golden.py`, which
+rewrites `golden.json`.
 """
 
 import json
@@ -16,7 +17,7 @@ NOTES = [("train", 0), ("test_presets", 7)]
 
 
 def describe(item):
-    """The truth of a clip or note, and its level in dB in each second in place of the audio."""
+    """Return the labels of a clip or note, with the level of each second in dB in place of the audio."""
     audio = item.pop("audio")
     seconds = audio.reshape(-1, item["sampling_rate"])
     levels = 10 * np.log10(np.mean(seconds**2, axis=1) + 1e-8)

@@ -10,7 +10,7 @@ from mulap_hf.synthetic.instruments import HELD_OUT_DRUM_KITS, INSTRUMENTS
 from mulap_hf.synthetic.render import silent_fraction
 
 
-def test_a_clip_is_what_it_says(config):
+def test_fields_of_a_clip_are_consistent(config):
     clip = make_clip(config, "train", 12)
     assert clip["clip_id"] == "train-000012"
     assert clip["audio"].dtype == np.float32 and clip["audio"].shape == (4 * 16_000,)
@@ -22,15 +22,15 @@ def test_a_clip_is_what_it_says(config):
     assert clip["caption"]
 
 
-def test_old_clips_and_notes_still_hold():
-    """Truths and captions exactly; sound by its level in each second, as another CPU may round differently."""
+def test_stored_clips_and_notes_are_reproduced():
+    """Labels and captions are compared exactly; audio by its level per second, because CPUs round differently."""
     expected = json.loads(golden.PATH.read_text(encoding="utf-8"))
     for now, then in zip(golden.describe_all(), expected, strict=True):
         np.testing.assert_allclose(now.pop("levels"), then.pop("levels"), atol=0.1)
         assert json.loads(json.dumps(now)) == then
 
 
-def test_a_clip_depends_on_nothing_but_its_number(config):
+def test_a_clip_does_not_depend_on_other_clips(config):
     alone = make_clip(config, "test", 7)
     for index in (6, 3, 8):
         make_clip(config, "test", index)
@@ -39,7 +39,7 @@ def test_a_clip_depends_on_nothing_but_its_number(config):
     assert alone == again
 
 
-def test_another_seed_is_another_corpus(config):
+def test_seeds_give_different_songs(config):
     for index in range(3):
         first = make_clip(config, "train", index)
         other = make_clip(replace(config, seed=1), "train", index)
@@ -47,7 +47,7 @@ def test_another_seed_is_another_corpus(config):
         assert first["tempo"] != other["tempo"]
 
 
-def test_other_captions_leave_the_audio_alone(config):
+def test_caption_rates_do_not_change_the_audio(config):
     clips = [make_clip(config, "train", index) for index in range(4)]
     mute = replace(config, captions=CaptionRates(irrelevant=1.0))
     recaptioned = [make_clip(mute, "train", index) for index in range(4)]
@@ -67,23 +67,23 @@ def test_splits_share_no_song(config):
     assert len(set(songs)) == 12 * len(splits)
 
 
-def test_held_out_presets_are_heard_in_their_split_only():
+def test_held_out_presets_occur_only_in_test_presets():
     config = CorpusConfig(clip_seconds=1.0, effect_strength=0.0, max_silence=1.0)
     held_out = {program for instrument in INSTRUMENTS.values() for program in instrument.held_out}
-    heard = {"train": set(), "test_presets": set()}
-    for split, presets in heard.items():
+    played = {"train": set(), "test_presets": set()}
+    for split, presets in played.items():
         for index in range(96):
             for track in make_clip(config, split, index)["tracks"]:
                 if track["instrument"] == "drums":
                     assert (track["program"] in HELD_OUT_DRUM_KITS) == (split == "test_presets")
                 elif split == "train" or INSTRUMENTS[track["instrument"]].held_out:
                     presets.add(track["program"])
-    assert not heard["train"] & held_out
-    assert heard["test_presets"] <= held_out
-    assert len(heard["test_presets"]) > 10
+    assert not played["train"] & held_out
+    assert played["test_presets"] <= held_out
+    assert len(played["test_presets"]) > 10
 
 
-def test_styles_are_balanced_without_a_period(config):
+def test_styles_are_balanced_per_block_in_random_order(config):
     config = replace(config, clip_seconds=1.0, effect_strength=0.0)
     styles = [make_clip(config, "train", index)["style"] for index in range(36)]
     blocks = [styles[:12], styles[12:24], styles[24:]]
@@ -91,8 +91,8 @@ def test_styles_are_balanced_without_a_period(config):
     assert blocks[0] != blocks[1] != blocks[2]
 
 
-def test_silent_clips_are_composed_anew(config):
-    """A little more silence than allowed may come from the equalizer after the check."""
+def test_silent_clips_are_composed_again(config):
+    """The equalizer runs after the check and may add a little silence, hence the tolerance."""
 
     def most_silent(max_silence):
         chosen = replace(config, effect_strength=0.0, max_silence=max_silence)
@@ -102,12 +102,12 @@ def test_silent_clips_are_composed_anew(config):
     assert most_silent(1.0) > 0.075
 
 
-def test_the_labels_are_the_tracks_that_can_be_heard(config):
+def test_instrument_labels_are_those_of_the_audible_tracks(config):
     inaudible = 0
     for index in range(48):
         clip = make_clip(config, "train", index)
-        heard = {track["instrument"] for track in clip["tracks"] if track["audible"]}
-        labels = {name if name == "drums" else INSTRUMENTS[name].label for name in heard}
+        audible = {track["instrument"] for track in clip["tracks"] if track["audible"]}
+        labels = {name if name == "drums" else INSTRUMENTS[name].label for name in audible}
         assert clip["instruments"] == sorted(labels)
         inaudible += sum(not track["audible"] for track in clip["tracks"])
     assert inaudible > 0
@@ -121,20 +121,20 @@ def test_other_sampling_rates(config):
     assert fast["caption"] == slow["caption"]
 
 
-def test_without_effects_all_clips_are_equally_loud(config):
+def test_without_effects_all_clips_have_the_same_level(config):
     config = replace(config, effect_strength=0.0)
     levels = [10 * np.log10(np.mean(make_clip(config, "train", index)["audio"] ** 2)) for index in range(12)]
     np.testing.assert_allclose(levels, -20, atol=1.5)
 
 
 @pytest.mark.parametrize("split", ["test_soundfont", "test_renderer"])
-def test_splits_that_need_a_soundfont_say_so(config, split):
+def test_splits_without_their_soundfont_are_refused(config, split):
     assert split in SPLITS
     with pytest.raises(ValueError, match="held_out_soundfont"):
         make_clip(config, split, 0)
 
 
-def test_wrong_settings_are_refused(config):
+def test_invalid_settings_are_refused(config):
     with pytest.raises(ValueError, match="unknown split 'dev'"):
         make_clip(config, "dev", 0)
     with pytest.raises(ValueError, match="seed"):

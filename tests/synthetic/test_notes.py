@@ -12,7 +12,7 @@ def notes():
     return [make_note(CorpusConfig(), "train", index) for index in range(220)]
 
 
-def test_a_note_is_what_it_says(notes):
+def test_fields_of_a_note_are_consistent(notes):
     for note in notes:
         assert note["audio"].dtype == np.float32 and note["audio"].shape == (64_000,)
         assert INSTRUMENTS[note["instrument"]].family == note["family"]
@@ -20,19 +20,19 @@ def test_a_note_is_what_it_says(notes):
         assert np.mean(note["audio"] ** 2) > 1e-5
 
 
-def test_families_are_balanced_and_share_one_range(notes):
+def test_families_are_balanced_and_have_the_same_pitch_range(notes):
     families = [note["family"] for note in notes]
     assert {family: families.count(family) for family in NOTE_FAMILIES} == dict.fromkeys(NOTE_FAMILIES, 20)
     assert len(NOTE_FAMILIES) == 11
     pitches = np.array([note["pitch"] for note in notes])
     assert pitches.min() >= 36 and pitches.max() <= 84
     means = [np.mean([note["pitch"] for note in notes if note["family"] == family]) for family in NOTE_FAMILIES]
-    # 49 pitches, uniform: a standard deviation of 14.1 for one note.
+    # Uniform over 49 pitches: one note has a standard deviation of 14.1.
     np.testing.assert_allclose(means, 60, atol=4 * 14.1 / np.sqrt(20))
 
 
-def test_pitches_are_played(notes):
-    """The pitch can be read off the spectrum: the strongest of the frequencies that are multiples of it."""
+def test_audio_has_the_labeled_pitch(notes):
+    """The strongest frequency is a multiple of the fundamental."""
     right = 0
     chosen = [note for note in notes if note["family"] in ("organ", "string", "reed") and note["pitch"] > 60][:20]
     for note in chosen:
@@ -43,13 +43,13 @@ def test_pitches_are_played(notes):
     assert right >= 0.9 * len(chosen)
 
 
-def test_notes_are_repeatable_and_splits_differ(config):
+def test_notes_are_reproducible_and_splits_differ(config):
     first, again = (make_note(config, "test", 5)["audio"] for _ in range(2))
     assert first.tobytes() == again.tobytes()
     assert not np.array_equal(first, make_note(config, "validation", 5)["audio"])
 
 
-def test_held_out_presets_only(config):
+def test_test_presets_has_held_out_presets_only(config):
     for index in range(44):
         note = make_note(config, "test_presets", index)
         assert note["program"] in INSTRUMENTS[note["instrument"]].held_out

@@ -20,7 +20,7 @@ def test_two_workers_stream_the_same_clips(config):
     assert sorted(identify(clip) for clip in loader) == sorted(expected)
 
 
-def test_ranks_and_workers_share_the_corpus_without_loss(config):
+def test_each_clip_reaches_one_worker_of_one_rank(config):
     clip_ids = []
     for rank in range(2):
         stream = corpus_dataset(config, "test", 11, num_shards=4)
@@ -35,6 +35,6 @@ def test_more_shards_than_clips(config):
     assert len(list(stream)) == 3
 
 
-def test_a_stream_that_cannot_be_made_is_refused_at_once(config):
+def test_invalid_streams_are_refused_before_iteration(config):
     with pytest.raises(ValueError, match="soundfont"):
         corpus_dataset(config, "test_soundfont", 3)

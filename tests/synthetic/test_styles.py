@@ -1,4 +1,4 @@
-"""No style names anything that does not exist."""
+"""The styles refer only to existing patterns, grooves, instruments and scales, and use all of them."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_names_of_a_style_exist(style):
         assert parse_progression(progression)
 
 
-def test_everything_is_used():
+def test_every_pattern_groove_and_instrument_is_used():
     parts = [part for style in STYLES.values() for part in style.comping]
     assert {name for part in parts for name in part.patterns} == COMPING_PATTERNS.keys()
     assert {name for style in STYLES.values() for name in style.bass.patterns} == BASS_PATTERNS.keys()
@@ -36,22 +36,22 @@ def test_everything_is_used():
 
 
 @pytest.mark.parametrize(("grooves", "steps"), [(GROOVES, 16), (TRIPLE_GROOVES, 12)])
-def test_grids_fill_a_bar_and_have_voices(grooves, steps):
+def test_grids_fill_a_bar_and_every_drum_has_a_voice(grooves, steps):
     for grid in grooves.values():
         assert grid.keys() <= DRUM_VOICES.keys()
         assert all(len(row) == steps and set(row) <= set(".123456789") for row in grid.values())
 
 
-def test_every_preset_has_a_patch_and_is_either_heard_or_held_out():
-    heard = [program for instrument in INSTRUMENTS.values() for program in instrument.programs]
+def test_every_preset_has_a_patch_and_is_held_out_or_not():
+    regular = [program for instrument in INSTRUMENTS.values() for program in instrument.programs]
     held_out = [program for instrument in INSTRUMENTS.values() for program in instrument.held_out]
-    assert len(set(heard + held_out)) == len(heard) + len(held_out)
-    assert PATCHES.keys() == {*heard, *held_out}
+    assert len(set(regular + held_out)) == len(regular) + len(held_out)
+    assert PATCHES.keys() == {*regular, *held_out}
     assert DRUM_KIT_SOUNDS.keys() == {*DRUM_KITS, *HELD_OUT_DRUM_KITS}
     assert not set(DRUM_KITS) & set(HELD_OUT_DRUM_KITS)
 
 
-def test_captions_have_words_for_everything():
+def test_captions_have_words_for_every_style_and_instrument():
     assert STYLE_WORDS.keys() == STYLES.keys()
     assert INSTRUMENT_WORDS.keys() == set(INSTRUMENT_LABELS)
     assert {*STYLES, *INSTRUMENT_LABELS} < set(TAGS)

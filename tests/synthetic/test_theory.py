@@ -26,7 +26,7 @@ def test_chord_symbols(symbol, in_c):
 
 
 @pytest.mark.parametrize("symbol", ["", "H", "IIII", "I13", "Iv", "bb", "v V"])
-def test_what_is_no_chord_is_refused(symbol):
+def test_invalid_chord_symbols_are_refused(symbol):
     with pytest.raises(ValueError, match="not a chord symbol"):
         parse_chord(symbol)
 
@@ -35,7 +35,7 @@ def test_thirds():
     assert [chord.third for chord in parse_progression("I i V5")] == [4, 3, 7]
 
 
-def test_voices_stay_near_and_move_little():
+def test_voicings_stay_in_range_and_move_by_small_steps():
     voicing = None
     for chord in parse_progression("I V vi iii IV I ii7 V7"):
         previous, voicing = voicing, voice_chord(chord, tonic=4, center=60, previous=voicing)

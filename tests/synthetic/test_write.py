@@ -20,7 +20,7 @@ from mulap_hf.synthetic.__main__ import main
 
 
 def contents(directory):
-    """All files of a folder, but its lock, and their bytes."""
+    """Return the bytes of all files of a folder, except its lock file."""
     files = (path for path in Path(directory).rglob("*") if path.is_file() and path.name != ".lock")
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
@@ -68,12 +68,12 @@ def test_notes_are_written_beside_the_clips(config, tmp_path):
     np.testing.assert_allclose(audio, note["audio"], atol=2 / 2**15)
 
 
-def test_bad_commands_say_why(tmp_path):
+def test_command_line_errors_name_the_cause(tmp_path):
     main(["--output", str(tmp_path), "--num_clips", "1", "--clip_seconds", "2", "--num_workers", "1"])
     for arguments, message in (
         (["--seed", "1"], "holds a corpus with other settings: clip_seconds .*seed"),
         (["--split", "test_soundfont", "--clip_seconds", "2"], "needs a soundfont"),
-        (["--notes", "--format", "parquet"], "notes are written as flac"),
+        (["--notes", "--format", "parquet"], "--notes writes flac only"),
         (["--clip_seconds", "0.5"], "clip_seconds must be at least 1"),
         (["--clip_seconds", "nan"], "clip_seconds must be at least 1, got nan"),
         (["--clip_seconds", "2", "--num_clips", "-5"], "number of items must be at least 1, got -5"),
@@ -90,7 +90,7 @@ def test_four_workers_write_the_same_bytes_as_one(config, tmp_path):
     assert len(one) == 10 + 2
 
 
-def test_a_killed_run_goes_on_where_it_was(config, tmp_path):
+def test_a_killed_run_resumes(config, tmp_path):
     command = [
         sys.executable,
         "-m",
@@ -114,7 +114,7 @@ def test_a_killed_run_goes_on_where_it_was(config, tmp_path):
 
     assert not (folder / "metadata.jsonl").exists()
     finished = sorted((folder / "audio").glob("*.flac"))
-    written = {path: path.stat().st_mtime_ns for path in finished[:-1]}  # the last one may lack its row
+    written = {path: path.stat().st_mtime_ns for path in finished[:-1]}  # the row of the last one may be missing
     number = len(finished) + 2
     write_corpus(config, "train", number, tmp_path / "killed", num_workers=1, progress=False)
     assert {path: path.stat().st_mtime_ns for path in written} == written
@@ -129,7 +129,7 @@ def test_a_folder_grows(config, tmp_path):
     assert contents(tmp_path / "grown") == contents(tmp_path / "at once")
 
 
-def test_a_smaller_number_lists_fewer_and_keeps_the_others(config, tmp_path):
+def test_a_smaller_number_shortens_the_metadata_and_keeps_the_files(config, tmp_path):
     folder = write_corpus(config, "test", 4, tmp_path, num_workers=1, progress=False)
     before, times = contents(tmp_path), {path: path.stat().st_mtime_ns for path in (folder / "audio").iterdir()}
     write_corpus(config, "test", 2, tmp_path, num_workers=1, progress=False)
@@ -139,14 +139,14 @@ def test_a_smaller_number_lists_fewer_and_keeps_the_others(config, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (folder / "audio").iterdir()} == times
 
 
-def test_shards_of_other_origin_are_left_alone(config, tmp_path):
+def test_foreign_parquet_files_are_kept(config, tmp_path):
     foreign = tmp_path / "train-00000-of-00001.parquet"
     foreign.write_bytes(b"mine")
     write_parquet(config, "train", 1, tmp_path, num_workers=1, progress=False)
     assert foreign.read_bytes() == b"mine"
 
 
-def test_a_lost_clip_is_made_again(config, tmp_path):
+def test_a_deleted_clip_is_made_again(config, tmp_path):
     folder = write_corpus(config, "test", 2, tmp_path, num_workers=1, progress=False)
     before = contents(tmp_path)
     (folder / "audio" / "test-000001.flac").unlink()
@@ -155,7 +155,7 @@ def test_a_lost_clip_is_made_again(config, tmp_path):
 
 
 @pytest.mark.parametrize("write", [write_corpus, write_notes, write_parquet])
-def test_a_held_out_soundfont_may_come_later(config, tmp_path, write):
+def test_a_held_out_soundfont_can_be_added_later(config, tmp_path, write):
     pytest.importorskip("tinysoundfont")
     fonts = [str(write_soundfont(tmp_path / f"{number}.sf2", number)) for number in (3, 8)]
     corpus = tmp_path / "corpus"
@@ -168,10 +168,10 @@ def test_a_held_out_soundfont_may_come_later(config, tmp_path, write):
     assert before.items() < after.items()
     noted = json.loads(after["corpus.json"])
     assert noted == settings | {"held_out_soundfont": hashlib.sha256(Path(fonts[0]).read_bytes()).hexdigest()}
-    for settings in (config, replace(config, held_out_soundfont=fonts[1])):  # it does not play this split
+    for settings in (config, replace(config, held_out_soundfont=fonts[1])):  # this split does not use it
         write(settings, "train", 1, corpus, num_workers=1, progress=False)
     assert contents(corpus) == after
-    with pytest.raises(ValueError, match=r"held_out_soundfont \('.*', now '.*'\) \(soundfonts go by the sha256"):
+    with pytest.raises(ValueError, match=r"held_out_soundfont \('.*', now '.*'\) \(soundfonts are compared"):
         write(replace(config, held_out_soundfont=fonts[1]), "test_soundfont", 2, corpus, num_workers=1, progress=False)
     assert contents(corpus) == after
 
@@ -202,7 +202,7 @@ def test_parquet_holds_the_same_clips(config, tmp_path):
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-def test_parquet_shards_of_another_number_of_clips_go_away(config, tmp_path):
+def test_parquet_shards_of_an_earlier_number_of_clips_are_deleted(config, tmp_path):
     write_parquet(config, "train", 3, tmp_path, clips_per_shard=2, num_workers=1, progress=False)
     write_parquet(config, "test", 1, tmp_path, num_workers=1, progress=False)
     write_parquet(config, "train", 4, tmp_path, clips_per_shard=2, num_workers=1, progress=False)
@@ -224,8 +224,8 @@ def test_command_line(tmp_path, name, format):
     assert json.loads((tmp_path / "corpus.json").read_text())["seed"] == 3
 
 
-def test_two_processes_may_want_the_same_at_once(tmp_path):
-    """As two trainings do that are started together."""
+def test_two_processes_can_write_the_same_split_at_once(tmp_path):
+    """Two training runs that are started together write the same default corpus."""
     command = [sys.executable, "-m", "mulap_hf.synthetic", "--output", str(tmp_path / "both"), "--split", "train"]
     command += ["--num_clips", "6", "--clip_seconds", "2", "--num_workers", "1"]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]

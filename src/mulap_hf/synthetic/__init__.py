@@ -1,8 +1,11 @@
-"""A synthetic music corpus: songs with known truth and weak captions, generated from a seed.
+"""The synthetic corpus: songs with exact labels and weak captions, generated from a seed.
 
-The numpy synthesizer needs nothing but numpy and scipy; with a soundfont, sampled instruments play. See `make_clip`
-for single clips, `make_note` for single notes, `corpus_dataset` to stream clips, `write_corpus` and `write_parquet`
-for a corpus on disk, and `python -m mulap_hf.synthetic --help`.
+The default renderer is a synthesizer in numpy and scipy. A soundfont (SF2 file) replaces it by sampled instruments.
+
+* `make_clip` makes one clip, `make_note` one single note.
+* `corpus_dataset` streams clips as a `datasets.IterableDataset`.
+* `write_corpus`, `write_notes` and `write_parquet` write a split to disk; `python -m mulap_hf.synthetic --help` is
+  their command line.
 """
 
 from .captions import CaptionRates

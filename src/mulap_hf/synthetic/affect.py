@@ -1,4 +1,4 @@
-"""Arousal and valence of a song, from what is played rather than from the style it is meant to be in."""
+"""Arousal and valence of a song, computed from its notes, tempo, mode and timbre."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from .theory import MODES
 
 __all__ = ["perceived_affect"]
 
-# Cue -> (mean, standard deviation) over the corpus, so that the weights below compare like with like.
+# Cue -> (mean, standard deviation) over the corpus. Standardized cues make the weights below comparable.
 _SCALES = {
     "log_tempo": (np.log(104.0), 0.30),
     "velocity": (63.0, 12.0),
@@ -16,7 +16,7 @@ _SCALES = {
     "brightness": (0.0, 3.2),
 }
 
-# Weight of each cue; the mode counts +1 for major and -1 for minor, drums +1 or -1.
+# Weight of each standardized cue. The mode counts +1 for major and -1 for minor; drums count +1, no drums -1.
 _AROUSAL_WEIGHTS = {"log_tempo": 0.22, "velocity": 0.28, "log_density": 0.28, "brightness": 0.18, "drums": 0.10}
 _VALENCE_WEIGHTS = {"mode": 0.30, "register": 0.26, "brightness": 0.26, "log_tempo": 0.14}
 
@@ -46,16 +46,16 @@ def perceived_affect(
     rng: np.random.Generator,
     rater_noise: float = 0.18,
 ) -> tuple[float, float]:
-    """Arousal and valence as a few raters would give them.
+    """Return the arousal and valence that human raters would assign, with rater noise.
 
     Args:
-        tracks: What is played (at least one note).
+        tracks: The tracks of the song, with at least one note in total.
         duration: Length in seconds.
         tempo: Beats per minute.
         mode: "major" or "minor".
-        brightness: Tilt of the timbre in dB.
-        rng: Source of the rater noise.
-        rater_noise: Its standard deviation.
+        brightness: Spectral tilt of the song in dB.
+        rng: Random generator of the rater noise.
+        rater_noise: Standard deviation of the rater noise.
 
     Returns:
         Arousal and valence in [-1, 1].

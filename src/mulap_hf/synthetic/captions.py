@@ -1,4 +1,4 @@
-"""Weak captions: what an uploader might have written about a song, some of it missing, wrong or beside the point."""
+"""Weak captions: texts as uploaders write them, with missing, wrong and irrelevant parts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,15 +25,15 @@ __all__ = ["Caption", "CaptionRates", "Facts", "write_caption"]
 
 @dataclass(frozen=True)
 class CaptionRates:
-    """How weak captions are.
+    """Probabilities of the defects of a caption.
 
     Attributes:
-        drop: Probability that an attribute is left out.
-        wrong: Probability that an attribute that is mentioned is another one than the true one.
-        irrelevant: Probability that a caption says nothing about the music.
-        extra_sentence: Probability of an additional sentence about something else.
-        typo: Probability that two letters of a long word change places.
-        lower_case: Probability that a caption is in lower case.
+        drop: Probability that the caption omits an attribute.
+        wrong: Probability that a mentioned attribute is replaced by a false one.
+        irrelevant: Probability that the caption does not describe the music at all.
+        extra_sentence: Probability of one additional, irrelevant sentence.
+        typo: Probability that two adjacent letters of a long word are swapped.
+        lower_case: Probability that the whole caption is in lower case.
     """
 
     drop: float = 0.45
@@ -46,7 +46,16 @@ class CaptionRates:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a caption may tell."""
+    """The true attributes of a song that a caption may mention.
+
+    Attributes:
+        style: Name of the style.
+        instruments: Labels of the audible instruments.
+        tempo: Beats per minute.
+        key: Key such as "C minor".
+        arousal: Arousal in [-1, 1].
+        valence: Valence in [-1, 1].
+    """
 
     style: str
     instruments: Sequence[str]
@@ -58,12 +67,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption and what it tells.
+    """A caption, with the attributes that were drawn for it.
 
     Attributes:
         text: The caption.
-        right: Attributes offered to the caption as they are (a register may still leave some out).
-        wrong: Attributes told wrongly.
+        right: Names of the attributes drawn with their true value. The sentence pattern may still omit some of them.
+        wrong: Names of the attributes drawn with a false value.
     """
 
     text: str
@@ -73,7 +82,7 @@ class Caption:
 
 @dataclass(frozen=True)
 class _Words:
-    """The words a caption is made of; None or empty where the writer leaves something out."""
+    """The words of a caption; None or empty for omitted attributes."""
 
     style: str | None
     mood: str | None
@@ -88,19 +97,19 @@ class _Words:
 
     @property
     def players(self) -> str | None:
-        """The instruments as a list in running text."""
+        """The instruments as an enumeration such as "bass, drums and organ"; None without instruments."""
         if len(self.instruments) > 1:
             return f"{', '.join(self.instruments[:-1])} and {self.instruments[-1]}"
         return self.instruments[0] if self.instruments else None
 
     @property
     def phrase(self) -> str:
-        """For example "slow sad blues tune"."""
+        """A noun phrase such as "sad slow blues tune"."""
         return _join(" ", self.mood, self.tempo, self.style, self.noun)
 
 
 class _Writer:
-    """Decides attribute by attribute whether to mention it, and whether to get it right."""
+    """Draws for each attribute whether the caption mentions it, and whether truly or falsely."""
 
     def __init__(self, rng: np.random.Generator, rates: CaptionRates):
         self.rng = rng
@@ -115,7 +124,7 @@ class _Writer:
         return bool(self.rng.random() < probability)
 
     def mention(self, attribute: str, truth: str, words: Mapping[str, Sequence[str]]) -> str | None:
-        """A word for `truth`, or for another key of `words` if the writer is wrong, or None."""
+        """Return a word for `truth`, a word for another key of `words` (a wrong attribute), or None (omitted)."""
         if self.chance(self.rates.drop):
             return None
         if self.chance(self.rates.wrong):
@@ -174,7 +183,7 @@ def _article(phrase: str) -> str:
     return "An" if phrase[0] in "aeiou" else "A"
 
 
-# The registers: each turns words into a caption.
+# The sentence patterns: each turns words into a caption.
 
 
 def _plain(words: _Words) -> str:
@@ -214,7 +223,7 @@ def _conversation(words: _Words) -> str:
     return _join(" ", opening, style, players)
 
 
-_REGISTERS: tuple[Callable[[_Words], str], ...] = (
+_PATTERNS: tuple[Callable[[_Words], str], ...] = (
     _plain,
     _catalog,
     _about_the_players,
@@ -225,19 +234,19 @@ _REGISTERS: tuple[Callable[[_Words], str], ...] = (
 
 
 def write_caption(facts: Facts, rng: np.random.Generator, rates: CaptionRates) -> Caption:
-    """Writes a weak caption.
+    """Write a weak caption of a song.
 
     Args:
-        facts: The truth about the song.
-        rng: Source of all decisions.
-        rates: How weak the caption is.
+        facts: The true attributes of the song.
+        rng: Random generator of all draws.
+        rates: Probabilities of omissions, errors, irrelevant sentences and typos.
     """
     writer = _Writer(rng, rates)
     if writer.chance(rates.irrelevant):
         text = " ".join(writer.irrelevant_sentence() for _ in range(rng.integers(1, 3)))
     else:
         words = writer.words(facts)
-        text = _REGISTERS[rng.integers(len(_REGISTERS))](words)
+        text = _PATTERNS[rng.integers(len(_PATTERNS))](words)
         if writer.chance(rates.extra_sentence):
             extra = writer.irrelevant_sentence()
             text = f"{extra} {text}" if writer.chance(0.3) else f"{text} {extra}"

@@ -1,4 +1,4 @@
-"""The composer: a random generator and a style become a `Song`."""
+"""Composition of a `Song` from a style and a random generator."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ _FORMS = ("AAAB", "AABA", "ABAB", "AABB")
 
 @dataclass(frozen=True)
 class _Plan:
-    """All decisions about a song as a whole."""
+    """The decisions that concern a whole song: tempo, key, chords, dynamics and timbre."""
 
     style: str
-    sources: Mapping[str, Style]  # part -> the style it is taken from (some parts are borrowed)
+    sources: Mapping[str, Style]  # part -> style that provides it (parts may be borrowed from another style)
     energy: float  # 0 to 1
     tempo: float
     beats: int
@@ -35,10 +35,10 @@ class _Plan:
     progression: str
     chords: Sequence[Chord]
     velocity: float
-    register: float  # shift in semitones
-    brightness: float  # dB
-    articulation: float  # share of its length that a note sounds
-    timing: float  # standard deviation of note starts, seconds
+    register: float  # pitch shift in semitones
+    brightness: float  # spectral tilt in dB
+    articulation: float  # sounding fraction of the written length of a note
+    timing: float  # standard deviation of note onsets in seconds
     num_bars: int
     section_intensity: np.ndarray
     rng: np.random.Generator
@@ -67,21 +67,21 @@ class _Plan:
         return self.section_intensity[bar // _BARS_PER_SECTION]
 
     def active_sections(self, probability: float) -> np.ndarray:
-        """In which sections a part plays; in one of them at least."""
+        """Draw the sections in which a part plays: `(sections,)`, bool, with at least one True."""
         active = self.rng.random(len(self.section_intensity)) < probability
         if not active.any():
             active[0] = True
         return active
 
     def seconds(self, bar: int, step: float) -> float:
-        """Time of a (fractional) sixteenth of a bar; swing moves the second half of each beat."""
+        """Return the time in seconds of a (fractional) sixteenth of a bar; swing delays the second half of a beat."""
         beat, within = divmod(step, 4)
         half = within / 2
         position = half * self.swing if half < 1 else self.swing + (half - 1) * (1 - self.swing)
         return bar * self.bar_seconds + (beat + position) * 60 / self.tempo
 
     def play(self, track: Track, bar: int, hit: Hit, velocity: float) -> None:
-        """Adds a hit to a track, with human timing, touch and articulation; drops it after the end of the bar."""
+        """Add a hit with random timing, velocity and articulation to a track; ignore hits beyond the bar."""
         if hit.step >= self.steps:
             return
         start = self.seconds(bar, hit.step) + self.rng.normal(0, self.timing)
@@ -92,16 +92,16 @@ class _Plan:
 
 
 def _choose(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
-    """One key of a mapping, with probability proportional to its value."""
+    """Draw a key of a mapping with a probability proportional to its value."""
     values = np.array(list(weights.values()))
     return list(weights)[rng.choice(len(values), p=values / values.sum())]
 
 
 def _make_plan(rng: np.random.Generator, style_name: str, duration: float, borrowing: float) -> _Plan:
-    """Decides on everything that concerns the song as a whole.
+    """Draw everything that concerns the whole song.
 
-    Two latent numbers, each only loosely tied to the style, push tempo, loudness, mode, register and timbre; the truth
-    about arousal and valence is computed later, from what came out.
+    Two latent variables, weakly correlated with the style, shift tempo, loudness, mode, register and timbre. The
+    arousal and valence labels are not these latents: `perceived_affect` computes them from the composed notes.
     """
     style = STYLES[style_name]
     other = STYLES[STYLE_NAMES[rng.integers(len(STYLE_NAMES))]]
@@ -145,7 +145,7 @@ def _make_plan(rng: np.random.Generator, style_name: str, duration: float, borro
 
 
 def _new_track(plan: _Plan, role: str, instrument: str, gain: float, held_out_presets: bool) -> Track:
-    """A track with a random preset of the instrument, and a mixing engineer's idea of its level."""
+    """Return an empty track with a random preset of the instrument and a random mixing gain."""
     choice = INSTRUMENTS[instrument]
     programs = choice.held_out if held_out_presets and choice.held_out else choice.programs
     return Track(role, instrument, int(plan.rng.choice(programs)), gain * 10 ** (plan.rng.normal(0, 2.2) / 20))
@@ -230,7 +230,7 @@ def _play_all_comping(plan: _Plan, held_out_presets: bool) -> list[Track]:
 
 
 def _motif(rng: np.random.Generator, steps: int, density: float) -> list[tuple[int, int, int]]:
-    """A rhythm with melodic steps: (start, length, movement in scale degrees), in two bars."""
+    """Draw a two-bar motif: tuples of (start, length, melodic step in scale degrees); times are in sixteenths."""
     weights = np.array(
         [
             0.9 * density**2,
@@ -252,7 +252,7 @@ def _motif(rng: np.random.Generator, steps: int, density: float) -> list[tuple[i
 
 
 def _play_lead(plan: _Plan, held_out_presets: bool) -> Track:
-    """A melody of two alternating two-bar motifs that follows the chords on the beats."""
+    """Compose a melody from two alternating two-bar motifs; notes on beats move to chord tones."""
     rng, part = plan.rng, plan.sources["lead"].lead
     track = _new_track(plan, "lead", _choose(rng, part.instruments), 0.95, held_out_presets)
     density = float(np.clip(part.density * (0.55 + 0.7 * plan.energy), 0.08, 0.95))
@@ -281,7 +281,7 @@ def _play_lead(plan: _Plan, held_out_presets: bool) -> Track:
 
 
 def _cut(tracks: list[Track], start: float, duration: float) -> list[Track]:
-    """Cuts a window out of the song; tracks that are silent in it (or nearly so, for drums) are dropped."""
+    """Cut a window out of the song. Drop tracks without notes in it, and drum tracks with fewer than three."""
     kept = []
     for track in tracks:
         track.notes = sorted(
@@ -301,14 +301,14 @@ def compose(
     held_out_presets: bool = False,
     borrowing: float = 0.15,
 ) -> Song:
-    """Composes one clip.
+    """Compose one clip.
 
     Args:
-        rng: Source of all decisions.
+        rng: Random generator of all draws.
         style: Name of a style in `styles.STYLES`.
-        duration: Length of the clip in seconds; it starts somewhere in the first two bars.
-        held_out_presets: Whether to play the presets that training never hears.
-        borrowing: Probability that a part (drums, bass, comping, lead, harmony) is taken from another style.
+        duration: Length of the clip in seconds. The clip starts at a random time in the first two bars.
+        held_out_presets: Play the presets that occur only in the split `test_presets`.
+        borrowing: Probability that a part (drums, bass, comping, lead, harmony) is borrowed from another style.
     """
     plan = _make_plan(rng, style, duration, borrowing)
     groove, tracks = _play_drums(plan, held_out_presets)
@@ -321,7 +321,7 @@ def compose(
     if tracks:
         arousal, valence = perceived_affect(tracks, duration, plan.tempo, plan.mode, plan.brightness, rng)
     else:
-        arousal, valence = -1.0, 0.0  # silence; `generate` composes such a clip anew
+        arousal, valence = -1.0, 0.0  # a silent clip; `generate` composes another one
     return Song(
         tracks=tracks,
         duration=duration,

@@ -1,9 +1,9 @@
-"""The mastering chain: reverb, equalizers, band limits, saturation, noise and level, none of which tells the truth."""
+"""The mastering chain: reverb, equalizers, band limits, saturation, noise and level, independent of the song."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # its parts load when they are used
+import scipy  # submodules are imported on first use
 
 from .render import SAMPLING_RATE
 
@@ -15,23 +15,23 @@ _LIMITER_THRESHOLD = 0.7
 
 @dataclass(frozen=True)
 class Effects:
-    """Settings of the chain; an effect that is off is None.
+    """Settings of the mastering chain; None turns an effect off.
 
     Attributes:
-        reverb_time: Time in seconds in which the reverberation falls by 60 dB.
-        reverb_delay: Seconds before it sets in.
-        reverb_level: Share of reverberation in the mix.
+        reverb_time: Reverberation time in seconds (decay by 60 dB).
+        reverb_delay: Pre-delay of the reverberation in seconds.
+        reverb_level: Fraction of reverberation in the mix.
         reverb_color: Low-pass frequency of the reverberation in Hz.
-        low_shelf: Frequency in Hz and gain in dB of the bass control.
-        high_shelf: Frequency and gain of the treble control.
-        peak: Frequency, gain and quality of a bell-shaped equalizer.
-        low_pass: Frequency in Hz.
-        high_pass: Frequency in Hz.
+        low_shelf: Frequency in Hz and gain in dB of the low shelf.
+        high_shelf: Frequency in Hz and gain in dB of the high shelf.
+        peak: Frequency in Hz, gain in dB and quality factor of the peak filter.
+        low_pass: Cutoff frequency in Hz.
+        high_pass: Cutoff frequency in Hz.
         drive: Amount of saturation.
         snr: Signal-to-noise ratio in dB.
         noise_color: Low-pass frequency of the noise in Hz.
-        crackles: Number of clicks of a worn record.
-        level: Level in dB under full scale.
+        crackles: Number of vinyl clicks.
+        level: RMS level in dB relative to full scale.
     """
 
     reverb_time: float | None
@@ -55,9 +55,13 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def draw_effects(rng: np.random.Generator, strength: float) -> Effects:
-    """Draws settings; `strength` scales how often and how much they change the sound (0: level only, and a fixed one).
+    """Draw the settings of the mastering chain.
 
-    Nothing here depends on the song, so that no effect gives a task away.
+    The draw is independent of the song, so that effects carry no information about the labels.
+
+    Args:
+        rng: Random generator of the draw.
+        strength: Factor on the probability and the amount of the effects; 0 leaves only a fixed level.
     """
     if strength == 0:
         return Effects(*[None] * 13, level=-20.0)
@@ -83,7 +87,7 @@ def draw_effects(rng: np.random.Generator, strength: float) -> Effects:
 
 
 def _shelf(frequency: float, gain: float, high: bool) -> np.ndarray:
-    """Second-order section of a shelving equalizer (R. Bristow-Johnson's cookbook, slope 1)."""
+    """Return the second-order section of a shelving filter (Bristow-Johnson, Audio EQ Cookbook, slope 1)."""
     root = 10 ** (gain / 40)
     angle = 2 * np.pi * frequency / SAMPLING_RATE
     cosine, sine = np.cos(angle), np.sin(angle)
@@ -106,7 +110,7 @@ def _shelf(frequency: float, gain: float, high: bool) -> np.ndarray:
 
 
 def _bell(frequency: float, gain: float, quality: float) -> np.ndarray:
-    """Second-order section of a bell-shaped equalizer."""
+    """Return the second-order section of a peak filter (Bristow-Johnson, Audio EQ Cookbook)."""
     root = 10 ** (gain / 40)
     angle = 2 * np.pi * frequency / SAMPLING_RATE
     width = np.sin(angle) / (2 * quality)
@@ -116,7 +120,7 @@ def _bell(frequency: float, gain: float, quality: float) -> np.ndarray:
 
 
 def _equalize(audio: np.ndarray, effects: Effects, brightness: float) -> np.ndarray:
-    """All linear filters in one pass, the expressive tilt of the song first."""
+    """Apply all linear filters in one pass, starting with the spectral tilt of the song."""
     sections = [_shelf(1800, brightness, high=True)]
     if effects.low_shelf:
         sections.append(_shelf(*effects.low_shelf, high=False))
@@ -150,7 +154,7 @@ def _rms(audio: np.ndarray) -> float:
 
 
 def _limit(audio: np.ndarray) -> np.ndarray:
-    """Bends peaks over the threshold so that nothing clips."""
+    """Compress peaks above the threshold so that no sample clips."""
     size = np.abs(audio)
     if size.max() <= _PEAK_LIMIT:
         return audio
@@ -160,16 +164,16 @@ def _limit(audio: np.ndarray) -> np.ndarray:
 
 
 def master(audio: np.ndarray, effects: Effects, brightness: float, rng: np.random.Generator) -> np.ndarray:
-    """Runs the chain.
+    """Return the mastered audio of a clip.
 
     Args:
-        audio: Dry mono audio at 16 kHz.
+        audio: Dry mono audio at 16 kHz, `(samples,)`.
         effects: Settings of the chain.
-        brightness: Tilt in dB that belongs to the expression of the song.
-        rng: Source of noise and reverberation.
+        brightness: Spectral tilt of the song in dB.
+        rng: Random generator of noise and reverberation.
 
     Returns:
-        Mono float32 audio of the same length, without samples outside [-1, 1].
+        Mono float32 audio of the same length with samples in [-1, 1].
     """
     audio = audio.astype(np.float64)
     audio *= 0.1 / _rms(audio)

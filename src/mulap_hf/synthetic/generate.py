@@ -1,8 +1,8 @@
-"""Clips of the corpus by number: configuration, splits, seeds, and the way from a seed to a clip with its truth.
+"""Generation of single clips: configuration, splits, seeds, and `make_clip`.
 
-A clip depends on the configuration, its split and its number, and on nothing else: not on the clips before it, nor on
-the process that makes it. Three independent random streams make the song, its sound and its caption, so that other
-captions leave the audio as it is.
+A clip depends only on the configuration, its split and its index. It does not depend on other clips or on the process
+that makes it. Song, sound and caption use three independent random streams, so changing `CorpusConfig.captions` does
+not change the audio.
 """
 
 from collections.abc import Sequence
@@ -25,31 +25,35 @@ from .tags import true_tags
 __all__ = ["CORPUS_VERSION", "SPLITS", "CorpusConfig", "fingerprint", "make_clip"]
 
 CORPUS_VERSION = 1
-"""Part of every seed: to be raised whenever the same seed would give another corpus."""
+"""Version of the generator, part of every seed. Increase it with every change that alters the generated corpus."""
 
 SPLITS = {"train": 1, "validation": 2, "test": 3, "test_presets": 4, "test_soundfont": 5, "test_renderer": 6}
-"""Name and number of the splits. No two share a song; the last three sound like nothing heard in training: presets and
-drum kits held out (`test_presets`), another soundfont (`test_soundfont`), another renderer (`test_renderer`)."""
+"""Number of each split, part of its seeds. Splits have no song in common.
 
-_ORDER_STREAM = 1_000  # added to a stream: seeds the order of its styles (or families)
+The last three splits sound different from all others: `test_presets` plays held-out presets and drum kits,
+`test_soundfont` the held-out soundfont, `test_renderer` the other renderer.
+"""
+
+_ORDER_STREAM = 1_000  # offset of the random streams that order the styles (or instrument families) of a split
 _MAX_ATTEMPTS = 30
 
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """Settings of a corpus.
+    """Settings of a synthetic corpus.
 
     Attributes:
-        seed: Another seed gives another corpus.
-        clip_seconds: Length of a clip.
-        sampling_rate: Rate of the audio in Hz. Clips are made at 16 kHz, and resampled for any other rate.
-        soundfont: Path of an SF2 file with sampled instruments (needs tinysoundfont); None for the numpy synthesizer.
-        held_out_soundfont: Path of another SF2 file, for the split `test_soundfont` (and for `test_renderer` where
-            the numpy synthesizer makes the other splits).
-        effect_strength: How much the mastering chain changes the sound; 0 turns it off.
-        borrowing: Probability that a part of a song comes from another style.
-        max_silence: A clip with a larger share of silence is composed anew.
-        captions: How weak captions are.
+        seed: Seed of the corpus; each seed gives other songs.
+        clip_seconds: Length of a clip in seconds, at least 1.
+        sampling_rate: Sampling rate of the returned audio in Hz. Rates other than 16 kHz are resampled from 16 kHz.
+        soundfont: Path of an SF2 file with sampled instruments (requires tinysoundfont); None uses the numpy
+            synthesizer.
+        held_out_soundfont: Path of a second SF2 file. It plays the split `test_soundfont`, and `test_renderer` if
+            `soundfont` is None.
+        effect_strength: Strength of the mastering effects; 0 turns them off.
+        borrowing: Probability that a part of a song is borrowed from another style.
+        max_silence: Largest accepted fraction of silent frames; clips above it are composed again.
+        captions: Probabilities of omissions, errors and typos in the captions.
     """
 
     seed: int = 0
@@ -65,12 +69,12 @@ class CorpusConfig:
     def __post_init__(self):
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
-        if not self.clip_seconds >= 1:  # nor NaN
+        if not self.clip_seconds >= 1:  # also refuses NaN
             raise ValueError(f"clip_seconds must be at least 1, got {self.clip_seconds}")
 
 
 def fingerprint(config: CorpusConfig) -> dict[str, Any]:
-    """What a corpus depends on, as JSON: version and settings, soundfonts by their content rather than their path."""
+    """Return everything that determines a corpus, as JSON values: version, settings and SHA-256 of the soundfonts."""
     settings = asdict(config)
     for name in ("soundfont", "held_out_soundfont"):
         if settings[name] is not None:
@@ -79,37 +83,40 @@ def fingerprint(config: CorpusConfig) -> dict[str, Any]:
 
 
 def seed_sequence(config: CorpusConfig, stream: int, index: int) -> np.random.SeedSequence:
-    """The root of all randomness of one item of one stream (a split, or what is derived from one)."""
+    """Return the seed of one item of a random stream; a stream is the number of a split, possibly with an offset."""
     return np.random.SeedSequence([CORPUS_VERSION, config.seed, stream, index])
 
 
 def split_number(split: str) -> int:
-    """The number of a split.
+    """Return the number of a split.
 
     Raises:
-        ValueError: There is no such split.
+        ValueError: The split does not exist.
     """
     if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
+        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
     return SPLITS[split]
 
 
 def is_held_out(config: CorpusConfig, split: str) -> bool:
-    """Whether the held-out soundfont plays a split."""
+    """Return whether the held-out soundfont plays the split."""
     return split == "test_soundfont" or (split == "test_renderer" and config.soundfont is None)
 
 
 def renderer_for(config: CorpusConfig, split: str) -> Renderer:
-    """The renderer of a split.
+    """Return the renderer of a split.
 
     Raises:
-        ValueError: The split needs a soundfont that the configuration does not name; or see `load_soundfont`, also for
-            other errors.
+        ValueError: The split requires a held-out soundfont, but `config.held_out_soundfont` is None; or the file is
+            not an SF2 file.
+        ImportError: A soundfont is given, but tinysoundfont is not installed.
+        FileNotFoundError: A soundfont does not exist.
     """
     if is_held_out(config, split):
         if config.held_out_soundfont is None:
             raise ValueError(
-                f"the split {split!r} needs a soundfont: set held_out_soundfont to the path of an SF2 file"
+                f"the split {split!r} needs a soundfont, but held_out_soundfont is not set; set it to the path of an "
+                "SF2 file"
             )
         return load_soundfont(config.held_out_soundfont)
     if config.soundfont is None or split == "test_renderer":
@@ -118,7 +125,7 @@ def renderer_for(config: CorpusConfig, split: str) -> Renderer:
 
 
 def balanced_choice(config: CorpusConfig, stream: int, index: int, options: Sequence[str]) -> str:
-    """One of the options for each number: every `len(options)` items in a row have all, in an order of their own."""
+    """Return the option of an item: each block of `len(options)` items has every option once, in random order."""
     block, position = divmod(index, len(options))
     rng = np.random.default_rng(seed_sequence(config, _ORDER_STREAM + stream, block))
     return options[rng.permutation(len(options))[position]]
@@ -131,7 +138,11 @@ def _song_and_sound(
     song_seeds: np.random.SeedSequence,
     sound_seeds: np.random.SeedSequence,
 ) -> tuple[Song, Rendering]:
-    """Composes and renders until the clip is not mostly silent (nearly always the first time)."""
+    """Compose and render a song; repeat with other seeds while it is too silent (rarely more than once).
+
+    Raises:
+        RuntimeError: The clip is still too silent after `_MAX_ATTEMPTS` attempts.
+    """
     style = balanced_choice(config, split_number(split), index, STYLE_NAMES)
     renderer = renderer_for(config, split)
     for _ in range(_MAX_ATTEMPTS):
@@ -148,11 +159,14 @@ def _song_and_sound(
         rendering = render(renderer, song, sound_rng)
         if rendering.audible and silent_fraction(rendering.audio) <= config.max_silence:
             return song, rendering
-    raise RuntimeError(f"{split} clip {index} stays silent; is max_silence={config.max_silence} too strict?")
+    raise RuntimeError(
+        f"clip {index} of {split}: all {_MAX_ATTEMPTS} attempts have more than max_silence={config.max_silence} of "
+        "silence; increase max_silence"
+    )
 
 
 def rounded(value: Any) -> Any:
-    """Numbers in nested lists and dictionaries, short enough to be read."""
+    """Return nested lists and dictionaries with all floats rounded to 4 decimals."""
     if isinstance(value, float):
         return round(value, 4)
     if isinstance(value, dict):
@@ -163,25 +177,26 @@ def rounded(value: Any) -> Any:
 
 
 def to_sampling_rate(audio: np.ndarray, config: CorpusConfig) -> np.ndarray:
-    """Brings finished audio to the sampling rate of the configuration."""
+    """Resample finished audio from 16 kHz to the sampling rate of the configuration."""
     if config.sampling_rate == SAMPLING_RATE:
         return audio
     return soxr.resample(audio, SAMPLING_RATE, config.sampling_rate)
 
 
 def make_clip(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
-    """Makes one clip.
+    """Make one clip.
 
     Args:
         config: Settings of the corpus.
         split: Name of a split in `SPLITS`.
-        index: Number of the clip in its split, from 0; there is no last one.
+        index: Index of the clip in its split, from 0. A split has no end.
 
     Returns:
-        A dictionary with `audio` (float32 array) and, all of them plain JSON types: `clip_id`, `sampling_rate`,
-        `duration` (seconds), `caption`, `caption_right` and `caption_wrong` (attributes it tells), `style`,
-        `instruments` (those that can be heard), `tags`, `tempo` (beats per minute), `key` (such as "C minor"), `mode`,
-        `arousal` and `valence` in [-1, 1], `groove`, `progression`, `beats_per_bar`, `renderer`, `tracks`, `effects`.
+        A dictionary with `audio` (float32 array, `(samples,)`) and the labels as JSON types: `clip_id`,
+        `sampling_rate` (Hz), `duration` (seconds), `caption`, `caption_right` and `caption_wrong` (attributes drawn
+        for the caption with their true or a false value), `style`, `instruments` (audible ones), `tags`, `tempo`
+        (beats per minute), `key` (such as "C minor"), `mode`, `arousal` and `valence` in [-1, 1], `groove`,
+        `progression`, `beats_per_bar`, `renderer`, `tracks`, `effects`.
     """
     stream = split_number(split)
     song_seeds, sound_seeds, caption_seeds = seed_sequence(config, stream, index).spawn(3)
@@ -193,7 +208,7 @@ def make_clip(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
     instruments = sorted({track.label for track in rendering.audible})
     facts = Facts(song.style, instruments, song.tempo, song.key, song.arousal, song.valence)
     caption = write_caption(facts, np.random.default_rng(caption_seeds), config.captions)
-    truth = {
+    labels = {
         "clip_id": f"{split}-{index:06d}",
         "sampling_rate": config.sampling_rate,
         "duration": config.clip_seconds,
@@ -218,10 +233,10 @@ def make_clip(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
                 "instrument": track.instrument,
                 "program": track.program,
                 "notes": len(track.notes),
-                "audible": any(track is heard for heard in rendering.audible),
+                "audible": any(track is audible for audible in rendering.audible),
             }
             for track in song.tracks
         ],
         "effects": asdict(effects),
     }
-    return {**rounded(truth), "audio": to_sampling_rate(audio, config)}
+    return {**rounded(labels), "audio": to_sampling_rate(audio, config)}

@@ -1,4 +1,4 @@
-"""Drum grids: for every groove, what each drum plays in one bar of sixteenth notes."""
+"""Drum grids: the strokes of each drum in one bar of sixteenth notes, for every groove."""
 
 __all__ = [
     "CRASH",
@@ -57,14 +57,14 @@ GROOVES: dict[str, dict[int, str]] = {
     "sparse": {SHAKER: "3.......3.......", KICK: "4..............."},
 }
 
-# One bar of three beats, for the songs in triple time; grooves without a version of their own use the waltz.
+# One bar of three beats, for songs in triple time. Swing and brushes use the jazz waltz, all others the waltz.
 _WALTZ = {KICK: "9...........", SNARE: "....6...6...", HI_HAT: "6...5...5..."}
 _JAZZ_WALTZ = {RIDE: "8...7..47..4", PEDAL_HI_HAT: "....6...6..."}
 TRIPLE_GROOVES: dict[str, dict[int, str]] = {
     groove: _JAZZ_WALTZ if groove in ("swing", "brushes") else _WALTZ for groove in GROOVES
 }
 
-# Grooves without fills and crashes, drums that keep time (thinned out in calm songs), drums of a fill.
+# Grooves without fills and crashes; timekeeping drums, which calm songs thin out; drums of a fill.
 QUIET_GROOVES = frozenset({"swing", "brushes", "sparse", "bossa nova", "one drop"})
 TIMEKEEPERS = frozenset({HI_HAT, RIDE, SHAKER, TAMBOURINE})
 FILL_DRUMS = (SNARE, HIGH_TOM, MID_TOM, LOW_TOM)

@@ -1,4 +1,4 @@
-"""The instruments of the corpus: General-MIDI programs, which of them training never hears, and their ranges."""
+"""The instruments of the corpus: General MIDI programs, held-out programs, melody ranges, families and labels."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,11 @@ class Instrument:
     """One instrument class.
 
     Attributes:
-        programs: General-MIDI programs (counted from 0) heard in every split but `test_presets`.
-        held_out: Programs heard in `test_presets` only; empty where General MIDI has a single preset.
-        lead_range: Lowest and highest pitch of a melody.
-        family: Family in the single-note task.
-        label: Name in the ground truth (the three basses share one).
+        programs: General MIDI programs (from 0) of every split except `test_presets`.
+        held_out: Programs that occur only in `test_presets`; empty if General MIDI has a single preset.
+        lead_range: Lowest and highest MIDI pitch of a melody.
+        family: Label in the single-note task.
+        label: Label in the ground truth of clips (the three basses share one).
     """
 
     programs: tuple[int, ...]
@@ -76,5 +76,5 @@ HELD_OUT_DRUM_KITS = (24, 32)
 
 INSTRUMENT_LABELS = tuple(sorted({instrument.label for instrument in INSTRUMENTS.values()} | {"drums"}))
 
-# A pad is no family of its own among single notes: eleven families, as in the data set that made the task known.
+# The eleven instrument families of NSynth (Engel et al., ICML 2017). NSynth has no family for pads.
 NOTE_FAMILIES = tuple(sorted({instrument.family for instrument in INSTRUMENTS.values()} - {"synth pad"}))

@@ -1,4 +1,4 @@
-"""Single notes, for telling the family of an instrument: the small relative of the songs."""
+"""Single notes for instrument family classification, in the manner of NSynth (Engel et al., ICML 2017)."""
 
 from dataclasses import asdict
 from typing import Any
@@ -23,23 +23,24 @@ __all__ = ["make_note"]
 
 NOTE_SECONDS = 4.0
 _HELD_SECONDS = 3.0
-_PITCHES = (36, 84)  # one range for all families, so that the pitch gives none away
+_PITCHES = (36, 84)  # the same range for all families, so that the pitch carries no information about the family
 _VELOCITIES = (25, 50, 75, 100, 127)
-_NOTE_STREAM = 100  # added to the number of a split: notes share no seed with songs
-_EFFECT_SHARE = 0.5  # of the strength for songs
+_NOTE_STREAM = 100  # offset of the random streams of notes, so that notes and songs have no seed in common
+_EFFECT_FACTOR = 0.5  # effect strength of notes relative to songs
 
 
 def make_note(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
-    """Makes one note of 4 s, held for 3 s.
+    """Make one note: 4 s of audio, released after 3 s.
 
     Args:
-        config: Settings of the corpus (`clip_seconds` and captions do not apply).
-        split: Name of a split in `SPLITS`; in `test_presets` only presets that training never hears are played.
-        index: Number of the note in its split.
+        config: Settings of the corpus; `clip_seconds` and `captions` are not used.
+        split: Name of a split in `SPLITS`; `test_presets` has only held-out presets.
+        index: Index of the note in its split, from 0.
 
     Returns:
-        A dictionary with `note_id`, `audio` (float32 array), `sampling_rate`, `duration`, `family` (one of eleven),
-        `instrument`, `program`, `pitch`, `velocity`, `renderer`, `effects`.
+        A dictionary with `note_id`, `audio` (float32 array, `(samples,)`), `sampling_rate` (Hz), `duration`
+        (seconds), `family` (one of `NOTE_FAMILIES`), `instrument`, `program`, `pitch`, `velocity`, `renderer`,
+        `effects`.
     """
     stream = _NOTE_STREAM + split_number(split)
     family = balanced_choice(config, stream, index, NOTE_FAMILIES)
@@ -58,9 +59,9 @@ def make_note(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
     track = Track("note", instrument, program, notes=[Note(0.0, _HELD_SECONDS, pitch, velocity)])
     stems = renderer.stems([track], NOTE_SECONDS, np.random.default_rng(sound_seeds))
     effects_rng = np.random.default_rng(effect_seeds)
-    effects = draw_effects(effects_rng, _EFFECT_SHARE * config.effect_strength)
+    effects = draw_effects(effects_rng, _EFFECT_FACTOR * config.effect_strength)
     audio = master(mix_stems(stems, renderer), effects, 0.0, effects_rng)
-    truth = {
+    labels = {
         "note_id": f"{split}-note-{index:06d}",
         "sampling_rate": config.sampling_rate,
         "duration": NOTE_SECONDS,
@@ -72,4 +73,4 @@ def make_note(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
         "renderer": renderer.name,
         "effects": asdict(effects),
     }
-    return {**rounded(truth), "audio": to_sampling_rate(audio, config)}
+    return {**rounded(labels), "audio": to_sampling_rate(audio, config)}

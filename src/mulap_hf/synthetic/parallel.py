@@ -1,4 +1,4 @@
-"""The same task for many numbers, in several processes."""
+"""A parallel map over integers, with a progress bar."""
 
 import multiprocessing
 import os
@@ -20,14 +20,14 @@ def run_in_processes(
     progress: bool = True,
     unit: str = "clip",
 ) -> list[Result]:
-    """Runs a task for each number and returns the results in the order of the numbers.
+    """Return `task(number)` for each number, in the order of the numbers.
 
     Args:
-        task: A function that can be pickled.
-        numbers: Its arguments.
-        num_workers: Number of processes, by default one per CPU core; with 1, everything runs in this process.
-        progress: Whether to show a progress bar.
-        unit: What the progress bar counts.
+        task: Picklable function of one integer.
+        numbers: Arguments of the task.
+        num_workers: Number of processes; None for one per CPU core, 1 to run in this process.
+        progress: Show a progress bar.
+        unit: Unit of the progress bar.
     """
     num_workers = min(num_workers or os.cpu_count() or 1, len(numbers))
     with tqdm(total=len(numbers), unit=unit, disable=not progress) as bar:
@@ -50,9 +50,9 @@ def run_in_processes(
 
 
 def _context() -> multiprocessing.context.BaseContext:
-    """Processes that do not descend from this one: a fork of a process with running threads (torch has some) may hang.
+    """Return the context of the worker processes: a fork server that has imported the generator, else spawn.
 
-    Where there is a fork server, it imports everything once, and the workers start in no time.
+    A plain fork may hang, because this process may have running threads (torch starts some).
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")

@@ -1,4 +1,4 @@
-"""Sound design for the numpy synthesizer: one patch per General-MIDI program, one voice per drum."""
+"""Sound design of the numpy synthesizer: one patch per General MIDI program, one voice per drum."""
 
 from dataclasses import dataclass, replace
 
@@ -7,27 +7,27 @@ __all__ = ["DRUM_KIT_SOUNDS", "DRUM_VOICES", "PATCHES", "DrumKitSound", "DrumVoi
 
 @dataclass(frozen=True)
 class Patch:
-    """How a pitched preset sounds.
+    """Parameters of a pitched preset.
 
     Attributes:
-        tilt: Fall of the harmonics in dB per octave at full velocity.
-        even: Level of the even harmonics relative to the odd ones (a clarinet has few).
+        tilt: Spectral roll-off of the harmonics in dB per octave at full velocity.
+        even: Level of the even harmonics relative to the odd ones (low for a clarinet).
         harmonics: Levels of the first harmonics, in place of `tilt` and `even` (the drawbars of an organ).
         partials: Inharmonic partials (frequency ratio, level, decay in seconds), in place of a harmonic spectrum.
-        formants: Fixed resonances (Hz, gain in dB, width in octaves).
-        attack: Seconds to full level.
-        decay: Time constant in seconds from full level to `sustain`; for plucked and struck sounds of middle C.
-        sustain: Level held, 0 for plucked and struck sounds.
-        release: Time constant in seconds after the end of the note.
-        damping: Time constant in seconds with which the high harmonics die away; 0 leaves the spectrum as it is.
+        formants: Fixed resonances (frequency in Hz, gain in dB, width in octaves).
+        attack: Attack time in seconds.
+        decay: Time constant in seconds of the decay to `sustain`; for `sustain` 0, the time constant at middle C.
+        sustain: Sustain level; 0 for plucked and struck sounds.
+        release: Time constant in seconds of the release.
+        damping: Time constant in seconds of the decay of the high harmonics; 0 keeps the spectrum constant.
         voices: Number of detuned copies.
         detune: Spread of the copies in cents.
         vibrato: Depth in cents.
         tremolo: Depth, 0 to 1.
         noise: Level of breath, bow or hammer noise.
-        noise_decay: Its time constant in seconds; 0 lets it last as long as the note.
-        drive: Distortion of the whole track, 0 for none.
-        cabinet: Low-pass frequency of a loudspeaker in Hz, 0 for none.
+        noise_decay: Time constant of the noise in seconds; 0 for noise as long as the note.
+        drive: Distortion of the whole track; 0 for none.
+        cabinet: Cutoff frequency in Hz of the loudspeaker's low-pass filter; 0 for none.
     """
 
     tilt: float = 7.0
@@ -238,17 +238,17 @@ PATCHES: dict[int, Patch] = {
 
 @dataclass(frozen=True)
 class DrumVoice:
-    """How one drum sounds: a tone with a falling pitch, and a burst of noise.
+    """Parameters of one drum: a tone with a falling pitch, plus a noise burst.
 
     Attributes:
         level: Overall level.
-        tone: Frequency in Hz the pitch falls to, 0 for no tone.
-        sweep: How far above `tone` the pitch starts, as a share of it.
-        tone_decay: Time constant in seconds.
+        tone: Final frequency of the tone in Hz; 0 for no tone.
+        sweep: Initial frequency offset of the tone, as a fraction of `tone`.
+        tone_decay: Time constant of the tone in seconds.
         noise: Level of the noise relative to the tone.
-        noise_decay: Time constant in seconds.
-        low_cut: Frequency in Hz below which the noise is removed.
-        metal: Second tone, as a ratio to the first, for cowbell-like sounds; 0 for none.
+        noise_decay: Time constant of the noise in seconds.
+        low_cut: Cutoff frequency in Hz of the noise's high-pass filter.
+        metal: Frequency ratio of a second tone for cowbell-like sounds; 0 for none.
     """
 
     level: float
@@ -284,7 +284,7 @@ DRUM_VOICES: dict[int, DrumVoice] = {
 
 @dataclass(frozen=True)
 class DrumKitSound:
-    """How a kit changes every drum: factors on pitch, decay and noise, and distortion."""
+    """Parameters of a drum kit, applied to every drum: factors on pitch, decay and noise, and distortion."""
 
     pitch: float = 1.0
     decay: float = 1.0

@@ -1,7 +1,7 @@
-"""What the accompanying parts play in one bar: a registry of small functions per role.
+"""Accompaniment patterns: bass and comping patterns by name, and drum hits, fills and ghost notes.
 
-A pattern gets a `Bar` and returns `Hit`s on a grid of sixteenth notes. It may return hits beyond the end of a short
-(triple) bar; the composer drops them.
+A pattern takes a `Bar` and returns `Hit`s on a grid of sixteenth notes. Hits beyond the end of a bar of three beats
+are ignored by the composer.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,11 +20,11 @@ class Hit(NamedTuple):
     """A note on the grid.
 
     Attributes:
-        step: Start, in sixteenths from the beginning of the bar.
+        step: Onset in sixteenths from the start of the bar.
         length: Length in sixteenths before articulation.
-        pitch: MIDI pitch or General-MIDI drum.
-        accent: Velocity relative to that of the part.
-        legato: Whether the length is played in full, whatever the articulation of the song.
+        pitch: MIDI pitch or General MIDI drum.
+        accent: Velocity offset from the velocity of the part.
+        legato: Play the full length, independent of the articulation of the song.
     """
 
     step: float
@@ -36,17 +36,17 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True)
 class Bar:
-    """What a pattern may know about the bar it plays.
+    """The context of a pattern: one bar of a song.
 
     Attributes:
-        index: Number of the bar in the song.
+        index: Index of the bar in the song.
         steps: Length in sixteenths.
-        chord: The chord of the bar.
-        next_chord: The chord of the bar after it.
+        chord: Chord of the bar.
+        next_chord: Chord of the next bar.
         tonic: Pitch class of the key.
         tempo: Beats per minute.
         energy: Energy of the song, 0 to 1.
-        rng: Source of the small liberties a player takes.
+        rng: Random generator of the variations.
     """
 
     index: int
@@ -69,7 +69,7 @@ class Bar:
         return 36 + (self.tonic + self.next_chord.root) % 12
 
     def chance(self, probability: float) -> bool:
-        """True with the given probability."""
+        """Return True with the given probability."""
         return bool(self.rng.random() < probability)
 
 
@@ -81,7 +81,7 @@ COMPING_PATTERNS: dict[str, CompingPattern] = {}
 
 
 def _bass(name: str) -> Callable[[BassPattern], BassPattern]:
-    """Registers a bass pattern: `(bar) -> hits`."""
+    """Register a bass pattern `(bar) -> hits` under a name."""
 
     def register(pattern: BassPattern) -> BassPattern:
         BASS_PATTERNS[name] = pattern
@@ -91,7 +91,7 @@ def _bass(name: str) -> Callable[[BassPattern], BassPattern]:
 
 
 def _comping(name: str) -> Callable[[CompingPattern], CompingPattern]:
-    """Registers a comping pattern: `(bar, pitches of the chord, steps between two strings of a strum) -> hits`."""
+    """Register a comping pattern `(bar, chord pitches, steps between two strings of a strum) -> hits` under a name."""
 
     def register(pattern: CompingPattern) -> CompingPattern:
         COMPING_PATTERNS[name] = pattern
@@ -192,13 +192,13 @@ def _bossa_bass(bar: Bar) -> list[Hit]:
 
 @_bass("reggae")
 def _reggae_bass(bar: Bar) -> list[Hit]:
-    cells = (
+    figures = (
         ((0, 3, 0), (4, 2, 0), (6, 2, 7), (8, 4, 5 if bar.chance(0.3) else 0)),
         ((2, 2, 0), (4, 3, 0), (8, 2, 7), (10, 4, 0)),
         ((0, 2, 0), (3, 2, 0), (6, 4, 12), (12, 2, 7)),
     )
-    cell = cells[bar.index % 2 + bar.index // 4 % 2]
-    return [Hit(step, length, bar.bass_root + up) for step, length, up in cell]
+    figure = figures[bar.index % 2 + bar.index // 4 % 2]
+    return [Hit(step, length, bar.bass_root + up) for step, length, up in figure]
 
 
 # ------------------------------------------------------------------------------------------------------- comping
@@ -212,14 +212,14 @@ def _chord(
     spread: float = 0.0,
     legato: bool = False,
 ) -> list[Hit]:
-    """All pitches of a chord at once, or one after the other like the strings of a guitar (`spread` steps apart)."""
+    """Return the hits of one chord; consecutive pitches start `spread` steps apart, like the strings of a guitar."""
     return [Hit(step + spread * i, length, pitch, accent, legato) for i, pitch in enumerate(pitches)]
 
 
 def _chords(
     steps: Iterable[float], length: float, pitches: list[int], accent: float = 0.0, spread: float = 0.0
 ) -> list[Hit]:
-    """The same chord at several steps."""
+    """Return the hits of one chord repeated at several steps."""
     return [hit for step in steps for hit in _chord(step, length, pitches, accent, spread)]
 
 
@@ -291,7 +291,7 @@ def _offbeats(bar: Bar, pitches: list[int], spread: float) -> list[Hit]:
 
 @_comping("skank")
 def _skank(bar: Bar, pitches: list[int], spread: float) -> list[Hit]:
-    # Counted in half time when the song is fast.
+    # Fast songs play it in half time.
     steps = (4, 12) if bar.tempo > 84 else range(2, bar.steps, 4)
     return _chords(steps, 0.9, pitches)
 
@@ -341,7 +341,7 @@ def _alberti(bar: Bar, pitches: list[int], spread: float) -> list[Hit]:
 
 
 def _arpeggio(bar: Bar, pitches: list[int], every: int) -> list[Hit]:
-    """Up over a little more than an octave and down again, two bars of it without a break."""
+    """Return an arpeggio up a little more than an octave and down again, continued over two bars."""
     up = pitches + [pitch + 12 for pitch in pitches[:2]]
     figure = up + up[-2:0:-1]
     first = bar.index % 2 * bar.steps // every
@@ -371,15 +371,15 @@ def _arpeggio_sixteenths(bar: Bar, pitches: list[int], spread: float) -> list[Hi
 
 
 def drum_hits(bar: Bar, grid: dict[int, str], fill: bool) -> list[tuple[float, Hit]]:
-    """One bar of a drum grid, with the strokes a drummer leaves out or adds.
+    """Return the drum hits of one bar, with random omissions and ghost notes.
 
     Args:
         bar: The bar.
         grid: One row of strokes per drum, see `grooves.GROOVES`.
-        fill: Whether the last beat is left to a fill.
+        fill: Leave out snare and hi-hats in the last beat, for a fill.
 
     Returns:
-        Pairs of the loudness of a stroke (0 to 1) and the stroke.
+        Pairs of relative velocity (0 to 1) and hit.
     """
     hits = []
     calmness = max(0.0, 1 - 2 * bar.energy)
@@ -397,7 +397,7 @@ def drum_hits(bar: Bar, grid: dict[int, str], fill: bool) -> list[tuple[float, H
 
 
 def _ghost_probability(drum: int, energy: float) -> float:
-    """How often an energetic drummer puts a quiet stroke where the grid has a rest."""
+    """Return the probability of a quiet stroke where the grid has a rest."""
     if drum == SNARE:
         return 0.03 * energy
     if drum in (HI_HAT, SHAKER):
@@ -406,7 +406,7 @@ def _ghost_probability(drum: int, energy: float) -> float:
 
 
 def drum_fill(bar: Bar) -> list[Hit]:
-    """Sixteenths over snare and toms in the last beat of a bar."""
+    """Return a fill: sixteenths on snare and toms in the last beat of the bar."""
     return [
         Hit(bar.steps - 4 + i, 1, drum if bar.chance(0.7) else SNARE, 18)
         for i, drum in enumerate(FILL_DRUMS)
@@ -415,5 +415,5 @@ def drum_fill(bar: Bar) -> list[Hit]:
 
 
 def plays_fill(bar: Bar, groove: str) -> bool:
-    """Whether the drummer plays a fill: at the end of some groups of four bars, never in a quiet groove."""
+    """Draw whether the bar ends with a fill: only in every fourth bar, and never in a quiet groove."""
     return bar.index % 4 == 3 and groove not in QUIET_GROOVES and bar.chance(0.3 + 0.3 * bar.energy)

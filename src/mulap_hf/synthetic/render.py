@@ -1,4 +1,4 @@
-"""What all renderers share: their interface, a common loudness for all presets, and which tracks can be heard."""
+"""Rendering of songs: the `Renderer` interface, loudness calibration of presets, mixing, and audibility of tracks."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,37 +23,37 @@ SAMPLING_RATE = 16_000
 
 _FRAME = 1_600  # 0.1 s
 _AUDIBLE_RANGE_DB = 15.0
-_AUDIBLE_SHARE = 0.10
+_AUDIBLE_FRACTION = 0.10
 
 
 class Renderer(Protocol):
-    """Turns songs into sound.
+    """Interface of the renderers, which turn tracks into audio.
 
     Attributes:
         name: Name in the ground truth.
-        sampling_rate: Rate of the stems in Hz.
+        sampling_rate: Sampling rate of the stems in Hz.
     """
 
     name: str
     sampling_rate: int
 
     def stems(self, tracks: list[Track], duration: float, rng: np.random.Generator) -> np.ndarray:
-        """Renders tracks one by one.
+        """Render each track to its own stem.
 
         Args:
-            tracks: What is played.
+            tracks: Tracks with their notes.
             duration: Length in seconds.
-            rng: Source of the liberties of the renderer.
+            rng: Random generator of the variations of the sound.
 
         Returns:
-            float32 array (tracks, samples); presets are calibrated to a common loudness, and the gains of the tracks
+            float32 array `(tracks, samples)`. All presets have the same calibrated loudness; the gains of the tracks
             are applied.
         """
         ...
 
 
 def calibration_track(instrument: str, program: int) -> Track:
-    """A few notes in a usual range, by which the loudness of a preset is measured (1.5 s)."""
+    """Return 1.5 s of notes in a typical range, for measuring the loudness of a preset."""
     if instrument == "drums":
         pitches = (36, 38, 42)
     elif "bass" in instrument or instrument == "cello":
@@ -65,7 +65,7 @@ def calibration_track(instrument: str, program: int) -> Track:
 
 
 def calibration_gain(stem: np.ndarray, is_drums: bool) -> float:
-    """Gain that brings a rendered calibration track to the common loudness; limited for presets that barely sound."""
+    """Return the gain from a rendered calibration track to the common loudness, limited to +-30 dB."""
     level = 20 * np.log10(np.sqrt(np.mean(np.square(stem, dtype=np.float64))) + 1e-9)
     target = -29.0 if is_drums else -26.0
     return float(10 ** (np.clip(target - level, -30, 30) / 20))
@@ -76,8 +76,8 @@ class Rendering:
     """A rendered song.
 
     Attributes:
-        audio: Mono float32 at `SAMPLING_RATE`.
-        audible: The tracks that can be heard in it.
+        audio: Mono float32 audio at `SAMPLING_RATE`, `(samples,)`.
+        audible: The audible tracks, see `render`.
     """
 
     audio: np.ndarray
@@ -91,13 +91,13 @@ def _frame_power(signal: np.ndarray, frame: int) -> np.ndarray:
 
 
 def silent_fraction(audio: np.ndarray, sampling_rate: int = SAMPLING_RATE) -> float:
-    """Share of the frames (0.1 s) that lie more than 40 dB under the mean level."""
+    """Return the fraction of frames (0.1 s) that lie more than 40 dB below the mean power."""
     power = _frame_power(audio, sampling_rate // 10)
     return float(np.mean(power <= 1e-4 * power.mean() + 1e-12))
 
 
 def mix_stems(stems: np.ndarray, renderer: Renderer) -> np.ndarray:
-    """The sum of the stems of a renderer, at `SAMPLING_RATE`."""
+    """Return the sum of the stems of a renderer, resampled to `SAMPLING_RATE`: `(samples,)`."""
     mix = stems.sum(axis=0)
     if renderer.sampling_rate == SAMPLING_RATE:
         return mix
@@ -105,13 +105,13 @@ def mix_stems(stems: np.ndarray, renderer: Renderer) -> np.ndarray:
 
 
 def render(renderer: Renderer, song: Song, rng: np.random.Generator) -> Rendering:
-    """Mixes the stems of a song and tells which tracks can be heard.
+    """Render a song, and determine its audible tracks.
 
-    A track can be heard if it comes within 15 dB of the mix in at least 10 % of the frames (0.1 s).
+    A track is audible if its power is within 15 dB of the power of the mix in at least 10 % of the frames (0.1 s).
     """
     stems = renderer.stems(song.tracks, song.duration, rng)
     frame = renderer.sampling_rate // 10
     stem_power, mix_power = _frame_power(stems, frame), _frame_power(stems.sum(axis=0), frame)
-    heard = (stem_power > mix_power * 10 ** (-_AUDIBLE_RANGE_DB / 10)) & (mix_power > 1e-4 * mix_power.mean())
-    audible = [track for track, share in zip(song.tracks, heard.mean(axis=1), strict=True) if share >= _AUDIBLE_SHARE]
-    return Rendering(mix_stems(stems, renderer), audible)
+    present = (stem_power > mix_power * 10 ** (-_AUDIBLE_RANGE_DB / 10)) & (mix_power > 1e-4 * mix_power.mean())
+    audible = present.mean(axis=1) >= _AUDIBLE_FRACTION
+    return Rendering(mix_stems(stems, renderer), [song.tracks[index] for index in np.flatnonzero(audible)])

@@ -1,4 +1,4 @@
-"""What a composed song is made of: notes, tracks and the truth about them."""
+"""The composed song as data: notes, tracks, and the labels of the song."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,7 +10,7 @@ __all__ = ["Note", "Song", "Track"]
 
 
 class Note(NamedTuple):
-    """One note: start and end in seconds, MIDI pitch (or General-MIDI drum), velocity from 1 to 127."""
+    """One note: start and end in seconds, MIDI pitch (or General MIDI drum), velocity from 1 to 127."""
 
     start: float
     end: float
@@ -20,14 +20,14 @@ class Note(NamedTuple):
 
 @dataclass
 class Track:
-    """One player.
+    """One track: an instrument and its notes.
 
     Attributes:
-        role: What the track does: drums, bass, comping or lead.
+        role: "drums", "bass", "comping" or "lead".
         instrument: Name in `instruments.INSTRUMENTS`, or "drums".
-        program: General-MIDI program, or drum kit.
-        gain: Linear gain in the mix, on top of the calibration of the preset.
-        notes: The notes, in the order of their start.
+        program: General MIDI program, or drum kit.
+        gain: Linear gain in the mix, applied after the calibration of the preset.
+        notes: Notes in the order of their start.
     """
 
     role: str
@@ -38,32 +38,32 @@ class Track:
 
     @property
     def is_drums(self) -> bool:
-        """Whether pitches are General-MIDI drums."""
+        """Whether the pitches are General MIDI drums."""
         return self.instrument == "drums"
 
     @property
     def label(self) -> str:
-        """Name of the instrument in the ground truth."""
+        """Label of the instrument in the ground truth."""
         return "drums" if self.is_drums else INSTRUMENTS[self.instrument].label
 
 
 @dataclass
 class Song:
-    """A clip of composed music.
+    """A composed clip and its labels.
 
     Attributes:
-        tracks: The players.
+        tracks: The tracks.
         duration: Length in seconds.
         style: Name of the style.
         tempo: Beats per minute.
         tonic: Pitch class of the key.
         mode: "major" or "minor".
         beats_per_bar: 4, or 3 in triple time.
-        groove: Name of the drum grid, "none" without drums.
+        groove: Name of the drum grid; "none" without drums.
         progression: Chord symbols, one per bar.
-        arousal: Perceived energy in [-1, 1], computed from what is played, with rater noise.
-        valence: Perceived pleasantness in [-1, 1], computed likewise.
-        brightness: Tilt of the timbre in dB that belongs to the expression (mastering applies it).
+        arousal: Arousal in [-1, 1], see `affect.perceived_affect`.
+        valence: Valence in [-1, 1], see `affect.perceived_affect`.
+        brightness: Spectral tilt in dB, applied by `effects.master`.
     """
 
     tracks: list[Track]
@@ -81,5 +81,5 @@ class Song:
 
     @property
     def key(self) -> str:
-        """Key as text, for example "C minor"."""
+        """The key as text, for example "C minor"."""
         return f"{KEY_NAMES[self.tonic]} {self.mode}"

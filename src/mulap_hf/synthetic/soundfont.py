@@ -1,7 +1,7 @@
-"""The optional renderer: sampled General-MIDI instruments of a soundfont (SF2), played by tinysoundfont.
+"""The optional renderer: sampled General MIDI instruments of a soundfont (SF2), played by tinysoundfont.
 
-tinysoundfont is not a dependency of the package: it asks for pyaudio, which many machines cannot build, though
-rendering needs none. `pip install --no-deps tinysoundfont` installs it without.
+tinysoundfont is not a dependency of this package, because it depends on pyaudio, which many machines cannot build.
+Rendering does not use pyaudio: install tinysoundfont with `pip install --no-deps tinysoundfont`.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from .song import Track
 
 __all__ = ["SoundfontRenderer", "load_soundfont", "sha256_of_file"]
 
-# Playing at 16 kHz would alias (samples are interpolated without a filter); the mix is brought down afterwards.
+# tinysoundfont interpolates samples without a filter, so playing at 16 kHz would alias. `mix_stems` resamples the mix.
 _SAMPLING_RATE = 32_000
 _DRUM_BANK = 128
 _DRUM_CHANNEL = 9
@@ -28,7 +28,7 @@ _BYTES_PER_SAMPLE = 4
 
 @lru_cache(maxsize=8)
 def sha256_of_file(path: str) -> str:
-    """Hash of the content of a file; computed once per process."""
+    """Return the SHA-256 of a file in hexadecimal; cached per process."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -38,18 +38,18 @@ def sha256_of_file(path: str) -> str:
 
 def _open_soundfont(path: str) -> Any:
     if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no soundfont at {path}")
+        raise FileNotFoundError(f"soundfont {path} does not exist; pass the path of an SF2 file")
     try:
         from tinysoundfont import _tinysoundfont as tinysoundfont
     except ImportError as error:
         raise ImportError(
-            "playing a soundfont needs tinysoundfont: pip install --no-deps tinysoundfont "
-            "(without --no-deps, pip tries to build pyaudio, which is not needed)"
+            "playing a soundfont requires tinysoundfont: pip install --no-deps tinysoundfont "
+            "(--no-deps skips pyaudio, which is not used here and often fails to build)"
         ) from error
     try:
         player = tinysoundfont.SoundFont(path)
     except RuntimeError as error:
-        raise ValueError(f"{path} is no soundfont in the SF2 format") from error
+        raise ValueError(f"{path} is not an SF2 soundfont; pass the path of an SF2 file") from error
     player.set_output(tinysoundfont.OutputMode.Mono, _SAMPLING_RATE, _OUTPUT_GAIN_DB)
     player.set_max_voices(_MAX_VOICES)
     return player
@@ -59,8 +59,8 @@ class SoundfontRenderer:
     """A `Renderer` that plays the presets of an SF2 file.
 
     Attributes:
-        name: "soundfont-" and the first digits of the hash of the file.
-        sampling_rate: 32 kHz.
+        name: "soundfont-" followed by the first 8 digits of the SHA-256 of the file.
+        sampling_rate: 32,000 Hz.
     """
 
     sampling_rate = _SAMPLING_RATE
@@ -71,7 +71,7 @@ class SoundfontRenderer:
         self.name = f"soundfont-{sha256_of_file(path)[:8]}"
 
     def stems(self, tracks: list[Track], duration: float, rng: np.random.Generator) -> np.ndarray:
-        """See `Renderer.stems`; samples take no liberties, so `rng` is not used."""
+        """See `Renderer.stems`. `rng` is not used: sampled instruments always sound the same."""
         samples = round(duration * _SAMPLING_RATE)
         stems = np.zeros((len(tracks), samples), dtype=np.float32)
         for stem, track in zip(stems, tracks, strict=True):
@@ -80,7 +80,7 @@ class SoundfontRenderer:
         return stems
 
     def _preset_gain(self, instrument: str, program: int) -> float:
-        """Presets of one font differ by 20 dB; measured once per preset."""
+        """Return the calibration gain of a preset; presets of one soundfont differ by up to 20 dB."""
         key = (instrument, program)
         if key not in self._gains:
             track = calibration_track(instrument, program)
@@ -89,13 +89,13 @@ class SoundfontRenderer:
         return self._gains[key]
 
     def _silence(self) -> None:
-        """Stops all voices; a reset alone lets them ring on into what is played next."""
+        """Stop all voices. A reset alone is not enough: released voices would sound in the next track."""
         self._player.reset()
         self._player.render(memoryview(bytearray(_BYTES_PER_SAMPLE * _SAMPLING_RATE // 4)), False)
         self._player.reset()
 
     def _select_preset(self, channel: int, track: Track) -> None:
-        """Chooses the program; a font without it plays the first one of the bank."""
+        """Select the program of the track, or the first one of the bank if the soundfont lacks it."""
         self._player.channel_set_bank(channel, _DRUM_BANK if track.is_drums else 0)
         try:
             self._player.channel_set_preset_number(channel, track.program, track.is_drums)
@@ -107,7 +107,7 @@ class SoundfontRenderer:
         channel = _DRUM_CHANNEL if track.is_drums else _MELODIC_CHANNEL
         self._silence()
         self._select_preset(channel, track)
-        events = []  # (sample, velocity or 0 for the end of a note, pitch); ends come first
+        events = []  # (sample, velocity, pitch); velocity 0 ends a note and sorts before note starts
         for note in track.notes:
             start = int(note.start * _SAMPLING_RATE)
             events.append((start, note.velocity, note.pitch))
@@ -130,11 +130,11 @@ class SoundfontRenderer:
 
 @lru_cache(maxsize=4)
 def load_soundfont(path: str) -> SoundfontRenderer:
-    """The renderer of a soundfont; loaded once per process.
+    """Return the renderer of a soundfont; cached per process.
 
     Raises:
         ImportError: tinysoundfont is not installed.
-        FileNotFoundError: There is no such file.
-        ValueError: It is no soundfont.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not an SF2 soundfont.
     """
     return SoundfontRenderer(path)

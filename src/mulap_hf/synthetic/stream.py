@@ -1,4 +1,4 @@
-"""The corpus as a stream for training: nothing on disk, shards for workers and ranks."""
+"""The synthetic corpus as a `datasets.IterableDataset`, generated on the fly."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ __all__ = ["corpus_dataset"]
 
 
 def _clips(config: CorpusConfig, split: str, shards: list[tuple[int, int]]) -> Iterator[dict[str, Any]]:
-    """The clips of some shards; `datasets` gives every worker a part of the list."""
+    """Yield the clips of some shards; `datasets` splits the list of shards among workers and ranks."""
     for first, end in shards:
         for index in range(first, end):
             yield make_clip(config, split, index)
 
 
 def corpus_dataset(config: CorpusConfig, split: str, num_clips: int, num_shards: int = 64) -> IterableDataset:
-    """Streams a split; each clip is made when it is asked for (see `make_clip` for its columns).
+    """Return a split as a stream that generates each clip when it is read.
 
-    The clips are the same for any number of shards, workers and ranks, and each comes once. Making a clip takes many
-    times as long as decoding a file: for more than one epoch, use `write_corpus`.
+    The stream has each clip once, for any number of shards, workers and ranks. Generating a clip takes much longer
+    than decoding a file; for more than one epoch, use `write_corpus`.
 
     Args:
         config: Settings of the corpus.
         split: Name of a split in `SPLITS`.
         num_clips: Number of clips.
-        num_shards: Number of consecutive parts; at least the number of ranks times that of workers.
+        num_shards: Number of shards; at least the number of ranks times the number of workers per rank.
+
+    Returns:
+        A dataset with the columns of `make_clip`.
     """
     from datasets import IterableDataset
 
-    renderer_for(config, split)  # complains now rather than in a worker
+    renderer_for(config, split)  # raises here rather than in a worker
     num_shards = max(1, min(num_shards, num_clips))
     bounds = [num_clips * shard // num_shards for shard in range(num_shards + 1)]
     shards = list(pairwise(bounds))

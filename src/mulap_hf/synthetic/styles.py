@@ -1,14 +1,16 @@
-"""The twelve styles: tempo, harmony, grooves, patterns, instruments and affect of each, as data."""
+"""The twelve styles as data: tempo, harmony, grooves, patterns, instruments and prior affect."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from . import harmony
 
 __all__ = ["STYLES", "STYLE_NAMES", "LeadPart", "Part", "Style"]
 
 
 @dataclass(frozen=True)
 class Part:
-    """One accompanying part: how often it is there, and the weights of its instruments and patterns."""
+    """An accompanying part: its probability, and the weights of its instruments and patterns."""
 
     probability: float
     instruments: Mapping[str, float]
@@ -17,7 +19,7 @@ class Part:
 
 @dataclass(frozen=True)
 class LeadPart:
-    """The melody: how often it is there, the weights of its instruments, and how many notes it plays (0 to 1)."""
+    """The melody: its probability, the weights of its instruments, and its note density (0 to 1)."""
 
     probability: float
     instruments: Mapping[str, float]
@@ -29,22 +31,22 @@ class Style:
     """One style.
 
     Attributes:
-        tempo: Slowest and fastest usual tempo, in beats per minute.
+        tempo: Lowest and highest tempo in beats per minute.
         arousal: Prior mean of the arousal of a song, in [-1, 1].
         valence: Prior mean of the valence of a song, in [-1, 1].
         minor: Prior probability of the minor mode.
         major_progressions: Progressions in major, one chord per bar.
-        minor_progressions: Progressions in minor.
-        kits: General-MIDI drum kits.
+        minor_progressions: Progressions in minor, one chord per bar.
+        kits: General MIDI drum kits.
         drums: Probability of drums.
         grooves: Weights of the drum grids.
         bass: The bass part.
-        comping: The accompanying parts; the first carries the harmony, further ones thicken it.
+        comping: The accompanying parts: the first one carries the harmony, the others are optional layers.
         lead: The melody.
-        swing: Share of a beat given to its first half; 0.5 is straight, 0.66 a full triplet swing.
-        triple: Probability of three beats to the bar.
-        scales: For each mode, the scales a melody may use and their weights.
-        quantized: Probability that a machine plays (no human timing).
+        swing: Fraction of a beat that its first half takes; 0.5 is straight, 0.66 triplet swing.
+        triple: Probability of three beats per bar.
+        scales: For each mode, the scales of a melody and their weights.
+        quantized: Probability of machine timing, with nearly no deviations.
     """
 
     tempo: tuple[float, float]
@@ -67,48 +69,14 @@ class Style:
     quantized: float = 0.0
 
 
-_POP_MAJOR = ("I V vi IV", "I IV V IV", "vi IV I V", "I vi IV V", "I IV I V", "I iii IV V")
-_POP_MINOR = ("i bVI bIII bVII", "i bVII bVI V", "i iv bVII bIII", "i bVI iv V", "i iv i V")
-_JAZZ_MAJOR = ("ii7 V7 IM7 IM7", "IM7 vi7 ii7 V7", "iii7 VI7 ii7 V7", "IM7 IV7 iii7 VI7", "IM7 #Idim ii7 V7")
-_JAZZ_MINOR = ("i7 iim7b5 V7 i7", "i7 iv7 bVII7 bIIIM7", "iim7b5 V7 i7 i7", "i9 i9 iv9 V7")
-_BLUES_MAJOR = (
-    "I7 IV7 I7 I7 IV7 IV7 I7 I7 V7 IV7 I7 V7",
-    "I7 I7 I7 I7 IV7 IV7 I7 I7 V7 IV7 I7 V7",
-)
-_BLUES_MINOR = (
-    "i7 i7 i7 i7 iv7 iv7 i7 i7 bVI7 V7 i7 V7",
-    "i7 iv7 i7 i7 iv7 iv7 i7 i7 V7 iv7 i7 V7",
-)
-_CLASSICAL_MAJOR = ("I V I IV I V I I", "I IV V I", "I vi ii V", "I V vi iii IV I IV V", "I IV ii V7 vi ii V I")
-_CLASSICAL_MINOR = ("i iv V i", "i bVI iv V", "i V i iv bVI V i V", "i bVII bIII V7")
-_METAL_MAJOR = ("I5 bVII5 IV5 I5", "I5 IV5 V5 I5")
-_METAL_MINOR = ("i5 bVI5 bVII5 i5", "i5 i5 bII5 i5", "i5 bIII5 bVI5 V5", "i5 bVII5 bVI5 bVI5", "i5 bII5 bIII5 bII5")
-_MODAL_MAJOR = ("Iadd9 Iadd9 bVIIadd9 IVadd9", "IM7 IVM7 IM7 IVM7", "I I ii I", "Iadd9 vadd9 IVadd9 Iadd9")
-_MODAL_MINOR = ("i9 i9 bVIM7 i9", "i9 IV i9 IV", "i i bVII bVII", "i7 bVIM7 i7 bVIM7")
-_FUNK_MAJOR = ("I9 I9 I9 IV9", "I9 IV9 I9 IV9", "I7 I7 bVII7 IV7")
-_FUNK_MINOR = ("i7 IV7 i7 IV7", "i9 i9 iv9 i9", "i7 i7 bVIM7 V7")
-_LATIN_MAJOR = ("I V I V", "I IV V IV", "ii7 V7 I vi7", "I vi ii V")
-_LATIN_MINOR = ("i iv V7 V7", "i bVII bVI V7", "i V7 i V7")
-_REGGAE_MAJOR = ("I IV I IV", "I V vi IV", "I ii IV I", "I V IV V")
-_REGGAE_MINOR = ("i iv i iv", "i bVII i bVII", "i bVI bVII i")
-
-_BLUES_SCALES = {
-    "major": {"minor blues": 0.6, "major blues": 0.4},
-    "minor": {"minor blues": 1.0},
-}
-_PENTATONIC_SCALES = {
-    "major": {"major": 0.5, "major pentatonic": 0.5},
-    "minor": {"minor": 0.5, "minor pentatonic": 0.5},
-}
-
 STYLES: dict[str, Style] = {
     "rock": Style(
         tempo=(88, 164),
         arousal=0.35,
         valence=0.1,
         minor=0.4,
-        major_progressions=_POP_MAJOR,
-        minor_progressions=_POP_MINOR,
+        major_progressions=harmony.POP_MAJOR,
+        minor_progressions=harmony.POP_MINOR,
         kits=(0, 8, 16),
         drums=0.97,
         grooves={"rock": 4, "open rock": 2, "punk": 1, "half time": 1},
@@ -142,15 +110,15 @@ STYLES: dict[str, Style] = {
             },
             0.6,
         ),
-        scales=_PENTATONIC_SCALES,
+        scales=harmony.PENTATONIC_SCALES,
     ),
     "metal": Style(
         tempo=(90, 190),
         arousal=0.7,
         valence=-0.35,
         minor=0.9,
-        major_progressions=_METAL_MAJOR,
-        minor_progressions=_METAL_MINOR,
+        major_progressions=harmony.METAL_MAJOR,
+        minor_progressions=harmony.METAL_MINOR,
         kits=(16, 0),
         drums=0.99,
         grooves={"double bass": 4, "metal half time": 3, "punk": 2, "rock": 1, "half time": 1},
@@ -170,8 +138,8 @@ STYLES: dict[str, Style] = {
         arousal=-0.1,
         valence=-0.1,
         minor=0.35,
-        major_progressions=_BLUES_MAJOR,
-        minor_progressions=_BLUES_MINOR,
+        major_progressions=harmony.BLUES_MAJOR,
+        minor_progressions=harmony.BLUES_MINOR,
         kits=(0, 8, 40),
         drums=0.8,
         grooves={"shuffle": 5, "rock": 2, "brushes": 1, "half time": 1},
@@ -194,15 +162,15 @@ STYLES: dict[str, Style] = {
             0.6,
         ),
         swing=0.62,
-        scales=_BLUES_SCALES,
+        scales=harmony.BLUES_SCALES,
     ),
     "jazz": Style(
         tempo=(66, 210),
         arousal=-0.05,
         valence=0.2,
         minor=0.4,
-        major_progressions=_JAZZ_MAJOR,
-        minor_progressions=_JAZZ_MINOR,
+        major_progressions=harmony.JAZZ_MAJOR,
+        minor_progressions=harmony.JAZZ_MINOR,
         kits=(0, 40, 8),
         drums=0.85,
         grooves={"swing": 6, "brushes": 3, "bossa nova": 1},
@@ -240,8 +208,8 @@ STYLES: dict[str, Style] = {
         arousal=-0.25,
         valence=0.1,
         minor=0.5,
-        major_progressions=_CLASSICAL_MAJOR,
-        minor_progressions=_CLASSICAL_MINOR,
+        major_progressions=harmony.CLASSICAL_MAJOR,
+        minor_progressions=harmony.CLASSICAL_MINOR,
         kits=(0,),
         drums=0.0,
         grooves={"sparse": 1},
@@ -284,8 +252,8 @@ STYLES: dict[str, Style] = {
         arousal=0.5,
         valence=0.15,
         minor=0.65,
-        major_progressions=_POP_MAJOR + _MODAL_MAJOR,
-        minor_progressions=_POP_MINOR + _MODAL_MINOR,
+        major_progressions=harmony.POP_MAJOR + harmony.MODAL_MAJOR,
+        minor_progressions=harmony.POP_MINOR + harmony.MODAL_MINOR,
         kits=(25, 0),
         drums=0.95,
         grooves={"four on the floor": 4, "techno": 4, "breakbeat": 1.5, "disco": 1},
@@ -310,8 +278,8 @@ STYLES: dict[str, Style] = {
         arousal=0.0,
         valence=-0.05,
         minor=0.7,
-        major_progressions=_MODAL_MAJOR + _JAZZ_MAJOR,
-        minor_progressions=_MODAL_MINOR + _POP_MINOR,
+        major_progressions=harmony.MODAL_MAJOR + harmony.JAZZ_MAJOR,
+        minor_progressions=harmony.MODAL_MINOR + harmony.POP_MINOR,
         kits=(0, 25, 8),
         drums=0.97,
         grooves={"boom bap": 5, "trap": 4, "half time": 1, "funk": 0.7},
@@ -346,7 +314,7 @@ STYLES: dict[str, Style] = {
             0.4,
         ),
         swing=0.56,
-        scales=_PENTATONIC_SCALES,
+        scales=harmony.PENTATONIC_SCALES,
         quantized=0.5,
     ),
     "folk": Style(
@@ -354,8 +322,8 @@ STYLES: dict[str, Style] = {
         arousal=-0.2,
         valence=0.3,
         minor=0.3,
-        major_progressions=(*_POP_MAJOR, "I IV V I"),
-        minor_progressions=_POP_MINOR + _REGGAE_MINOR,
+        major_progressions=(*harmony.POP_MAJOR, "I IV V I"),
+        minor_progressions=harmony.POP_MINOR + harmony.REGGAE_MINOR,
         kits=(0, 40),
         drums=0.4,
         grooves={"hand percussion": 4, "train beat": 2, "brushes": 1},
@@ -392,8 +360,8 @@ STYLES: dict[str, Style] = {
         arousal=-0.7,
         valence=0.0,
         minor=0.55,
-        major_progressions=_MODAL_MAJOR,
-        minor_progressions=_MODAL_MINOR,
+        major_progressions=harmony.MODAL_MAJOR,
+        minor_progressions=harmony.MODAL_MINOR,
         kits=(25, 40),
         drums=0.18,
         grooves={"sparse": 3, "half time": 1},
@@ -417,8 +385,8 @@ STYLES: dict[str, Style] = {
         arousal=0.3,
         valence=0.4,
         minor=0.5,
-        major_progressions=_LATIN_MAJOR,
-        minor_progressions=_LATIN_MINOR,
+        major_progressions=harmony.LATIN_MAJOR,
+        minor_progressions=harmony.LATIN_MINOR,
         kits=(0, 8),
         drums=0.95,
         grooves={"salsa": 4, "bossa nova": 3, "samba": 2, "reggaeton": 2},
@@ -450,8 +418,8 @@ STYLES: dict[str, Style] = {
         arousal=-0.05,
         valence=0.4,
         minor=0.4,
-        major_progressions=_REGGAE_MAJOR,
-        minor_progressions=_REGGAE_MINOR,
+        major_progressions=harmony.REGGAE_MAJOR,
+        minor_progressions=harmony.REGGAE_MINOR,
         kits=(0, 8),
         drums=0.95,
         grooves={"one drop": 5, "steppers": 3, "half time": 1, "rock": 0.5},
@@ -482,8 +450,8 @@ STYLES: dict[str, Style] = {
         arousal=0.4,
         valence=0.4,
         minor=0.55,
-        major_progressions=_FUNK_MAJOR + _POP_MAJOR[:2],
-        minor_progressions=_FUNK_MINOR,
+        major_progressions=harmony.FUNK_MAJOR + harmony.POP_MAJOR[:2],
+        minor_progressions=harmony.FUNK_MINOR,
         kits=(0, 8, 16),
         drums=0.97,
         grooves={"funk": 6, "disco": 3, "breakbeat": 1, "rock": 0.5},
@@ -513,7 +481,7 @@ STYLES: dict[str, Style] = {
             0.6,
         ),
         swing=0.53,
-        scales=_PENTATONIC_SCALES,
+        scales=harmony.PENTATONIC_SCALES,
     ),
 }
 

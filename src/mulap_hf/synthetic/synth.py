@@ -1,15 +1,15 @@
-"""The default renderer: a small synthesizer in numpy, without samples.
+"""The default renderer: a small synthesizer in numpy.
 
 Pitched sounds are wavetables with an envelope (bright and dark layers, detuned copies, vibrato, noise) or sums of
-decaying partials; drums are swept sines and filtered noise. Every track gets its own small deviations from the patch,
-so that no preset sounds exactly the same in two songs.
+decaying partials. Drums are swept sines and filtered noise. Every track varies its patch at random, so that a preset
+sounds slightly different in each song.
 """
 
 from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-import scipy  # its parts load when they are used
+import scipy  # submodules are imported on first use
 
 from .patches import DRUM_KIT_SOUNDS, DRUM_VOICES, PATCHES, DrumKitSound, DrumVoice, Patch
 from .render import SAMPLING_RATE, calibration_gain, calibration_track
@@ -20,17 +20,17 @@ __all__ = ["NumpySynth"]
 _TABLE_SIZE = 4096
 _HIGHEST_HARMONIC = 7_400.0  # Hz
 _MAX_HARMONICS = 48
-_DARK_TILT = 9.0  # dB per octave by which the dark layer falls faster
+_DARK_TILT = 9.0  # additional spectral roll-off of the dark layer in dB per octave
 _TIME = np.arange(40 * SAMPLING_RATE, dtype=np.float32) / SAMPLING_RATE
 
 
 def _seconds(length: float) -> np.ndarray:
-    """Times of the samples of a stretch of the given length."""
+    """Return the sample times of a segment of the given length in seconds."""
     return _TIME[: max(1, int(length * SAMPLING_RATE))]
 
 
 def _deviate(patch: Patch, rng: np.random.Generator) -> Patch:
-    """The patch as one player sounds: a little brighter or darker, slower or faster."""
+    """Return a random variation of a patch: brighter or darker, slower or faster."""
     size = float(np.exp(rng.normal(0, 0.06)))
     speed = np.exp(rng.normal(0, 0.2, 4))
     return replace(
@@ -51,19 +51,19 @@ def _deviate(patch: Patch, rng: np.random.Generator) -> Patch:
 
 
 class _Voice:
-    """One patch as one track plays it; notes that come again are taken from a cache."""
+    """The sound of one patch in one track; repeated notes are cached."""
 
     def __init__(self, patch: Patch, rng: np.random.Generator, tuning: float = 0.0):
         self.patch = patch
         self.tuning = tuning  # cents
         self.phases = rng.uniform(0, 2 * np.pi, _MAX_HARMONICS)
-        self.copies = rng.uniform(0, 1, patch.voices)  # where each detuned copy starts in its period
+        self.copies = rng.uniform(0, 1, patch.voices)  # initial phase of each detuned copy, in periods
         self.noise = rng.standard_normal(2 * SAMPLING_RATE, dtype=np.float32)
         self.vibrato_rate = rng.uniform(4.6, 6.2)
         self.cache: dict[tuple[int, int, int], np.ndarray] = {}
 
     def note(self, note: Note) -> np.ndarray:
-        """The sound of a note; velocity and length are rounded so that notes can be shared."""
+        """Return the sound of a note; velocity and length are rounded so that similar notes share a cache entry."""
         length = max(1, round((note.end - note.start) * 20))
         loudness = note.velocity // 12
         key = (note.pitch, loudness, length)
@@ -85,12 +85,12 @@ class _Voice:
         return (tone * velocity**1.4).astype(np.float32)
 
     def _envelope(self, frequency: float, length: float, time: np.ndarray) -> np.ndarray:
-        """Attack, decay to the sustained level, release after the end of the note."""
+        """Return the envelope: attack, decay to the sustain level, release after `length` seconds."""
         patch = self.patch
         if patch.partials:
-            envelope = np.ones_like(time)  # partials decay by themselves
+            envelope = np.ones_like(time)  # each partial has its own decay
         else:
-            # High strings die away sooner.
+            # Higher notes of plucked and struck sounds decay faster.
             decay = patch.decay * (262 / frequency) ** 0.5 if patch.sustain == 0 else patch.decay
             envelope = patch.sustain + (1 - patch.sustain) * np.exp(-time / np.float32(decay))
         attack = min(len(time), int(patch.attack * SAMPLING_RATE) + 1)
@@ -100,7 +100,7 @@ class _Voice:
         return envelope
 
     def _cycles(self, frequency: float, time: np.ndarray) -> np.ndarray:
-        """Phase in periods, with a vibrato that sets in after the attack."""
+        """Return the phase in periods, with a vibrato that grows over the first 0.35 s."""
         cycles = np.arange(len(time)) * (frequency / SAMPLING_RATE)
         if self.patch.vibrato:
             depth = frequency * (2 ** (self.patch.vibrato / 1200) - 1) / (2 * np.pi * self.vibrato_rate)
@@ -109,7 +109,7 @@ class _Voice:
         return cycles
 
     def _table(self, frequency: float, tilt: float) -> np.ndarray:
-        """One period of the waveform, band-limited for its pitch."""
+        """Return one period of the waveform, band-limited for its fundamental frequency."""
         patch = self.patch
         count = int(np.clip(_HIGHEST_HARMONIC // frequency, 1, _MAX_HARMONICS))
         number = np.arange(1, count + 1)
@@ -129,7 +129,7 @@ class _Voice:
         return (0.2 * table / np.sqrt(np.mean(table**2))).astype(np.float32)
 
     def _wave(self, frequency: float, velocity: float, time: np.ndarray) -> np.ndarray:
-        """A wavetable tone; the bright layer of plucked and struck sounds dies away and leaves the dark one."""
+        """Return a wavetable tone; plucked and struck sounds fade from the bright to the dark layer."""
         patch = self.patch
         tilt = patch.tilt + 5 * (1 - velocity)
         bright = self._table(frequency, tilt)
@@ -149,7 +149,7 @@ class _Voice:
         return tone / np.float32(np.sqrt(patch.voices))
 
     def _partials(self, frequency: float, velocity: float, time: np.ndarray) -> np.ndarray:
-        """A sum of partials that decay each at its own rate; a soft stroke excites the high ones less."""
+        """Return a sum of partials with individual decays; a low velocity attenuates high partials."""
         tone = np.zeros_like(time)
         for ratio, level, decay in self.patch.partials:
             if frequency * ratio > _HIGHEST_HARMONIC:
@@ -162,7 +162,7 @@ class _Voice:
         return np.float32(0.3) * tone
 
     def _breath(self, velocity: float, samples: int) -> np.ndarray:
-        """Noise of breath and bow (as long as the note) or of hammer and pick (a short burst)."""
+        """Return breath or bow noise (as long as the note), or hammer or pick noise (a short burst)."""
         patch = self.patch
         repeats = -(-samples // len(self.noise))
         noise = np.tile(self.noise, repeats)[:samples] * np.float32(0.2 * patch.noise * (0.5 + velocity))
@@ -172,7 +172,7 @@ class _Voice:
 
 
 class _DrumKit:
-    """A drum kit as one track plays it."""
+    """The sound of one drum kit in one track; repeated strokes are cached."""
 
     def __init__(self, kit: DrumKitSound, rng: np.random.Generator, variety: float = 1.0):
         self.kit = replace(
@@ -185,7 +185,7 @@ class _DrumKit:
         self.cache: dict[tuple[int, int], np.ndarray] = {}
 
     def note(self, note: Note) -> np.ndarray:
-        """The sound of a stroke."""
+        """Return the sound of a stroke."""
         loudness = note.velocity // 12
         key = (note.pitch, loudness)
         if key not in self.cache:
@@ -216,7 +216,7 @@ class _DrumKit:
 
 
 def _distort(stem: np.ndarray, drive: float) -> np.ndarray:
-    """Soft clipping whose strength does not depend on the level of the track."""
+    """Apply soft clipping relative to the RMS level of the track."""
     level = np.sqrt(np.mean(np.square(stem))) + 1e-9
     return np.tanh(stem * (drive / (3 * level))) * level
 
@@ -227,7 +227,7 @@ def _low_pass(stem: np.ndarray, frequency: float) -> np.ndarray:
 
 
 def _play(sounds: _Voice | _DrumKit, notes: list[Note], samples: int) -> np.ndarray:
-    """Adds up the sounds of all notes of a track."""
+    """Return the sum of the sounds of all notes of a track."""
     stem = np.zeros(samples, dtype=np.float32)
     for note in notes:
         start = int(note.start * SAMPLING_RATE)
@@ -237,7 +237,7 @@ def _play(sounds: _Voice | _DrumKit, notes: list[Note], samples: int) -> np.ndar
 
 
 def _render_track(track: Track, samples: int, rng: np.random.Generator, variety: float) -> np.ndarray:
-    """One track before calibration; `variety` 0 gives the plain patch, 1 the usual deviations."""
+    """Render one track before calibration; `variety` scales the random variation (0 for the plain patch)."""
     if track.is_drums:
         kit = DRUM_KIT_SOUNDS[track.program]
         stem = _play(_DrumKit(kit, rng, variety), track.notes, samples)
@@ -261,7 +261,7 @@ def _preset_gain(instrument: str, program: int) -> float:
 
 
 class NumpySynth:
-    """A `Renderer` that needs nothing but numpy and scipy."""
+    """A `Renderer` that synthesizes all sounds with numpy and scipy."""
 
     name = "numpy"
     sampling_rate = SAMPLING_RATE

@@ -1,4 +1,4 @@
-"""The fixed tag vocabulary, and which tags are true of a song."""
+"""The tag vocabulary, and the rules that assign tags to a song."""
 
 from collections.abc import Collection
 
@@ -35,14 +35,14 @@ def _mood_tags(arousal: float, valence: float) -> set[str]:
 
 
 def true_tags(style: str, instruments: Collection[str], tempo: float, arousal: float, valence: float) -> list[str]:
-    """Tags of a song, sorted; all of them are in `TAGS`.
+    """Return the sorted tags of a song, a subset of `TAGS`.
 
     Args:
         style: Name of the style.
         instruments: Labels of the audible instruments.
-        tempo: Beats per minute; under 85 is slow, 120 and over fast, and between them there is no tag.
-        arousal: In [-1, 1].
-        valence: In [-1, 1].
+        tempo: Beats per minute; "slow" below 85, "fast" from 120, no tempo tag in between.
+        arousal: Arousal in [-1, 1].
+        valence: Valence in [-1, 1].
     """
     tags = {style, *instruments} | _mood_tags(arousal, valence)
     if tempo < 85:

@@ -1,4 +1,4 @@
-"""Keys, scales and chords: from roman-numeral symbols to pitches."""
+"""Music theory: keys, scales, and chords from Roman numerals to pitches."""
 
 import re
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ SCALES = {
 
 _DEGREES = {"I": 0, "II": 2, "III": 4, "IV": 5, "V": 7, "VI": 9, "VII": 11}
 
-# Suffix of a roman numeral -> intervals above the root, for an upper-case (major) and a lower-case (minor) numeral.
+# Suffix of a Roman numeral -> intervals above the root, for an upper-case (major) and a lower-case (minor) numeral.
 _QUALITIES = {
     "": ((0, 4, 7), (0, 3, 7)),
     "5": ((0, 7, 12), (0, 7, 12)),
@@ -60,23 +60,23 @@ class Chord:
 
     @property
     def third(self) -> int:
-        """The third above the root, or the fifth for a chord without one."""
+        """Semitones from the root to the third, or to the fifth for a chord without a third."""
         return next((interval for interval in self.intervals if interval in (3, 4)), 7)
 
     def pitch_classes(self, tonic: int) -> list[int]:
-        """Pitch classes (0 = C) of the chord tones in the key of `tonic`, in the order of the intervals."""
+        """Return the pitch classes (0 = C) of the chord tones in the key of `tonic`, in the order of the intervals."""
         return [(tonic + self.root + interval) % 12 for interval in self.intervals]
 
 
 @cache
 def parse_chord(symbol: str) -> Chord:
-    """Reads one roman-numeral chord symbol.
+    """Parse one Roman numeral chord symbol.
 
-    The case of the numeral gives the third (`IV` is major, `iv` minor); an accidental before it shifts the root
-    (`bVII`), a suffix changes the chord: `5`, `7`, `M7`, `9`, `add9`, `sus`, `dim`, `m7b5`.
+    The case of the numeral selects the third (`IV` is major, `iv` minor). An accidental before the numeral shifts the
+    root (`bVII`). A suffix selects the chord type: `5`, `7`, `M7`, `9`, `add9`, `sus`, `dim`, `m7b5`.
 
     Raises:
-        ValueError: The symbol is not of this form.
+        ValueError: The text is not a chord symbol.
     """
     match = _SYMBOL.fullmatch(symbol)
     if match is None or match["numeral"].upper() not in _DEGREES or match["suffix"] not in _QUALITIES:
@@ -88,31 +88,31 @@ def parse_chord(symbol: str) -> Chord:
 
 
 def parse_progression(symbols: str) -> list[Chord]:
-    """Reads a progression such as `"I V vi IV"`, one chord per bar."""
+    """Parse a progression such as `"I V vi IV"`, one chord per bar."""
     return [parse_chord(symbol) for symbol in symbols.split()]
 
 
 def scale_pitch_classes(tonic: int, scale: str) -> list[int]:
-    """Pitch classes of a scale of `SCALES` on `tonic`."""
+    """Return the pitch classes of a scale of `SCALES` on `tonic`."""
     return [(tonic + step) % 12 for step in SCALES[scale]]
 
 
 def nearest_pitch(pitch_class: int, reference: int) -> int:
-    """The pitch of the given class that lies nearest to `reference` (the lower one of two equally near)."""
+    """Return the pitch of the given class nearest to `reference`; of two equally near ones, the lower."""
     return reference + (pitch_class - reference + 6) % 12 - 6
 
 
 def voice_chord(chord: Chord, tonic: int, center: int, previous: list[int] | None) -> list[int]:
-    """Places the tones of a chord near those of the chord before, so that voices move by small steps.
+    """Return a voicing of a chord near the previous voicing, so that voices move by small steps.
 
     Args:
-        chord: The chord to place.
+        chord: The chord.
         tonic: Pitch class of the key.
-        center: Pitch around which the chord should lie.
-        previous: The voicing of the chord before, lowest first; None at the start.
+        center: MIDI pitch near the middle of the voicing.
+        previous: Voicing of the previous chord in ascending order; None for the first chord.
 
     Returns:
-        Distinct pitches, lowest first.
+        Distinct MIDI pitches in ascending order.
     """
     references = previous or [center - 4, center, center + 4, center + 7]
     pitches: list[int] = []

@@ -1,4 +1,4 @@
-"""Words of the captions: synonyms of what is true, and sentences about something else."""
+"""Vocabulary of the captions: synonyms of styles, instruments, moods and tempi, and irrelevant sentences."""
 
 __all__ = [
     "INSTRUMENT_WORDS",
@@ -103,7 +103,7 @@ USES = (
     "a podcast intro",
 )
 
-# {number} and {year} are filled in.
+# `captions` fills {number} and {year} with random numbers.
 IRRELEVANT_SENTENCES = (
     "Recorded in one take at the home studio.",
     "Track number {number} from the second album.",
@@ -125,7 +125,7 @@ IRRELEVANT_SENTENCES = (
 
 
 def mood_of(arousal: float, valence: float) -> str:
-    """The key of `MOOD_WORDS` that fits."""
+    """Return the key of `MOOD_WORDS` for an arousal and a valence in [-1, 1]."""
     if abs(arousal) < 0.22 and abs(valence) < 0.22:
         return "even"
     if arousal > 0:
@@ -134,5 +134,5 @@ def mood_of(arousal: float, valence: float) -> str:
 
 
 def tempo_class_of(tempo: float) -> str:
-    """The key of `TEMPO_WORDS` that fits."""
+    """Return the key of `TEMPO_WORDS` for a tempo in beats per minute."""
     return "slow" if tempo < 85 else "medium" if tempo < 120 else "fast"

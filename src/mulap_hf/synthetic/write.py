@@ -1,7 +1,7 @@
-"""Corpora on disk: FLAC files with a metadata file, or parquet shards.
+"""The synthetic corpus on disk: FLAC files with a metadata file, or parquet shards.
 
-Both can be interrupted at any time and continued: nothing is ever half written, and what is there is not made again.
-However many processes work on it, the folder is the same, byte for byte.
+An interrupted run can be repeated at any time: files are written atomically, and finished files are not made again.
+The content of the folder does not depend on the number of processes.
 """
 
 import io
@@ -31,8 +31,8 @@ __all__ = ["write_corpus", "write_notes", "write_parquet", "write_pretraining_co
 
 _CONFIG_FILE = "corpus.json"
 _METADATA_FILE = "metadata.jsonl"
-_FURTHER_FILE = ".further.jsonl"  # rows of items that a run with a larger number has left, and may want again
-_SCRATCH_FOLDER = ".unfinished"  # gone when a split is complete; holds the rows of the clips that are there
+_FURTHER_FILE = ".further.jsonl"  # rows of finished items beyond the last requested number, for later runs
+_SCRATCH_FOLDER = ".unfinished"  # rows of the finished items, one file each; removed when the split is complete
 _CLIPS_PER_ROW_GROUP = 50
 
 
@@ -43,25 +43,30 @@ def _encode_flac(audio: np.ndarray, sampling_rate: int) -> bytes:
 
 
 def _write_atomically(path: Path, content: bytes, scratch: Path) -> None:
-    """Writes a file that is either complete or not there; `scratch` is a folder for the unfinished one."""
+    """Write a file through a temporary file in the folder `scratch`, so that it is never incomplete."""
     unfinished = scratch / f".{path.name}.{os.getpid()}.unfinished"
     unfinished.write_bytes(content)
     unfinished.replace(path)
 
 
 def _encoded(make: Callable, config: CorpusConfig, split: str, index: int) -> tuple[dict[str, Any], bytes]:
-    """The truth about an item that `make` makes, and its audio as a FLAC file."""
+    """Make an item; return its labels and the bytes of a FLAC file."""
     item = make(config, split, index)
     return item, _encode_flac(item.pop("audio"), config.sampling_rate)
 
 
 def check_folder(config: CorpusConfig, split: str, directory: Path) -> dict[str, Any]:
-    """Makes sure that a split of these settings may be written to a folder; nothing is.
+    """Check that a split with these settings may be written to a folder; write nothing.
 
-    The held-out soundfont counts for the splits that it plays: the first of them may come to a folder at any time.
+    `held_out_soundfont` is compared only for the splits that it plays. The first such split fixes it for the folder.
+
+    Args:
+        config: Settings of the corpus.
+        split: Name of the split.
+        directory: Folder of the corpus.
 
     Returns:
-        The settings to note in the folder.
+        The settings to store in the folder.
 
     Raises:
         ValueError: The folder holds a corpus with other settings.
@@ -77,13 +82,13 @@ def check_folder(config: CorpusConfig, split: str, directory: Path) -> dict[str,
     different = sorted(key for key in wanted.keys() | accepted.keys() if wanted.get(key) != accepted.get(key))
     if different:
         changes = ", ".join(f"{key} ({accepted.get(key)!r}, now {wanted.get(key)!r})" for key in different)
-        hint = " (soundfonts go by the sha256 of the file)" if any("soundfont" in key for key in different) else ""
+        hint = " (soundfonts are compared by SHA-256)" if any("soundfont" in key for key in different) else ""
         raise ValueError(f"{directory} holds a corpus with other settings: {changes}{hint}; choose another folder")
     return wanted
 
 
 def _claim_folder(config: CorpusConfig, split: str, directory: Path) -> None:
-    """Notes the settings in the folder; see `check_folder`, also for errors."""
+    """Store the settings in the folder; raises as `check_folder` does."""
     settings = check_folder(config, split, directory)
     directory.mkdir(parents=True, exist_ok=True)
     _write_atomically(directory / _CONFIG_FILE, (json.dumps(settings, indent=2) + "\n").encode(), directory)
@@ -94,7 +99,7 @@ def _file_name(make: Callable, split: str, index: int) -> str:
 
 
 def _write_item(make: Callable, config: CorpusConfig, split: str, folder: Path, index: int) -> None:
-    """Writes the audio of an item, then the row that says that it is there."""
+    """Write the audio of an item, then its row, which marks the item as finished."""
     row, flac = _encoded(make, config, split, index)
     scratch, file_name = folder / _SCRATCH_FOLDER, _file_name(make, split, index)
     _write_atomically(folder / file_name, flac, scratch)
@@ -103,7 +108,7 @@ def _write_item(make: Callable, config: CorpusConfig, split: str, folder: Path, 
 
 
 def _finished_rows(folder: Path) -> dict[str, str]:
-    """Rows (as JSON) of the items that are there already, by file name."""
+    """Return the rows (JSON text) of the finished items, by file name."""
     lines: list[str] = []
     for name in (_METADATA_FILE, _FURTHER_FILE):
         if (folder / name).exists():
@@ -128,9 +133,9 @@ def _write_folder(
     progress: bool,
 ) -> Path:
     _check_number(number)
-    renderer_for(config, split)  # complains before anything is written
+    renderer_for(config, split)  # raises before anything is written
     directory.mkdir(parents=True, exist_ok=True)
-    with FileLock(directory / ".lock"):  # others that want the same wait until it is there
+    with FileLock(directory / ".lock"):  # a second process that writes the same split waits here
         _claim_folder(config, split, directory)
         (folder / "audio").mkdir(parents=True, exist_ok=True)
         scratch = folder / _SCRATCH_FOLDER
@@ -157,9 +162,7 @@ def _write_rows(path: Path, rows: list[str], scratch: Path) -> None:
 
 
 def _check_number(number: int, what: str = "items") -> None:
-    """Raises:
-    ValueError: It is none that can be made.
-    """
+    """Raise a ValueError for a number below 1."""
     if number < 1:
         raise ValueError(f"the number of {what} must be at least 1, got {number}")
 
@@ -172,27 +175,28 @@ def write_corpus(
     num_workers: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Writes a split as FLAC files (16 bit) with a metadata file.
+    """Write a split as 16-bit FLAC files with a metadata file.
 
-    The folder is `directory/<split>`: `audio/<clip_id>.flac`, and `metadata.jsonl` with one row per clip (`file_name`
-    relative to it, `caption` and all truths; see `make_clip`). Clips that are there already are kept, so an
-    interrupted run is continued by repeating it, a larger `num_clips` adds to what is there, and with a smaller one
-    the metadata lists the first ones only, while the files of the others stay.
+    The folder `directory/<split>` gets `audio/<clip_id>.flac` and `metadata.jsonl`. A row of `metadata.jsonl` has
+    `file_name` (relative to the folder) and the labels of `make_clip`.
+
+    Finished clips are never made again: an interrupted call can be repeated, and a larger `num_clips` adds clips. With
+    a smaller `num_clips`, `metadata.jsonl` lists only the first clips; the files of the others stay.
 
     Args:
         config: Settings of the corpus.
         split: Name of a split in `SPLITS`.
         num_clips: Number of clips.
-        directory: Folder of the corpus; splits of one configuration may share it.
-        num_workers: Number of processes; one per CPU core by default. A script that asks for more than one needs the
-            usual `if __name__ == "__main__":`.
-        progress: Whether to show a progress bar.
+        directory: Folder of the corpus; all splits of one configuration may share it.
+        num_workers: Number of processes; None for one per CPU core. More than one requires the calling script to have
+            `if __name__ == "__main__":`.
+        progress: Show a progress bar.
 
     Returns:
         The folder of the split.
 
     Raises:
-        ValueError: The folder holds a corpus with other settings.
+        ValueError: The folder holds a corpus with other settings, or `num_clips` is below 1.
     """
     directory = Path(directory)
     return _write_folder(make_clip, config, split, num_clips, directory, directory / split, num_workers, progress)
@@ -201,10 +205,16 @@ def write_corpus(
 def write_pretraining_corpus(
     directory: str | os.PathLike, num_clips: int, clip_seconds: float, progress: bool = True
 ) -> Path:
-    """Writes what is pre-trained on without data of one's own: the splits train and, a tenth of it, validation.
+    """Write the default pre-training corpus: the splits `train` and `validation`.
+
+    Args:
+        directory: Folder of the corpus.
+        num_clips: Number of clips of `train`; `validation` has a tenth of it, and at least 64.
+        clip_seconds: Length of a clip in seconds.
+        progress: Show a progress bar.
 
     Returns:
-        The folder.
+        The folder of the corpus.
 
     Raises:
         ValueError: The folder holds a corpus with other settings.
@@ -223,10 +233,21 @@ def write_notes(
     num_workers: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Writes single notes as `write_corpus` writes clips, to `directory/notes/<split>`.
+    """Write a split of single notes to `directory/notes/<split>`, in the format of `write_corpus`.
 
     Args:
-        num_notes: Number of notes; for the rest, and for what is returned and raised, see `write_corpus`.
+        config: Settings of the corpus.
+        split: Name of a split in `SPLITS`.
+        num_notes: Number of notes.
+        directory: Folder of the corpus; clips and notes of all splits may share it.
+        num_workers: Number of processes; see `write_corpus`.
+        progress: Show a progress bar.
+
+    Returns:
+        The folder of the split.
+
+    Raises:
+        ValueError: The folder holds a corpus with other settings, or `num_notes` is below 1.
     """
     directory = Path(directory)
     return _write_folder(
@@ -235,7 +256,7 @@ def write_notes(
 
 
 def _parquet_schema() -> "pyarrow.Schema":
-    """Columns of the parquet shards: those of `make_clip`, the audio as the bytes of a FLAC file."""
+    """Return the schema of the parquet shards: the columns of `make_clip`, with the audio as FLAC bytes."""
     import pyarrow as pa
 
     text, texts, real, whole = pa.string(), pa.list_(pa.string()), pa.float64(), pa.int64()
@@ -299,30 +320,31 @@ def write_parquet(
     num_workers: int | None = None,
     progress: bool = True,
 ) -> list[Path]:
-    """Writes a split as parquet shards `directory/<split>-<first clip>-<end>.parquet`, about 0.1 GB each.
+    """Write a split as parquet shards `directory/<split>-<first clip>-<end>.parquet`.
 
-    The columns are those of `make_clip`; `audio` is a struct of `bytes` (a FLAC file) and `path`. Shards that are
-    there already are kept, so an interrupted run is continued by repeating it; shards of the split with other bounds,
-    left by a run with another number of clips, are removed at the end.
+    The columns are those of `make_clip`; `audio` is a struct of `bytes` (a FLAC file) and `path`.
+
+    Finished shards are never made again, so an interrupted call can be repeated. At the end, shards of the split with
+    other bounds (from a call with another number of clips) are deleted.
 
     Args:
         config: Settings of the corpus.
         split: Name of a split in `SPLITS`.
         num_clips: Number of clips.
-        directory: Folder of the corpus; splits of one configuration may share it.
-        clips_per_shard: Number of clips in a file.
+        directory: Folder of the corpus; all splits of one configuration may share it.
+        clips_per_shard: Number of clips per shard; 250 clips of 20 s are about 0.1 GB.
         num_workers: Number of processes; see `write_corpus`.
-        progress: Whether to show a progress bar.
+        progress: Show a progress bar.
 
     Returns:
-        The shards.
+        The paths of the shards.
 
     Raises:
-        ValueError: The folder holds a corpus with other settings.
+        ValueError: The folder holds a corpus with other settings, or a number is below 1.
     """
     _check_number(num_clips, "clips")
     _check_number(clips_per_shard, "clips of a shard")
-    renderer_for(config, split)  # complains before anything is written
+    renderer_for(config, split)  # raises before anything is written
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     with FileLock(directory / ".lock"):
@@ -343,6 +365,6 @@ def write_parquet(
 
 
 def written_shards(directory: Path, split: str) -> list[Path]:
-    """Those that `write_parquet` left, in order; files of other origin are none."""
+    """Return the sorted shards that `write_parquet` wrote for a split; other parquet files are ignored."""
     pattern = re.compile(rf"{split}-\d{{6,}}-\d{{6,}}\.parquet")
     return sorted(path for path in directory.glob("*.parquet") if pattern.fullmatch(path.name))

@@ -130,7 +130,7 @@ def test_interrupted_run_goes_on(model_folder, music, tmp_path, monkeypatch, ask
         write_embeddings(interrupted, music, output, per_chunk, progress=False)
     assert not output.exists()
     embedder = Embedder(model_folder)
-    with pytest.raises(ValueError, match="another model or other settings"):
+    with pytest.raises(ValueError, match=r"interrupted run with other settings: per_chunk \(.*, now .*\); remove it"):
         write_embeddings(embedder, music, output, not per_chunk, progress=False)
     asked.clear()
     assert write_embeddings(embedder, music, output, per_chunk, progress=False) == []

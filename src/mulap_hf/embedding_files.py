@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from .embedding import Embedder, TrackEmbedding
 from .errors import AudioError
-from .files import sync, write_json
+from .files import replacing, write_json
+from .settings import check_settings
 
 # A part is written when it is so old or has so many rows: what a crash may cost, and what memory must hold.
 _PART_SECONDS = 60
@@ -54,7 +55,7 @@ def write_embeddings(
         The files that could not be embedded, with their reasons.
 
     Raises:
-        ValueError: the parts that lie there are of another model or of other settings.
+        DataError: the parts that lie there are of another model or of other settings.
         OSError: the output cannot be written.
     """
     names = {_name(path): path for path in paths}
@@ -88,7 +89,7 @@ class _Parts:
 
     def __init__(self, output: Path, embedder: Embedder, per_chunk: bool):
         """Raises:
-        ValueError: the parts that lie there are of another model or of other settings.
+        DataError: the parts that lie there are of another model or of other settings.
         """
         self.output = output
         self.folder = output.with_name(output.name + ".parts")
@@ -102,11 +103,9 @@ class _Parts:
         if not self.settings.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.settings, settings)
-        elif json.loads(self.settings.read_text(encoding="utf-8")) != settings:
-            raise ValueError(
-                f"{self.folder} holds parts of an interrupted run with another model or other settings: remove it, or "
-                "choose another output"
-            )
+        found = json.loads(self.settings.read_text(encoding="utf-8"))
+        what, remedy = f"{self.folder} holds parts of an interrupted run", "remove it, or choose another output"
+        check_settings(found, settings, what, remedy)
         self.files = sorted(self.folder.glob("*.parquet"))
         for file in self.files:
             self._index(file, pq.ParquetFile(file).read(["path"])["path"])
@@ -192,9 +191,9 @@ def _rows(result: TrackEmbedding, schema: pa.Schema, per_chunk: bool, chunk_seco
 
 @contextmanager
 def _whole_file(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-    """A file that is there once it is whole."""
-    temporary = path.with_name(path.name + ".tmp")
-    with pq.ParquetWriter(temporary, schema, use_dictionary=["path"]) as writer:  # embeddings do not repeat
+    """Writes a table that replaces `path` when the block ends."""
+    with (
+        replacing(path, durable=True) as temporary,
+        pq.ParquetWriter(temporary, schema, use_dictionary=["path"]) as writer,  # embeddings do not repeat
+    ):
         yield writer
-    sync(temporary)
-    temporary.replace(path)

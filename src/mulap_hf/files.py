@@ -2,18 +2,39 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
+@contextmanager
+def replacing(path: Path, scratch: Path | None = None, durable: bool = False) -> Iterator[Path]:
+    """A temporary path to write to, which replaces `path` when the block ends without an error.
+
+    Whoever reads `path` finds the old file or the new one, never a part of it, also after the process was killed.
+
+    Args:
+        path: The file to replace or create, in an existing folder.
+        scratch: Folder of the temporary file, on the same disk. Default: the folder of `path`.
+        durable: Wait until the file is on the disk, so that a power failure does no harm either.
+    """
+    temporary = (scratch or path.parent) / f"{path.name}.tmp"
+    try:
+        yield temporary
+        if durable:
+            sync(temporary)
+        os.replace(temporary, path)
+        if durable:
+            sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: Any):
-    """Replaces a file at once: after a crash it is the old one or the new one, never a part of it."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    sync(temporary)
-    os.replace(temporary, path)
-    sync(path.parent)
+    """Replaces a JSON file at once and durably, see `replacing`."""
+    with replacing(path, durable=True) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def sync(path: Path):

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig
 
 from .audio import load_audio
+from .files import replacing
 from .loading import model_kind, open_backbone
 from .modeling_mulap import MulapForAudioClassification
 from .modeling_mulap_audio import MulapAudioModel, MulapLogMel
@@ -115,9 +116,8 @@ def export_onnx(
     exported = assemble(graph, config.chunk_length, activation)
     onnx.helper.set_model_props(exported, _metadata(model, name, quantize))
     onnx.checker.check_model(exported, full_check=True)
-    temporary = output.with_name(output.name + ".tmp")
-    onnx.save(exported, temporary)
-    try:
+    with replacing(output) as temporary:
+        onnx.save(exported, temporary)
         difference = largest_difference(temporary, model, check)
         if not difference <= tolerance:
             raise ModelError(
@@ -125,9 +125,6 @@ def export_onnx(
                 f"tolerance {tolerance:.1e}: no file was written"
                 + ("; calibrate with more, and more varied, music" if quantize == "static" else "")
             )
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
     return difference
 
 

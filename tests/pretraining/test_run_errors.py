@@ -108,7 +108,7 @@ def test_a_stopped_run_goes_on_only_with_the_same_settings_and_data(catalog, tmp
     refusals = errors_of(SCRIPT, *([*again, *change] for change in changes))
     for line, message in zip(
         refusals,
-        ("--mixed_precision was no, is bf16", "--learning_rate was 0.001, is 0.1", "--train_data was"),
+        ("--mixed_precision ('no', now 'bf16')", "--learning_rate (0.001, now 0.1)", "--train_data ("),
         strict=True,
     ):
         assert message in line

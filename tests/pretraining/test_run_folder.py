@@ -73,8 +73,8 @@ def test_other_settings_are_named(tmp_path):
     before = content(tmp_path)
     with pytest.raises(RunError) as error:
         RunFolder.open(tmp_path, changed(learning_rate=0.01, log_steps=5, seed=3), may_differ=["log_steps"])
-    assert "(--learning_rate was 0.001, is 0.01; --seed was None, is 3)" in str(error.value)
-    assert all(mend in str(error.value) for mend in (str(tmp_path), "same command", "--output_dir", "--overwrite"))
+    assert "other settings: --learning_rate (0.001, now 0.01), --seed (None, now 3); " in str(error.value)
+    assert all(remedy in str(error.value) for remedy in (str(tmp_path), "its command", "--output_dir", "--overwrite"))
     assert before.pop(".lock") == b""
     assert content(tmp_path) == before
 

@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from ..audio import audio_seconds, load_audio
 from ..errors import AudioError, DataError
-from ..files import write_json
+from ..files import replacing, write_json
+from ..settings import check_settings
 from .card import write_card
 from .corpora import Corpus
 from .schema import SETTINGS_FILE, Example, Reading, write_tasks
@@ -188,9 +189,11 @@ class _SplitWriter:
     def _write_shard(self, index: int, source: Iterator[Example | Skipped], seen: set[str], bar: tqdm) -> dict:
         """Writes a shard, then the record that says that it is there."""
         record = {"items": 0, "checksum": 0, "rows": 0, "skipped": [], "ids": [], "last": True}
-        temporary = self._part(index).with_suffix(".tmp")
         group, group_bytes, shard_bytes = [], 0, 0
-        with pq.ParquetWriter(temporary, self.schema, compression="none", use_dictionary=False) as writer:
+        with (
+            replacing(self._part(index)) as temporary,
+            pq.ParquetWriter(temporary, self.schema, compression="none", use_dictionary=False) as writer,
+        ):
             for item in source:
                 record["items"] += 1
                 record["checksum"] = _checksum([item], record["checksum"])
@@ -215,7 +218,6 @@ class _SplitWriter:
             if group:
                 writer.write_table(pa.Table.from_pylist(group, self.schema))
         record["rows"] = len(record["ids"])
-        temporary.replace(self._part(index))
         write_json(self._record(index), record)
         return record
 
@@ -288,13 +290,7 @@ def _claim(output: Path, settings: dict) -> dict[str, Prepared]:
         found = content["settings"]
         if set(found["splits"]) < set(settings["splits"]):
             settings = settings | {"splits": found["splits"]}
-        changes = [
-            f"{key} ({found.get(key)!r}, now {settings.get(key)!r})"
-            for key in sorted(settings.keys() | found.keys())
-            if settings.get(key) != found.get(key)
-        ]
-        if changes:
-            raise DataError(f"{output} was made with other settings: {', '.join(changes)}; choose another --output")
+        check_settings(found, settings, f"{output} was made", "choose another --output")
         return {
             split: Prepared(done["rows"], done["shards"], [Skipped(**item) for item in done["skipped"]])
             for split, done in (content["finished"] or {}).items()

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import RunError
 from ..files import write_json
+from ..settings import check_settings
 
 LOCK = ".lock"
 SETTINGS = "training_settings.json"
@@ -20,7 +21,7 @@ SETTINGS = "training_settings.json"
 CHECKPOINTS = ("checkpoints/step-*[0-9]", "checkpoints/probe.pt")
 # What runs write; a folder that has anything else in it is not deleted.
 RUN_FILES = (
-    f"{LOCK} {SETTINGS} {SETTINGS}.tmp metrics.json metrics.jsonl .metrics.jsonl.tmp trackers checkpoints README.md "
+    f"{LOCK} {SETTINGS} {SETTINGS}.tmp metrics.json metrics.jsonl metrics.jsonl.tmp trackers checkpoints README.md "
     "training_report training_report.md skipped.jsonl config.json *_config.json tokenizer.json vocab.txt "
     "special_tokens_map.json *_mulap.py *_mulap_*.py audio.py model.safetensors model-*.safetensors "
     "model.safetensors.index.json probe.safetensors transfer_report.md transfer_report predictions"
@@ -98,17 +99,10 @@ class RunFolder:
         self._write("unfinished", **holder)
 
     def _check_settings(self, found: dict[str, Any], may_differ: Collection[str]):
-        old, new = _by_option(found), _by_option(self._settings)
-        differing = [
-            f"--{name} was {old.get(name)}, is {new.get(name)}"
-            for name in {**old, **new}
-            if old.get(name) != new.get(name) and name not in may_differ
-        ]
-        if differing:
-            raise RunError(
-                f"{self.path} holds an unfinished run with other settings ({'; '.join(differing)}): give the same "
-                "command to go on with it, pass another --output_dir, or --overwrite_output to replace it"
-            )
+        old, new = (_by_option(settings, may_differ) for settings in (found, self._settings))
+        what = f"{self.path} holds an unfinished run"
+        remedy = "repeat its command to resume it, pass another --output_dir, or --overwrite_output to replace it"
+        check_settings(old, new, what, remedy, RunError)
 
     def _write(self, status: str, **facts):
         write_json(self.path / SETTINGS, {**self._settings, "run": {"status": status, **facts}})
@@ -155,9 +149,11 @@ def _read_settings(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _by_option(settings: dict[str, Any]) -> dict[str, Any]:
+def _by_option(settings: dict[str, Any], may_differ: Collection[str]) -> dict[str, Any]:
     options = {}
     for name, value in settings.items():
-        if name != "run":
-            options |= _by_option(value) if isinstance(value, dict) else {name: value}
+        if isinstance(value, dict) and name != "run":
+            options |= _by_option(value, may_differ)
+        elif name != "run" and name not in may_differ:
+            options[f"--{name}"] = value
     return options

@@ -13,6 +13,7 @@ from accelerate.utils import LoggerType
 
 from ..data.tables import parse_json
 from ..errors import RunError
+from ..files import replacing
 
 METRICS_FILE = "metrics.jsonl"
 ROW_KEYS = ("step", "epoch", "split")  # what is in a line besides metrics
@@ -43,9 +44,9 @@ class RunLog:
         self.accelerator = accelerator
         if accelerator.is_main_process:
             rows = read_metrics(self.path) if resume_step is not None and self.path.exists() else []
-            temporary = self.path.with_name(f".{METRICS_FILE}.tmp")
-            temporary.write_text("".join(_line(row) for row in rows if row["step"] <= resume_step), encoding="utf-8")
-            temporary.replace(self.path)
+            kept = "".join(_line(row) for row in rows if row["step"] <= resume_step)
+            with replacing(self.path) as temporary:
+                temporary.write_text(kept, encoding="utf-8")
 
     def add(self, split: str, step: int, epoch: int, metrics: Mapping[str, Any]):
         """One measurement.

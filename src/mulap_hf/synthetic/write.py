@@ -19,6 +19,8 @@ import numpy as np
 import soundfile
 from filelock import FileLock
 
+from ..files import replacing
+from ..settings import check_settings
 from .effects import Effects
 from .generate import CorpusConfig, fingerprint, is_held_out, make_clip, renderer_for
 from .notes import make_note
@@ -42,11 +44,9 @@ def _encode_flac(audio: np.ndarray, sampling_rate: int) -> bytes:
     return buffer.getvalue()
 
 
-def _write_atomically(path: Path, content: bytes, scratch: Path) -> None:
-    """Write a file through a temporary file in the folder `scratch`, so that it is never incomplete."""
-    unfinished = scratch / f".{path.name}.{os.getpid()}.unfinished"
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+def _write_whole(path: Path, content: bytes, scratch: Path) -> None:
+    with replacing(path, scratch) as temporary:
+        temporary.write_bytes(content)
 
 
 def _encoded(make: Callable, config: CorpusConfig, split: str, index: int) -> tuple[dict[str, Any], bytes]:
@@ -69,7 +69,7 @@ def check_folder(config: CorpusConfig, split: str, directory: Path) -> dict[str,
         The settings to store in the folder.
 
     Raises:
-        ValueError: The folder holds a corpus with other settings.
+        DataError: The folder holds a corpus with other settings.
     """
     path, font = directory / _CONFIG_FILE, "held_out_soundfont"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -79,11 +79,8 @@ def check_folder(config: CorpusConfig, split: str, directory: Path) -> dict[str,
     accepted = found or wanted
     if accepted.get(font) is None:
         accepted = accepted | {font: wanted[font]}
-    different = sorted(key for key in wanted.keys() | accepted.keys() if wanted.get(key) != accepted.get(key))
-    if different:
-        changes = ", ".join(f"{key} ({accepted.get(key)!r}, now {wanted.get(key)!r})" for key in different)
-        hint = " (soundfonts are compared by SHA-256)" if any("soundfont" in key for key in different) else ""
-        raise ValueError(f"{directory} holds a corpus with other settings: {changes}{hint}; choose another folder")
+    remedy = "choose another folder (soundfonts are compared by SHA-256)"
+    check_settings(accepted, wanted, f"{directory} holds a corpus", remedy)
     return wanted
 
 
@@ -91,7 +88,8 @@ def _claim_folder(config: CorpusConfig, split: str, directory: Path) -> None:
     """Store the settings in the folder; raises as `check_folder` does."""
     settings = check_folder(config, split, directory)
     directory.mkdir(parents=True, exist_ok=True)
-    _write_atomically(directory / _CONFIG_FILE, (json.dumps(settings, indent=2) + "\n").encode(), directory)
+    with replacing(directory / _CONFIG_FILE) as temporary:
+        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def _file_name(make: Callable, split: str, index: int) -> str:
@@ -102,9 +100,9 @@ def _write_item(make: Callable, config: CorpusConfig, split: str, folder: Path, 
     """Write the audio of an item, then its row, which marks the item as finished."""
     row, flac = _encoded(make, config, split, index)
     scratch, file_name = folder / _SCRATCH_FOLDER, _file_name(make, split, index)
-    _write_atomically(folder / file_name, flac, scratch)
+    _write_whole(folder / file_name, flac, scratch)
     row = json.dumps({"file_name": file_name, **row}, ensure_ascii=False)
-    _write_atomically(scratch / f"{split}-{index:06d}.json", row.encode(), scratch)
+    _write_whole(scratch / f"{split}-{index:06d}.json", row.encode(), scratch)
 
 
 def _finished_rows(folder: Path) -> dict[str, str]:
@@ -158,7 +156,7 @@ def _write_folder(
 
 
 def _write_rows(path: Path, rows: list[str], scratch: Path) -> None:
-    _write_atomically(path, "".join(row + "\n" for row in rows).encode(), scratch)
+    _write_whole(path, "".join(row + "\n" for row in rows).encode(), scratch)
 
 
 def _check_number(number: int, what: str = "items") -> None:
@@ -217,7 +215,7 @@ def write_pretraining_corpus(
         The folder of the corpus.
 
     Raises:
-        ValueError: The folder holds a corpus with other settings.
+        DataError: The folder holds a corpus with other settings.
     """
     config = CorpusConfig(clip_seconds=clip_seconds)
     for split, number in {"train": num_clips, "validation": max(64, num_clips // 10)}.items():
@@ -304,7 +302,7 @@ def _write_shard(
     buffer = io.BytesIO()
     table = pa.Table.from_pylist(rows, schema=_parquet_schema())
     pyarrow.parquet.write_table(table, buffer, row_group_size=_CLIPS_PER_ROW_GROUP)
-    _write_atomically(_shard_path(directory, split, *bounds[shard]), buffer.getvalue(), scratch)
+    _write_whole(_shard_path(directory, split, *bounds[shard]), buffer.getvalue(), scratch)
 
 
 def _shard_path(directory: Path, split: str, first: int, end: int) -> Path:

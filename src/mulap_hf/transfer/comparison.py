@@ -28,6 +28,7 @@ from ..data.corpora import SYNTHETIC_TASKS
 from ..data.schema import read_tasks
 from ..errors import DataError
 from ..files import write_json
+from ..settings import check_settings
 from .arguments import CompareArguments, ProbeArguments
 from .features import HANDCRAFTED, Extractor, FeatureCache, open_extractor
 from .pair_scores import CONTRASTIVE, PairScorer, has_text_side
@@ -261,8 +262,8 @@ def pretrain(plan: Plan, unit: Unit, threads: int):
     options |= {"eval_steps": max(1, int(options["max_steps"]) // 4), "checkpoint_steps": 50, "keep_last": True}
     done = Path(output).parent / f"{unit.name}.json"
     if done.is_file():
-        if json.loads(done.read_text(encoding="utf-8")) != options:
-            raise DataError(f"{output} was pre-trained with other options ({done}): choose another --output_dir")
+        found = json.loads(done.read_text(encoding="utf-8"))
+        check_settings(found, options, f"{output} was pre-trained", "choose another --output_dir")
         return
     words = [word for name, value in options.items() for word in (f"--{name}", _word(value))]
     command = [sys.executable, str(plan.pretrain), *words, "--output_dir", output, "--cpu_threads", str(threads)]

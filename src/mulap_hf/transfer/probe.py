@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ..data.schema import Kind, Task
 from ..errors import DataError
+from ..files import replacing
 from ..metrics.scores import MAIN_METRIC, score
 from ..modeling_mulap import classification_loss, classifier_head
 from ..pretraining.classification import PROBLEM_TYPES
@@ -230,9 +231,8 @@ class _State:
     def save(self, path: Path):
         content = {name: part.state_dict() for name, part in self._parts.items()}
         own = {"history": self.history, "best": self.best, "best_epoch": self.best_epoch}
-        temporary = path.with_name(f"{path.name}.tmp")
-        torch.save(content | own | {"rng": torch.get_rng_state()}, temporary)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            torch.save(content | own | {"rng": torch.get_rng_state()}, temporary)
 
     def load(self, path: Path):
         content = torch.load(path, weights_only=True)

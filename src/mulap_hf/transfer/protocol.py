@@ -10,6 +10,7 @@ import numpy as np
 from ..data.schema import Task
 from ..data.tables import Skipped
 from ..errors import DataError
+from ..files import replacing
 from ..metrics.scores import intervals, score, score_outputs, without_nan
 from .arguments import ProbeArguments
 from .features import Extractor, FeatureCache, Features
@@ -34,9 +35,8 @@ class Predictions:
 
     def save(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}")
-        np.savez(temporary.with_suffix(".tmp.npz"), ids=np.array(self.ids), scores=self.scores)
-        temporary.with_suffix(".tmp.npz").replace(path)
+        with replacing(path) as temporary, temporary.open("wb") as file:  # a name without .npz would get one
+            np.savez(file, ids=np.array(self.ids), scores=self.scores)
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":

@@ -1,4 +1,4 @@
-"""The metrics as users of `evaluate` have them: by class and by path, without a network."""
+"""The metrics as modules of `evaluate`, imported as classes or loaded by path, without network access."""
 
 import doctest
 import json
@@ -27,7 +27,7 @@ cases = pytest.mark.parametrize(("metric", "kind", "truth", "scores"), CASES.val
 
 
 @cases
-def test_computes_the_report(metric, kind, truth, scores):
+def test_compute_returns_the_report(metric, kind, truth, scores):
     names = ["a", "b", "c"]
     found = metric().compute(predictions=scores, references=truth, names=names, resamples=30, seed=4)
     assert found == report(kind, truth, scores, names, resamples=30, seed=4)
@@ -35,7 +35,7 @@ def test_computes_the_report(metric, kind, truth, scores):
 
 
 @cases
-def test_takes_batches_of_tensors(metric, kind, truth, scores):
+def test_batches_of_tensors_can_be_added(metric, kind, truth, scores):
     scores = torch.tensor(scores, dtype=torch.float32)
     batches = metric()
     for rows in (slice(25), slice(25, 40)):
@@ -48,15 +48,15 @@ def test_examples_of_the_docstrings(module):
     assert doctest.testmod(module) == (0, 3)
 
 
-def test_bad_input_is_named():
+def test_errors_name_the_invalid_input():
     truth, scores = np.zeros((4, 2)), np.ones((4, 2))
-    with pytest.raises(ValueError, match="8 of the 8 scores, of 4 tracks, are not numbers"):
+    with pytest.raises(ValueError, match="8 of the 8 scores, in 4 tracks, are not finite"):
         Tagging().compute(predictions=scores * np.nan, references=truth)
-    with pytest.raises(ValueError, match=r"0 or 1 for each tag, not 0\.5"):
+    with pytest.raises(ValueError, match=r"0 or 1 for each tag, got 0\.5"):
         Tagging().compute(predictions=scores, references=truth + 0.5)
-    with pytest.raises(ValueError, match="predictions must be rows of equal length, not of 1 to 2 numbers"):
+    with pytest.raises(ValueError, match="predictions has rows of 1 to 2 values"):
         Regression().compute(predictions=[[0, 1], [0, 1], [0, 1], [0]], references=truth)
-    with pytest.raises(ValueError, match=r"indices of the 2 classes, 0 to 1, not 0\.5"):
+    with pytest.raises(ValueError, match=r"indices of the 2 classes, 0 to 1, got 0\.5"):
         Classification().compute(predictions=scores, references=[0, 1, 0, 0.5])
 
 
@@ -76,7 +76,7 @@ print(json.dumps([early, [metric.name for metric in metrics.values()], scores]))
 
 
 def test_loads_by_path_offline(tmp_path):
-    """In a process of its own, with an empty cache; the core alone loads no heavy library."""
+    """In a new process with an empty cache. Importing `metrics.scores` alone imports no heavy library."""
     paths = [str(FOLDER / f"{name}.py") for name in CASES]
     done = run("-c", PROGRAM, tmp_path, *paths)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Scores against scikit-learn, intervals against resamples done one by one and against closed forms."""
+"""Metrics compared with scikit-learn; intervals compared with explicit resampling and with closed forms."""
 
 import json
 
@@ -11,14 +11,14 @@ from mulap_hf.metrics.scores import intervals, paired_difference, report, score,
 
 
 def tagged(tracks: int, tags: int, decimals: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Tags of many frequencies; few decimals make many ties."""
+    """Return truth and scores of tags from frequent to rare; rounding to few decimals creates ties."""
     rng = np.random.default_rng(seed)
     truth = (rng.random((tracks, tags)) < np.linspace(0.6, 0.02, tags)).astype(np.float32)
     return truth, np.round(rng.normal(size=truth.shape) + truth, decimals)
 
 
 def classified(tracks: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """One class is predicted and never true, one does not occur."""
+    """Return truth and scores of classes, of which one is predicted but never true, and one never occurs."""
     rng = np.random.default_rng(1)
     truth = rng.integers(classes - 2, size=tracks)
     scores = rng.normal(size=(tracks, classes))
@@ -28,6 +28,7 @@ def classified(tracks: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measured(tracks: int, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return truth and predictions of a regression task."""
     rng = np.random.default_rng(2)
     truth = 3 + rng.normal(size=(tracks, dimensions))
     return truth, 0.6 * truth + rng.normal(size=truth.shape)
@@ -53,7 +54,7 @@ def sklearn_regression(truth, scores):
     return {"r2": r2_score(truth, scores), "pearson": pearsonr(truth, scores).statistic.mean()}
 
 
-YARDSTICKS = {
+REFERENCES = {
     "multi_label": sklearn_tagging,
     "single_label": sklearn_classification,
     "regression": sklearn_regression,
@@ -71,16 +72,16 @@ cases = pytest.mark.parametrize(("kind", "truth", "scores"), CASES.values(), ids
 
 
 @cases
-def test_scores_are_scikit_learns(kind, truth, scores):
-    expected = YARDSTICKS[kind](truth, scores)
+def test_metrics_equal_those_of_scikit_learn(kind, truth, scores):
+    expected = REFERENCES[kind](truth, scores)
     assert score(kind, truth, scores) == pytest.approx(expected, abs=1e-12)
     assert list(score(kind, truth, scores)) == list(expected)
 
 
 @cases
-def test_intervals_are_percentiles_of_scikit_learns_scores_of_resamples(kind, truth, scores):
+def test_intervals_equal_those_of_explicit_resampling(kind, truth, scores):
     draws = np.random.default_rng([7, 0]).integers(len(truth), size=(40, len(truth)))
-    resampled = [YARDSTICKS[kind](truth[rows], scores[rows]) for rows in draws]
+    resampled = [REFERENCES[kind](truth[rows], scores[rows]) for rows in draws]
     found = intervals(kind, truth, scores, resamples=40, seed=7)
     for name, interval in found.items():
         values = [of_resample[name] for of_resample in resampled]
@@ -88,7 +89,7 @@ def test_intervals_are_percentiles_of_scikit_learns_scores_of_resamples(kind, tr
         assert interval == pytest.approx(tuple(expected), abs=1e-12)
 
 
-def test_each_output_has_its_score():
+def test_metrics_per_output():
     kind, truth, scores = CASES["tied tags"]
     by_tag = score_outputs(kind, truth, scores, list("abcdef"))
     assert [one["roc_auc"] for one in by_tag.values()] == pytest.approx(roc_auc_score(truth, scores, average=None))
@@ -105,11 +106,11 @@ def test_each_output_has_its_score():
     assert [by_dimension[name]["r2"] for name in ("valence", "arousal", "tempo")] == pytest.approx(expected)
     expected = pearsonr(truth, scores).statistic
     assert [by_dimension[name]["pearson"] for name in ("valence", "arousal", "tempo")] == pytest.approx(expected)
-    with pytest.raises(ValueError, match="names: 2 different ones for 3 outputs"):
+    with pytest.raises(ValueError, match="names has 2 distinct names for 3 outputs"):
         score_outputs(kind, truth, scores, ["valence", "arousal", "valence"])
 
 
-def test_tags_that_none_or_all_have_are_left_out_and_named():
+def test_undefined_tags_are_excluded_and_listed():
     truth, scores = tagged(100, 5, decimals=1)
     truth[:, 1], truth[:, 3] = 0, 1
     rest = [0, 2, 4]
@@ -130,7 +131,7 @@ def test_tags_that_none_or_all_have_are_left_out_and_named():
 
 def test_constant_truth_has_no_r2():
     truth, scores = measured(40, 2)
-    truth[:, 0] = 0.1  # whose mean is not quite 0.1
+    truth[:, 0] = 0.1  # its mean differs from 0.1 by rounding
     found = report("regression", truth, scores, resamples=20)
     assert found["constant"] == ["0"]
     assert found["r2"] == found["per_output"]["1"]["r2"] == pytest.approx(r2_score(truth[:, 1], scores[:, 1]))
@@ -146,24 +147,24 @@ def test_constant_predictions_have_no_correlation():
     assert correlations["constant"]["pearson"] == 0 < abs(correlations["other"]["pearson"])
 
 
-def right_or_wrong(right: np.ndarray) -> np.ndarray:
-    """Scores of two classes, of which the first one is true."""
-    return np.stack([right, ~right], axis=1).astype(float)
+def two_classes(correct: np.ndarray) -> np.ndarray:
+    """Return scores of two classes, of which the first one is true: it wins where `correct` is True."""
+    return np.stack([correct, ~correct], axis=1).astype(float)
 
 
-def test_interval_of_an_accuracy_is_the_binomial_one():
-    right = np.arange(2000) < 1600
-    low, high = intervals("single_label", np.zeros(2000, int), right_or_wrong(right), resamples=4000)["accuracy"]
+def test_the_interval_of_an_accuracy_is_binomial():
+    correct = np.arange(2000) < 1600
+    low, high = intervals("single_label", np.zeros(2000, int), two_classes(correct), resamples=4000)["accuracy"]
     half = 1.96 * np.sqrt(0.8 * 0.2 / 2000)
     assert 0.8 - low == pytest.approx(half, rel=0.06)
     assert high - 0.8 == pytest.approx(half, rel=0.06)
 
 
-def test_interval_of_a_difference_is_that_of_discordant_pairs():
-    """A is right on 100 tracks where B is wrong, B on 60 where A is: the others, right or wrong, do not count."""
+def test_the_interval_of_a_difference_depends_on_discordant_pairs():
+    """A is correct and B wrong on 100 tracks, the reverse on 60. The variance depends on these tracks only."""
     tracks = np.arange(2000)
     a, b = (tracks < 1000) & (tracks >= 60), tracks < 900
-    systems = right_or_wrong(a), right_or_wrong(b)
+    systems = two_classes(a), two_classes(b)
     truth = np.zeros(2000, int)
     difference, low, high = paired_difference("single_label", truth, *systems, resamples=4000)["accuracy"]
     assert difference == pytest.approx(0.02)
@@ -180,11 +181,11 @@ def test_a_system_does_not_differ_from_itself(kind, truth, scores):
         assert set(found.values()) == {(0, 0, 0)}
 
 
-def test_draws_depend_on_the_seed_alone():
+def test_resamples_depend_only_on_the_seed():
     case = CASES["tags"]
     assert intervals(*case, resamples=20) == intervals(*case, resamples=20, seed=0)
     assert intervals(*case, resamples=20) != intervals(*case, resamples=20, seed=1)
-    # Whoever is compared, the tracks are the same ones.
+    # All systems are resampled on the same tracks: the ROC-AUC of a constant system is 0.5 on each resample.
     kind, truth, scores = case
     constant = np.zeros_like(scores)
     difference = paired_difference(kind, truth, scores, constant, resamples=20)["roc_auc"]
@@ -192,8 +193,8 @@ def test_draws_depend_on_the_seed_alone():
     assert difference[1:] == pytest.approx((low - 0.5, high - 0.5))
 
 
-def test_an_interval_has_its_value_in_it():
-    """Resamples repeat tracks, and average precision rises with that: plain percentiles lie above it."""
+def test_intervals_of_average_precision_are_corrected_for_bias():
+    """Repeated tracks increase average precision, so that uncorrected percentiles lie above the value."""
     rng = np.random.default_rng(0)
     truth = (rng.random((80, 60)) < 0.06).astype(float)
     scores = truth + rng.normal(size=truth.shape)
@@ -205,25 +206,25 @@ def test_an_interval_has_its_value_in_it():
     assert low < value < high and high - low == pytest.approx(np.ptp(np.percentile(resampled, [2.5, 97.5])), rel=0.3)
 
 
-def test_training_seeds_are_drawn_too():
+def test_training_seeds_are_resampled():
     truth = np.zeros(100, int)
-    good, bad = right_or_wrong(np.ones(100, bool)), right_or_wrong(np.zeros(100, bool))
+    good, bad = two_classes(np.ones(100, bool)), two_classes(np.zeros(100, bool))
     assert score("single_label", truth, [good, bad])["accuracy"] == 0.5
     assert score_outputs("single_label", truth, [good, bad], "ab")["a"]["f1"] == 0.5
     assert intervals("single_label", truth, [good, bad])["accuracy"] == pytest.approx((0, 1), abs=0.06)
     assert intervals("single_label", truth, good)["accuracy"] == (1, 1)
-    # Seeds belong together by position, and a single array stands against each.
+    # Seeds are paired by position; a single array is compared with each seed.
     assert paired_difference("single_label", truth, [good, bad], [bad, good])["accuracy"] == pytest.approx(
         (0, -1, 1), abs=0.1
     )
     assert paired_difference("single_label", truth, [good, bad], bad)["accuracy"] == pytest.approx(
         (0.5, 0, 1), abs=0.06
     )
-    with pytest.raises(ValueError, match="scores_a has 2 seeds and scores_b 3"):
+    with pytest.raises(ValueError, match="scores_a has 2 training seeds and scores_b has 3"):
         paired_difference("single_label", truth, [good] * 2, [good] * 3)
 
 
-def test_equal_seeds_change_nothing():
+def test_identical_seeds_do_not_change_the_intervals():
     kind, truth, scores = CASES["rare tags"]
     alone, thrice = intervals(kind, truth, scores, 50), intervals(kind, truth, [scores] * 3, 50)
     for name, interval in alone.items():
@@ -244,28 +245,28 @@ BROKEN = np.where(TAGS, 0.5, np.nan)
 @pytest.mark.parametrize(
     ("kind", "truth", "scores", "message"),
     [
-        ("tagging", TAGS, TAGS, "kind is 'tagging'; there are multi_label, single_label, regression"),
-        ("multi_label", TAGS, TAGS[:, :1], r"they are \(2, 2\) and \(2, 1\)"),
+        ("tagging", TAGS, TAGS, "unknown kind 'tagging'; choose one of multi_label, single_label, regression"),
+        ("multi_label", TAGS, TAGS[:, :1], r"got \(2, 2\) and \(2, 1\)"),
         ("multi_label", TAGS[:0], TAGS[:0], "at least one"),
-        ("multi_label", TAGS[0], TAGS[0], r"they are \(2,\) and \(2,\)"),
-        ("multi_label", TAGS, TAGS.tolist(), r"they are \(2, 2\) and \(2,\)"),  # a list is one array per seed
+        ("multi_label", TAGS[0], TAGS[0], r"got \(2,\) and \(2,\)"),
+        ("multi_label", TAGS, TAGS.tolist(), r"got \(2, 2\) and \(2,\)"),  # a list has one array per seed
         ("multi_label", TAGS, [], "empty list"),
-        ("multi_label", TAGS * 2, TAGS, "0 or 1 for each tag, not 2"),
-        ("multi_label", TAGS, BROKEN, "2 of the 4 scores, of 2 tracks, are not numbers"),
+        ("multi_label", TAGS * 2, TAGS, "0 or 1 for each tag, got 2"),
+        ("multi_label", TAGS, BROKEN, "2 of the 4 scores, in 2 tracks, are not finite"),
         ("multi_label", TAGS, [TAGS, BROKEN], "2 of the 4 scores"),
-        ("single_label", TAGS, TAGS, r"truth must be \(tracks,\)"),
-        ("single_label", np.array([0, 2]), TAGS, "indices of the 2 classes, 0 to 1, not 2"),
-        ("single_label", np.array([0, -1]), TAGS, "not -1"),
-        ("single_label", np.array([0, 0.5]), TAGS, r"not 0\.5"),
+        ("single_label", TAGS, TAGS, r"truth must have the shape \(tracks,\)"),
+        ("single_label", np.array([0, 2]), TAGS, "indices of the 2 classes, 0 to 1, got 2"),
+        ("single_label", np.array([0, -1]), TAGS, "got -1"),
+        ("single_label", np.array([0, 0.5]), TAGS, r"got 0\.5"),
         ("regression", TAGS, np.where(TAGS, np.inf, 0), "2 of the 4 scores"),
         ("regression", BROKEN, TAGS, "2 values of truth are not finite"),
     ],
 )
-def test_bad_input_is_named(kind, truth, scores, message):
+def test_errors_name_the_invalid_input(kind, truth, scores, message):
     with pytest.raises(ValueError, match=message):
         score(kind, truth, scores)
 
 
-def test_no_resamples_have_no_interval():
-    with pytest.raises(ValueError, match="resamples is 0"):
+def test_intervals_require_a_resample():
+    with pytest.raises(ValueError, match="resamples must be at least 1 for an interval, got 0"):
         intervals(*CASES["tags"], resamples=0)

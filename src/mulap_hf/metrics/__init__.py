@@ -1,1 +1,5 @@
-"""Measures of tagging, classification, regression and retrieval in numpy; `evaluate` modules of the first three."""
+"""Metrics of tagging, classification, regression and retrieval.
+
+* `scores` and `retrieval` compute metrics and bootstrap intervals on numpy arrays.
+* `tagging`, `classification` and `regression` are the same as modules of the `evaluate` library.
+"""

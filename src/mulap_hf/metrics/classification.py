@@ -1,13 +1,14 @@
-"""Classification, where a track has one of several classes, as an `evaluate` module."""
+"""Accuracy and macro F1 of single-label classification, as an `evaluate` module."""
 
 import datasets
 import evaluate
 
+from .info import metric_info
 from .scores import report_lists
 
 _DESCRIPTION = """\
-Accuracy, and the mean over the classes of their F1 scores (macro F1). Classes that occur neither in the references nor
-in the predictions are left out of the mean.
+Accuracy and macro F1 (the mean of the F1 scores of the classes) of single-label classification. Classes that occur
+neither in the references nor in the predictions are excluded from the mean.
 """
 _CITATION = """\
 @article{opitz2019macro,
@@ -20,22 +21,24 @@ _CITATION = """\
 
 
 class Classification(evaluate.Metric):
-    """What `compute` takes and returns.
+    """Accuracy and macro F1 of single-label classification, with bootstrap intervals over tracks.
+
+    The arguments of `compute`:
 
     Args:
-        predictions: `(tracks, classes)`, scores of any scale; the highest of a track is its prediction.
-        references: `(tracks,)`, indices of classes.
-        names: of the classes, for the scores of each; numbers without.
-        resamples: of tracks, for the intervals; 0 for none.
-        seed: of the resamples.
+        predictions: Scores of any scale, `(tracks, classes)`; the prediction is the class with the highest score.
+        references: Indices of the true classes, `(tracks,)`.
+        names: Names of the classes, the keys of `per_output`; their indices by default.
+        resamples: Number of bootstrap resamples of tracks; 0 for no intervals.
+        seed: Seed of the resamples.
 
     Returns:
-        `accuracy` and `macro_f1`; `intervals`, `[low, high]` by name of the score, 95 % of the bootstrap
-        over tracks (what other test tracks would change, the trained model being the same); `per_output`, by name of
+        A dictionary: `accuracy` and `macro_f1`; `intervals`, the 95 % bootstrap interval `[low, high]` by name of the
+        metric (uncertainty from the choice of test tracks, for a fixed model); `per_output`, the metrics by name of
         the class.
 
     Raises:
-        ValueError: shapes do not match, scores are NaN, or references are none of the classes.
+        ValueError: Shapes do not match, scores are NaN, or references are not indices of classes.
 
     Examples:
         >>> from mulap_hf.metrics.classification import Classification
@@ -49,19 +52,8 @@ class Classification(evaluate.Metric):
     """
 
     def _info(self):
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=self.__doc__,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.List(datasets.Value("float64")),
-                    "references": datasets.Value("float64"),  # as integers, 0.5 would silently be 0
-                }
-            ),
-            license="Apache-2.0",
-            reference_urls=["https://arxiv.org/abs/1911.03347"],
-        )
+        references = datasets.Value("float64")  # an integer type would silently cast 0.5 to 0
+        return metric_info(self, _DESCRIPTION, _CITATION, references, "https://arxiv.org/abs/1911.03347")
 
     def _compute(self, predictions, references, names=None, resamples=1000, seed=0):
         return report_lists("single_label", references, predictions, names, resamples, seed)

@@ -1,14 +1,16 @@
-"""Regression, of one or more numbers per track, as an `evaluate` module."""
+"""R2 and Pearson correlation of regression, as an `evaluate` module."""
 
 import datasets
 import evaluate
 
+from .info import metric_info
 from .scores import report_lists
 
 _DESCRIPTION = """\
-Coefficient of determination (R2) of each dimension and their mean: 1 where the truth is predicted, 0 where nothing is
-gained over its mean, negative where that would be better; and Pearson's correlation, which forgives a wrong level and
-scale. Dimensions whose truth is constant have none, are left out of the means and named.
+Coefficient of determination (R2) and Pearson correlation, per dimension and averaged over the dimensions. R2 is 1 for
+perfect predictions, 0 for predicting the mean of the references, and negative for anything worse. The correlation is
+invariant to the offset and scale of the predictions. Dimensions with constant references are excluded from the
+averages and listed in the result.
 """
 _CITATION = """\
 @book{efron1993introduction,
@@ -21,22 +23,25 @@ _CITATION = """\
 
 
 class Regression(evaluate.Metric):
-    """What `compute` takes and returns.
+    """R2 and Pearson correlation of regression, with bootstrap intervals over tracks.
+
+    The arguments of `compute`:
 
     Args:
-        predictions: `(tracks, dimensions)`.
-        references: `(tracks, dimensions)`.
-        names: of the dimensions, for the scores of each; numbers without.
-        resamples: of tracks, for the intervals; 0 for none.
-        seed: of the resamples.
+        predictions: Predicted values, `(tracks, dimensions)`.
+        references: True values, `(tracks, dimensions)`.
+        names: Names of the dimensions, the keys of `per_output`; their indices by default.
+        resamples: Number of bootstrap resamples of tracks; 0 for no intervals.
+        seed: Seed of the resamples.
 
     Returns:
-        `r2` and `pearson`, means over the dimensions; `intervals`, `[low, high]` by name of the score, 95 % of the
-        bootstrap over tracks (what other test tracks would change, the trained model being the same); `per_output`, by
-        name of the dimension; `constant`, the dimensions that the means leave out.
+        A dictionary: `r2` and `pearson`, averaged over the dimensions; `intervals`, the 95 % bootstrap interval
+        `[low, high]` by name of the metric (uncertainty from the choice of test tracks, for a fixed model);
+        `per_output`, the metrics by name of the dimension; `constant`, the dimensions that are excluded from the
+        averages because their references are constant.
 
     Raises:
-        ValueError: shapes do not match, or numbers are NaN or infinite.
+        ValueError: Shapes do not match, or values are NaN or infinite.
 
     Examples:
         >>> from mulap_hf.metrics.regression import Regression
@@ -50,19 +55,8 @@ class Regression(evaluate.Metric):
     """
 
     def _info(self):
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=self.__doc__,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.List(datasets.Value("float64")),
-                    "references": datasets.List(datasets.Value("float64")),
-                }
-            ),
-            license="Apache-2.0",
-            reference_urls=["https://doi.org/10.1201/9780429246593"],
-        )
+        references = datasets.List(datasets.Value("float64"))
+        return metric_info(self, _DESCRIPTION, _CITATION, references, "https://doi.org/10.1201/9780429246593")
 
     def _compute(self, predictions, references, names=None, resamples=1000, seed=0):
         return report_lists("regression", references, predictions, names, resamples, seed)

@@ -1,4 +1,4 @@
-"""Measures of retrieval, with several right answers and ties, and bootstrap intervals over queries."""
+"""Retrieval metrics with several relevant items and ties, and their bootstrap intervals over queries."""
 
 from collections.abc import Callable
 
@@ -10,89 +10,96 @@ RANKS = (1, 5, 10)
 _PRECISION_RANK = 10
 
 
-def score_queries(scores: np.ndarray, right: np.ndarray) -> dict[str, np.ndarray]:
-    """How well each query finds its right items, where items of equal score stand in random order.
+def score_queries(scores: np.ndarray, relevant: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the retrieval metrics of each query.
 
-    All values are expectations over these orders, exact: where all scores are equal, they are chance. (A query whose
-    right item ties with everything would otherwise be first, or last, by the way that ranks are counted.)
+    Items with equal scores count as if in random order: every metric is its exact expectation over all such orders.
+    If all scores are equal, the metrics are at chance.
 
     Args:
-        scores: `(queries, items)`.
-        right: `(queries, items)`, bool, which items answer the query; at least one.
+        scores: Similarity of each query and item, `(queries, items)`.
+        relevant: Whether an item is relevant to a query, `(queries, items)`, bool; at least one per query.
 
     Returns:
-        `(queries,)` each: `r1`, `r5`, `r10`, chance of a right item among the first so many; `rank` of the first right
-        item, from 1; `ap10`, average precision of the first ten, over the smaller of ten and the number of right
-        items, with ties as in McSherry & Najork (ECIR 2008, section 3).
+        Arrays `(queries,)`: `r1`, `r5` and `r10`, the probability that a relevant item is among the first 1, 5 or 10;
+        `rank`, the rank of the first relevant item, from 1; `ap10`, the average precision at 10, divided by the
+        smaller of 10 and the number of relevant items (ties as in McSherry & Najork, ECIR 2008, section 3).
 
     Raises:
-        ValueError: the shapes differ, a score is NaN, or a query has no right item.
+        ValueError: The shapes differ, a score is NaN, or a query has no relevant item.
     """
-    scores = np.asarray(scores, dtype=float)  # of unsigned integers, the negatives would be wrong
-    if scores.shape != right.shape or scores.ndim != 2 or not scores.size:
+    scores = np.asarray(scores, dtype=float)  # negating unsigned integers would wrap around
+    if scores.shape != relevant.shape or scores.ndim != 2 or not scores.size:
         raise ValueError(
-            f"scores {scores.shape} and right {right.shape} must both be (queries, items), of at least one"
+            f"scores and relevant must have the same shape (queries, items) with at least one element; got "
+            f"{scores.shape} and {relevant.shape}"
         )
     if np.isnan(scores).any():
-        raise ValueError(f"{np.isnan(scores).sum()} of the scores are not numbers: the model has diverged")
-    if not right.any(axis=1).all():
-        raise ValueError(f"query {int(np.flatnonzero(~right.any(axis=1))[0])} has no right item")
-    best = np.where(right, scores, -np.inf).max(axis=1, keepdims=True)
+        raise ValueError(
+            f"{np.isnan(scores).sum()} of the {scores.size} scores are NaN; check the model for divergence and its "
+            "input for NaN"
+        )
+    if not relevant.any(axis=1).all():
+        missing = int(np.flatnonzero(~relevant.any(axis=1))[0])
+        raise ValueError(f"query {missing} has no relevant item; remove queries without relevant items")
+    best = np.where(relevant, scores, -np.inf).max(axis=1, keepdims=True)
     above, tied = (scores > best).sum(axis=1), scores == best
-    tied_right = (tied & right).sum(axis=1)
-    tied_wrong = tied.sum(axis=1) - tied_right
-    values = {"rank": above + 1 + tied_wrong / (tied_right + 1)}
-    for most in RANKS:
-        missed = np.ones(len(scores))  # chance that none of the places left to the tied items has a right one
-        for place in range(most):
-            wrong_left = np.maximum(tied_wrong - place, 0)
-            missed *= np.where(place < most - above, wrong_left / np.maximum(wrong_left + tied_right, 1), 1)
-        values[f"r{most}"] = 1 - missed
-    return values | {"ap10": _average_precision(scores, right)}
+    tied_relevant = (tied & relevant).sum(axis=1)
+    tied_others = tied.sum(axis=1) - tied_relevant
+    values = {"rank": above + 1 + tied_others / (tied_relevant + 1)}
+    for depth in RANKS:
+        missed = np.ones(len(scores))  # probability that no relevant item is among the first `depth`
+        for place in range(depth):
+            others_left = np.maximum(tied_others - place, 0)
+            missed *= np.where(place < depth - above, others_left / np.maximum(others_left + tied_relevant, 1), 1)
+        values[f"r{depth}"] = 1 - missed
+    return values | {"ap10": _average_precision(scores, relevant)}
 
 
-def _average_precision(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
-    deepest = min(_PRECISION_RANK, scores.shape[1])
-    levels = -np.partition(-scores, np.arange(deepest), axis=1)[:, :deepest]  # (queries, places), descending
+def _average_precision(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """Return the expected average precision at 10 of each query over all orders of tied items."""
+    depth = min(_PRECISION_RANK, scores.shape[1])
+    levels = -np.partition(-scores, np.arange(depth), axis=1)[:, :depth]  # (queries, ranks), descending
     total = np.zeros(len(scores))
-    for place, level in enumerate(levels.T, start=1):
+    for rank, level in enumerate(levels.T, start=1):
         above, tied = scores > level[:, None], scores == level[:, None]
-        before, right_before = above.sum(axis=1), (above & right).sum(axis=1)
-        among, right_among = tied.sum(axis=1), (tied & right).sum(axis=1)
-        others = np.maximum(right_among - 1, 0) / np.maximum(among - 1, 1)  # right ones among the other tied ones
-        precision = (right_before + 1 + (place - before - 1) * others) / place
-        total += right_among / among * precision
-    return total / np.minimum(right.sum(axis=1), deepest)
+        num_above, relevant_above = above.sum(axis=1), (above & relevant).sum(axis=1)
+        num_tied, relevant_tied = tied.sum(axis=1), (tied & relevant).sum(axis=1)
+        # Given a relevant item at this rank: the fraction of relevant items among the other tied ones.
+        fraction = np.maximum(relevant_tied - 1, 0) / np.maximum(num_tied - 1, 1)
+        precision = (relevant_above + 1 + (rank - num_above - 1) * fraction) / rank
+        total += relevant_tied / num_tied * precision
+    return total / np.minimum(relevant.sum(axis=1), depth)
 
 
-# What is said of all queries, and how.
+# Name of a summary -> (key of `score_queries`, statistic over the queries).
 _SUMMARIES: dict[str, tuple[str, Callable]] = {
-    **{f"r{most}": (f"r{most}", np.mean) for most in RANKS},
+    **{f"r{depth}": (f"r{depth}", np.mean) for depth in RANKS},
     "median_rank": ("rank", np.median),
     "map10": ("ap10", np.mean),
 }
 
 
-def score_retrieval(scores: np.ndarray, right: np.ndarray) -> dict[str, float]:
-    """`r1`, `r5`, `r10`, `median_rank` and `map10` of all queries: see `score_queries`."""
-    values = score_queries(scores, right)
+def score_retrieval(scores: np.ndarray, relevant: np.ndarray) -> dict[str, float]:
+    """Return `r1`, `r5`, `r10`, `median_rank` and `map10` over all queries; see `score_queries`."""
+    values = score_queries(scores, relevant)
     return {name: float(summarize(values[source])) for name, (source, summarize) in _SUMMARIES.items()}
 
 
 def report_retrieval(
-    scores: np.ndarray, right: np.ndarray, resamples: int = 1000, seed: int = 0
+    scores: np.ndarray, relevant: np.ndarray, resamples: int = 1000, seed: int = 0
 ) -> dict[str, dict[str, float | None]]:
-    """`score_retrieval` with 95 % percentile bootstrap intervals over the queries, among the same items.
+    """Return the metrics of `score_retrieval` with 95 % percentile bootstrap intervals over queries.
 
     Args:
-        scores, right: see `score_queries`.
-        resamples: how many; none: no intervals.
-        seed: of the draws; the same one draws the same queries.
+        scores, relevant: See `score_queries`.
+        resamples: Number of bootstrap resamples; 0 for no intervals.
+        seed: Seed of the resamples; the same seed draws the same queries.
 
     Returns:
-        `value`, `low` and `high`, by name of the metric.
+        Dictionaries with `value`, `low` and `high`, by name of the metric.
     """
-    values = score_queries(scores, right)
+    values = score_queries(scores, relevant)
     rng = np.random.default_rng(seed)
     draws = [rng.integers(len(scores), size=len(scores)) for _ in range(resamples)]
     report = {}

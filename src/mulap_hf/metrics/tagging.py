@@ -1,14 +1,15 @@
-"""Tagging, where a track may have any number of tags, as an `evaluate` module."""
+"""ROC-AUC and PR-AUC of music tagging (multi-label classification), as an `evaluate` module."""
 
 import datasets
 import evaluate
 
+from .info import metric_info
 from .scores import report_lists
 
 _DESCRIPTION = """\
-Area under the ROC curve and under the precision-recall curve (average precision, without interpolation) of the scores
-of tags: means over the tags (macro), over all pairs of track and tag (micro) and of each tag. Tags that no track has,
-or that all have, are left out of the means and named.
+Area under the ROC curve and area under the precision-recall curve (average precision, without interpolation) of
+multi-label tagging: per tag, averaged over the tags (macro), and over all pairs of track and tag (micro). Tags without
+positive or without negative tracks are excluded from the macro averages and listed in the result.
 """
 _CITATION = """\
 @inproceedings{davis2006relationship,
@@ -22,23 +23,25 @@ _CITATION = """\
 
 
 class Tagging(evaluate.Metric):
-    """What `compute` takes and returns.
+    """ROC-AUC and PR-AUC of multi-label tagging, with bootstrap intervals over tracks.
+
+    The arguments of `compute`:
 
     Args:
-        predictions: `(tracks, tags)`, scores of any scale.
-        references: `(tracks, tags)`, 1 where a track has the tag, else 0.
-        names: of the tags, for the scores of each; numbers without.
-        resamples: of tracks, for the intervals; 0 for none.
-        seed: of the resamples.
+        predictions: Scores of any scale, `(tracks, tags)`.
+        references: 1 where a track has the tag, else 0, `(tracks, tags)`.
+        names: Names of the tags, the keys of `per_output`; their indices by default.
+        resamples: Number of bootstrap resamples of tracks; 0 for no intervals.
+        seed: Seed of the resamples.
 
     Returns:
-        `roc_auc` and `pr_auc`, means over the tags; `roc_auc_micro` and `pr_auc_micro`; `intervals`, `[low, high]` by
-        name of the score, 95 % of the bootstrap over tracks (what other test tracks would change, the
-        trained model being the same); `per_output`, by name of the tag; `without_positives` and `without_negatives`,
-        the tags that the means leave out.
+        A dictionary: `roc_auc` and `pr_auc`, averaged over the tags; `roc_auc_micro` and `pr_auc_micro`; `intervals`,
+        the 95 % bootstrap interval `[low, high]` by name of the metric (uncertainty from the choice of test tracks,
+        for a fixed model); `per_output`, the metrics by name of the tag; `without_positives` and `without_negatives`,
+        the tags that are excluded from the averages.
 
     Raises:
-        ValueError: shapes do not match, scores are NaN, or references are not 0 or 1.
+        ValueError: Shapes do not match, scores are NaN, or references are not 0 or 1.
 
     Examples:
         >>> from mulap_hf.metrics.tagging import Tagging
@@ -52,19 +55,8 @@ class Tagging(evaluate.Metric):
     """
 
     def _info(self):
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=self.__doc__,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.List(datasets.Value("float64")),
-                    "references": datasets.List(datasets.Value("float64")),
-                }
-            ),
-            license="Apache-2.0",
-            reference_urls=["https://doi.org/10.1145/1143844.1143874"],
-        )
+        references = datasets.List(datasets.Value("float64"))
+        return metric_info(self, _DESCRIPTION, _CITATION, references, "https://doi.org/10.1145/1143844.1143874")
 
     def _compute(self, predictions, references, names=None, resamples=1000, seed=0):
         return report_lists("multi_label", references, predictions, names, resamples, seed)

@@ -1,16 +1,16 @@
-"""Pictures of what a model has learned, on held-out clips, and a page that explains them.
+"""Draw what a model has learned, on held-out clips, and write a page that explains the pictures.
 
 python training/illustrate.py --model outputs/pretrained --tagger outputs/transferred       # the synthetic corpus
 python training/illustrate.py --model DIR --data prepared/song_describer --parts retrieval attention
 python training/illustrate.py --model DIR --tagger DIR --parts tags --track song.mp3
 
-Retrieval examples, tags over a track, a map of the clips, and the co-attention of one of them. What the model or the
-data cannot give is left out, and the page says why.
+The parts are retrieval examples, tags over a track, a map of the clips, and the co-attention of one clip. A part that
+the model or the data does not support is skipped; the page gives the reason.
 """
 
 import os
 
-# Threads that wait must not keep the cores from decoding; it is read when torch is imported.
+# Waiting threads of torch must not keep cores from decoding. The variable is read when torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import sys
@@ -26,9 +26,9 @@ from mulap_hf.embedding import Embedder
 from mulap_hf.errors import AudioError, DataError, ModelError
 from mulap_hf.illustration.arguments import PARTS, IllustrationArguments
 from mulap_hf.illustration.co_attention import illustrate_attention
+from mulap_hf.illustration.data_split import DataSplit
 from mulap_hf.illustration.embedding_map import illustrate_map
-from mulap_hf.illustration.material import Illustration, Material
-from mulap_hf.illustration.page import NUMBERS, PAGE, write_page
+from mulap_hf.illustration.page import NUMBERS, PAGE, Illustration, write_page
 from mulap_hf.illustration.retrieval import illustrate_retrieval
 from mulap_hf.illustration.tag_curves import Tagger, Track, illustrate_tags, join_clips
 from mulap_hf.loading import saved_kind
@@ -44,65 +44,65 @@ def main(arguments: list[str] | None = None):
     folder = Path(args.output_dir)
     check(args, folder)
     start = time.perf_counter()
-    material = None if args.track is not None and args.parts == ["tags"] else open_material(args)
+    split = None if args.track is not None and args.parts == ["tags"] else open_split(args)
     folder.mkdir(parents=True, exist_ok=True)
-    shown, left_out = {}, {}
-    for name, draw in parts(args, material, folder).items():
+    drawn, skipped = {}, {}
+    for name, draw in part_drawers(args, split, folder).items():
         try:
-            shown[name] = draw()
+            drawn[name] = draw()
         except (ModelError, DataError) as error:
-            left_out[name] = str(error)
-            print(f"{name} is left out: {error}", file=sys.stderr)
-    if not shown:
-        raise DataError("nothing can be drawn: all parts were left out")
+            skipped[name] = str(error)
+            print(f"skipped part {name}: {error}", file=sys.stderr)
+    if not drawn:
+        raise DataError("no part of --parts can be drawn; the reasons are printed above")
     facts = {
         "model": args.model,
         "tagger": args.tagger,
         "compared with": args.compare,
-        "data": None if material is None else args.data or "the synthetic corpus",
-        "split": None if material is None else material.split,
+        "data": None if split is None else args.data or "the synthetic corpus",
+        "split": None if split is None else split.split,
         "track": args.track,
         "seed": args.seed,
-        "seconds": round(time.perf_counter() - start),
+        "run time in seconds": round(time.perf_counter() - start),
     }
-    write_page(folder, shown, left_out, {name: fact for name, fact in facts.items() if fact is not None})
-    for part in shown.values():
+    write_page(folder, drawn, skipped, {name: fact for name, fact in facts.items() if fact is not None})
+    for part in drawn.values():
         print(f"{part.title}: {part.summary}")
-    print(f"Written to {folder}: {PAGE}, {NUMBERS} and {sum(len(part.pictures) for part in shown.values())} pictures")
+    print(f"wrote {PAGE}, {NUMBERS} and {sum(len(part.pictures) for part in drawn.values())} pictures to {folder}")
 
 
 def check(args: IllustrationArguments, folder: Path):
-    """What would otherwise fail after minutes.
+    """Check the options before any computation.
 
     Raises:
-        AudioError: the track cannot be read.
-        ModelError: a model cannot be found.
-        DataError: there are results already.
+        AudioError: The track cannot be read.
+        ModelError: A model cannot be found.
+        DataError: The output folder has pictures, and --overwrite_output is not given.
     """
     if (folder / NUMBERS).exists() and not args.overwrite_output:
-        raise DataError(f"{folder} has pictures: choose another --output_dir, or pass --overwrite_output")
+        raise DataError(f"{folder} already has pictures; pass another --output_dir or --overwrite_output")
     for model in filter(None, (args.model, args.tagger, args.compare)):
         saved_kind(model)
     if args.track is not None:
         audio_seconds(args.track)
 
 
-def open_material(args: IllustrationArguments) -> Material:
-    """The clips that pictures are made of.
+def open_split(args: IllustrationArguments) -> DataSplit:
+    """Return the split to draw.
 
     Raises:
-        DataError: there is no such data or split.
+        DataError: The dataset or the split does not exist.
     """
     data = args.open_described()
-    material = Material(data, args.split or data.test_splits[0])
-    data.ids(material.split)  # fails where there is no such split
-    return material
+    split = DataSplit(data, args.split or data.test_splits[0])
+    data.ids(split.split)  # raises if the split does not exist
+    return split
 
 
-def parts(
-    args: IllustrationArguments, material: Material | None, folder: Path
+def part_drawers(
+    args: IllustrationArguments, split: DataSplit | None, folder: Path
 ) -> dict[str, Callable[[], Illustration]]:
-    """What draws each part asked for; models are opened when they are due, and once."""
+    """Return a function per requested part that draws it. Each model is loaded once, when it is first needed."""
     features = FeatureCache(args.cache_dir)
     scorer = cache(lambda: PairScorer(args.model, args.device))
 
@@ -112,7 +112,7 @@ def parts(
         if args.compare is not None:
             name = Path(args.compare).name
             models[args.compare if name in models else name] = Embedder(args.compare, args.device)
-        return illustrate_map(models, material, features, folder, args.recordings, args.neighbors, args.seed)
+        return illustrate_map(models, split, features, folder, args.recordings, args.neighbors, args.seed)
 
     def tags() -> Illustration:
         tagger = Tagger(args.tagger or args.model, args.device)
@@ -120,17 +120,17 @@ def parts(
             track = Track(args.track, load_audio(args.track, tagger.sampling_rate))
         else:
             track = join_clips(
-                material, tagger.labels, tagger.sampling_rate, args.track_seconds, args.section_seconds, args.seed
+                split, tagger.labels, tagger.sampling_rate, args.track_seconds, args.section_seconds, args.seed
             )
         return illustrate_tags(tagger, track, folder, args.hop_seconds, args.num_tags)
 
     drawers = {
         "retrieval": lambda: illustrate_retrieval(
-            scorer(), material, features, folder, args.recordings, args.queries, args.top_k, args.seed
+            scorer(), split, features, folder, args.recordings, args.queries, args.top_k, args.seed
         ),
         "tags": tags,
         "map": map_of_models,
-        "attention": lambda: illustrate_attention(scorer(), material, folder, args.example, args.seed),
+        "attention": lambda: illustrate_attention(scorer(), split, folder, args.example, args.seed),
     }
     return {name: drawers[name] for name in PARTS if name in args.parts}
 
@@ -139,7 +139,7 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        print("interrupted; repeat the command: what the backbone has heard is kept")
+        print("interrupted; repeat the command to resume from the cached features")
         raise SystemExit(130) from None
     except USER_ERRORS as error:
         raise SystemExit(f"error: {error}") from None

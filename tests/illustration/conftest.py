@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the pictures."""
+"""Fixtures of the tests of `mulap_hf.illustration`."""
 
 import importlib.util
 from pathlib import Path
@@ -8,7 +8,7 @@ from helpers import ROOT, micro_config, settle
 from tones import SIZES, TASKS, write_dataset
 
 from mulap_hf import MulapForAudioClassification, MulapForPreTraining, MulapModel
-from mulap_hf.illustration.material import Material
+from mulap_hf.illustration.data_split import DataSplit
 from mulap_hf.transfer.features import FeatureCache
 from mulap_hf.transfer.pair_scores import PairScorer
 from mulap_hf.transfer.tasks import open_described
@@ -22,8 +22,8 @@ def dataset(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def material(dataset) -> Material:
-    return Material(open_described(dataset), "test")
+def split(dataset) -> DataSplit:
+    return DataSplit(open_described(dataset), "test")
 
 
 @pytest.fixture
@@ -33,7 +33,11 @@ def cache(tmp_path) -> FeatureCache:
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory, processor) -> dict[str, Path]:
-    """A model of each kind: "aligned" with a shared space and co-attention, "dual", "tagger", "regressor"."""
+    """One model of each kind.
+
+    "aligned" has a joint embedding space and co-attention; "dual" is a dual encoder; "tagger" and "regressor" have
+    heads.
+    """
     sizes = {"projection_size": 16}
     sounds = {"id2label": dict(enumerate(SOUNDS)), "problem_type": "multi_label_classification"}
     models = {
@@ -56,7 +60,7 @@ def scorer(folders) -> PairScorer:
 
 @pytest.fixture(scope="session")
 def main():
-    """training/illustrate.py."""
+    """The main function of training/illustrate.py."""
     spec = importlib.util.spec_from_file_location("illustrate_script", ROOT / "training" / "illustrate.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,4 +1,4 @@
-"""training/illustrate.py as its users run it."""
+"""The script training/illustrate.py."""
 
 import json
 import runpy
@@ -12,7 +12,7 @@ from mulap_hf.errors import AudioError, DataError, ModelError
 
 @pytest.fixture
 def draw(main, tmp_path, dataset):
-    """Runs the script in this process; gives its numbers and its page."""
+    """Run the script in this process; return its numbers and its page."""
 
     def call(model, *more, data=dataset):
         folder = tmp_path / "out"
@@ -23,30 +23,30 @@ def draw(main, tmp_path, dataset):
     return call
 
 
-def test_everything(draw, folders, tmp_path, capsys):
+def test_all_parts_are_drawn(draw, folders, tmp_path, capsys):
     options = ("--tagger", folders["tagger"], "--compare", folders["dual"], "--hop_seconds", 0.1, "--track_seconds", 3)
     numbers, page = draw(folders["aligned"], *options, "--queries", 1)
-    said = capsys.readouterr()
-    assert "left out" not in said.err
+    printed = capsys.readouterr()
+    assert "skipped" not in printed.err
     out = tmp_path / "out"
-    assert f"Written to {out}: illustrations.md, illustrations.json and 6 pictures" in said.out
-    assert list(numbers) == ["run", "retrieval", "tags", "map", "attention", "left_out"]
-    assert list(numbers["map"]["places"]) == ["aligned", "dual"] and numbers["left_out"] == {}
+    assert f"wrote illustrations.md, illustrations.json and 6 pictures to {out}" in printed.out
+    assert list(numbers) == ["run", "retrieval", "tags", "map", "attention", "skipped"]
+    assert list(numbers["map"]["positions"]) == ["aligned", "dual"] and numbers["skipped"] == {}
     pictures = sorted(path.name for path in out.glob("*.png"))
     assert len(pictures) == 6 and all(f"]({name})" in page for name in pictures)
 
 
-def test_what_is_missing_is_left_out_and_said(draw, folders, capsys):
+def test_unsupported_parts_are_skipped_with_the_reason(draw, folders, capsys):
     numbers, page = draw(folders["dual"], "--queries", 1, "--parts", "retrieval", "tags", "attention")
-    assert list(numbers["left_out"]) == ["tags", "attention"]
-    assert "dual is no classifier: pass --tagger" in numbers["left_out"]["tags"]
-    assert "has no co-attention (it is a dual encoder)" in page
-    assert "attention is left out: " in capsys.readouterr().err
-    with pytest.raises(DataError, match=r"out has pictures: .* --overwrite_output"):
+    assert list(numbers["skipped"]) == ["tags", "attention"]
+    assert "dual is not a classifier; pass --tagger" in numbers["skipped"]["tags"]
+    assert "has no co-attention, because it is a dual encoder" in page
+    assert "skipped part attention: " in capsys.readouterr().err
+    with pytest.raises(DataError, match=r"out already has pictures; .* --overwrite_output"):
         draw(folders["dual"])
     numbers, _ = draw(folders["tagger"], "--overwrite_output", "--parts", "retrieval", "tags")
-    assert list(numbers["left_out"]) == ["retrieval"] and numbers["tags"]["drawn"]
-    assert "has no text side" in numbers["left_out"]["retrieval"]
+    assert list(numbers["skipped"]) == ["retrieval"] and numbers["tags"]["drawn"]
+    assert "has no text side" in numbers["skipped"]["retrieval"]
 
 
 def test_data_without_descriptions_or_labels(draw, folders, dataset, tmp_path):
@@ -56,17 +56,15 @@ def test_data_without_descriptions_or_labels(draw, folders, dataset, tmp_path):
     for shard in dataset.glob("test-*.parquet"):
         pq.write_table(pq.read_table(shard).select(["id", "audio"]), bare / shard.name)
     numbers, _ = draw(folders["aligned"], "--tagger", folders["tagger"], data=bare)
-    assert {name: reason.partition(": ")[2] or reason for name, reason in numbers["left_out"].items()} == {
-        "retrieval": "its split test has no descriptions (column caption)",
-        "map": f"{bare} has no labels to color a map by (its tasks.json is empty)",
-        "attention": "its split test has no descriptions (column caption)",
-    }
+    assert list(numbers["skipped"]) == ["retrieval", "map", "attention"]
+    assert all("test has no descriptions" in numbers["skipped"][name] for name in ("retrieval", "attention"))
+    assert f"{bare} has no labels" in numbers["skipped"]["map"]
     assert all(section["labels"] is None for section in numbers["tags"]["sections"])
-    with pytest.raises(DataError, match="nothing can be drawn"):
+    with pytest.raises(DataError, match="no part of --parts can be drawn"):
         draw(folders["aligned"], "--overwrite_output", data=bare)
 
 
-def test_a_file_needs_no_data(draw, folders, tmp_path):
+def test_tags_of_a_file_do_not_require_data(draw, folders, tmp_path):
     write_tone(tmp_path / "song.wav", 2.0, rate=44_100, channels=2)
     track = ("--parts", "tags", "--track", tmp_path / "song.wav", "--hop_seconds", 0.1)
     numbers, page = draw(folders["tagger"], *track, data=None)
@@ -74,7 +72,7 @@ def test_a_file_needs_no_data(draw, folders, tmp_path):
     assert "song.wav" in page and numbers["run"].get("data") is None
 
 
-def test_what_cannot_be_done_is_said_before_anything_is_drawn(draw, folders, tmp_path):
+def test_invalid_options_are_refused_before_drawing(draw, folders, tmp_path):
     def fails(error, message, *options, model=folders["dual"], **data):
         with pytest.raises(error, match=message):
             draw(model, *options, **data)
@@ -100,4 +98,4 @@ def test_help_explains_every_option(main, capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = " ".join(capsys.readouterr().out.split())
-    assert "--compare" in shown and "Nearest clips that tell how good a neighborhood is" in shown
+    assert "--compare" in shown and "Number of nearest neighbors for the agreement of neighbors" in shown

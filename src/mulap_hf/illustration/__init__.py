@@ -1,1 +1,1 @@
-"""Pictures of what a model has learned: retrieval, tags over time, a map of clips, co-attention."""
+"""Pictures of a model: retrieval examples, tags over time, a map of the embeddings, and co-attention."""

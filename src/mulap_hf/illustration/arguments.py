@@ -1,4 +1,4 @@
-"""What training/illustrate.py can be told: every field is a command-line flag."""
+"""Options of training/illustrate.py: every field is a command-line flag."""
 
 from dataclasses import dataclass
 
@@ -10,39 +10,44 @@ PARTS = ("retrieval", "tags", "map", "attention")
 
 @dataclass
 class IllustrationArguments(TaskDataArguments):
-    """Which pictures are drawn of which models."""
+    """The models, the data, and the settings of the pictures."""
 
-    model: str = option("outputs/pretrained", "MuLaP folder or Hub name.")
+    model: str = option("outputs/pretrained", "Folder or Hub name of the MuLaP model.")
     tagger: str | None = option(
         None,
-        "Classifier (a folder of transfer.py, or a Hub name) for the curves over a track; none: --model if it is one.",
+        "Folder or Hub name of the classifier for the part `tags`, made by transfer.py. Default: --model, if it is a "
+        "classifier.",
     )
     compare: str | None = option(
-        None, "MuLaP folder or Hub name whose map stands beside that of --model, for instance a random one."
+        None, "Folder or Hub name of a second model for the part `map`, for example one with random weights."
     )
-    split: str | None = option(None, "Of the data; none: the first of its test splits.")
-    output_dir: str = option("outputs/illustrations", "Where pictures, page and numbers go.")
-    overwrite_output: bool = option(False, "Replace those that are there.")
+    split: str | None = option(None, "Split of the data. Default: its first test split.")
+    output_dir: str = option("outputs/illustrations", "Folder for the pictures, the page and the numbers.")
+    overwrite_output: bool = option(False, "Overwrite existing pictures in --output_dir.")
     parts: list[str] = option(
-        list(PARTS), "What is drawn; what a model or the data cannot give is left out.", choices=list(PARTS)
+        list(PARTS),
+        "Parts to draw. A part that the model or the data does not support is skipped; the page gives the reason.",
+        choices=list(PARTS),
     )
     recordings: int = option(
         500,
-        "Most recordings of the split to retrieve among, and on the map, whose time grows with their square; evenly "
-        "spaced.",
+        "Largest number of recordings for retrieval and the map, evenly spaced in the split. The time for the map "
+        "grows with its square.",
     )
-    queries: int = option(5, "Descriptions whose results are shown, chosen by --seed.")
-    top_k: int = option(32, "How many of a query's contrastive results are re-ranked by their matching scores.")
+    queries: int = option(5, "Number of randomly chosen descriptions whose retrieval results are drawn.")
+    top_k: int = option(32, "Number of contrastive results per query that the matching scores re-rank.")
     track: str | None = option(
-        None, "Audio file for the curves over a track; none: clips of the split, one after another."
+        None, "Audio file for the part `tags`. Default: a track of concatenated clips of the split."
     )
-    track_seconds: float = option(60.0, "Length of that track of clips.")
-    section_seconds: float = option(10.0, "Most that is taken of each of its clips.")
-    hop_seconds: float = option(1.0, "From one chunk to the next, which overlap if that is less than their length.")
-    num_tags: int = option(6, "Labels whose curves are drawn: the likeliest anywhere in the track.")
-    neighbors: int = option(10, "Nearest clips that tell how good a neighborhood is.")
-    example: str | None = option(None, "Id of the clip whose co-attention is drawn; none: chosen by --seed.")
-    seed: int = option(0, "Of what is chosen at random.")
+    track_seconds: float = option(60.0, "Length of the track of concatenated clips, in seconds.")
+    section_seconds: float = option(10.0, "Longest excerpt of each concatenated clip, in seconds.")
+    hop_seconds: float = option(
+        1.0, "Time between the starts of consecutive chunks, in seconds; chunks overlap if they are longer."
+    )
+    num_tags: int = option(6, "Number of labels to draw: those with the highest probability anywhere in the track.")
+    neighbors: int = option(10, "Number of nearest neighbors for the agreement of neighbors in the map.")
+    example: str | None = option(None, "Id of the clip whose co-attention is drawn. Default: chosen at random.")
+    seed: int = option(0, "Random seed of all choices.")
 
     def __post_init__(self):
         super().__post_init__()

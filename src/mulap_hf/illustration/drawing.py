@@ -1,4 +1,4 @@
-"""What the pictures have in common: log-mel spectrograms as the model hears them, and small files."""
+"""Helpers of the pictures: the log-mel spectrogram of the model, short labels, and small PNG files."""
 
 import warnings
 from io import BytesIO
@@ -15,14 +15,14 @@ _KILOHERTZ = (0.25, 0.5, 1, 2, 4, 8, 16)
 
 @torch.inference_mode()
 def log_mel(backbone: MulapAudioModel, waveform: np.ndarray) -> np.ndarray:
-    """`(samples,)` -> `(mel bands, frames)` in decibels: the backbone's own, of the whole waveform at once."""
-    shortest = backbone.config.n_fft  # what is reflected at the edges must be there
+    """Return the log-mel spectrogram that the backbone computes, in dB: `(samples,)` -> `(mel bands, frames)`."""
+    shortest = backbone.config.n_fft  # reflection padding requires a full window
     padded = np.pad(waveform, (0, max(0, shortest - len(waveform))))
     return backbone.log_mel(torch.from_numpy(padded)[None].to(backbone.device))[0].cpu().numpy()
 
 
 def draw_log_mel(axes, backbone: MulapAudioModel, waveform: np.ndarray):
-    """Draws `log_mel`; time is in seconds."""
+    """Draw the log-mel spectrogram of a waveform `(samples,)`, with time in seconds and frequency ticks in kHz."""
     image, rate = log_mel(backbone, waveform), backbone.config.sampling_rate
     bands = len(image)
     axes.imshow(
@@ -33,7 +33,7 @@ def draw_log_mel(axes, backbone: MulapAudioModel, waveform: np.ndarray):
         extent=(0, len(waveform) / rate, -0.5, bands - 0.5),
         vmin=image.max() - 60,
     )
-    # Where the filters peak; a band so narrow that it has no bin goes with the one below it.
+    # Center frequency of each band. A band that is narrower than an FFT bin gets the center of the band below it.
     filters = backbone.log_mel.mel_filters.cpu().numpy()  # (n_fft / 2 + 1, mel bands)
     peaks = np.maximum.accumulate(filters.argmax(axis=0)) * rate / backbone.config.n_fft / 1000  # kHz
     shown = [tick for tick in _KILOHERTZ if peaks[0] <= tick <= peaks[-1] * 1.05]
@@ -41,18 +41,19 @@ def draw_log_mel(axes, backbone: MulapAudioModel, waveform: np.ndarray):
 
 
 def short(text: str, most: int = 24) -> str:
-    """A text for an axis: on one line, of at most so many characters."""
+    """Return a text on one line, truncated to at most `most` characters."""
     text = printable(text)
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def save_picture(figure, path: Path, palette: bool = False):
-    """Writes a PNG. What the font has no glyphs for is drawn as boxes; the page and the numbers have the text.
+    """Save a figure as PNG. Characters without a glyph in the font are drawn as boxes, without a warning.
 
     Args:
-        figure: of matplotlib.
-        path: of the file.
-        palette: 256 colors: many spectrograms take a third of the bytes, but a color bar would have steps.
+        figure: The matplotlib figure.
+        path: Path of the PNG file.
+        palette: Reduce the picture to 256 colors. This makes spectrograms three times smaller, but adds visible steps
+            to color bars.
     """
     from PIL import Image
 

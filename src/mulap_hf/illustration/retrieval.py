@@ -1,6 +1,6 @@
-"""Retrieval examples: descriptions drawn by lot, the first recordings found for each, and the ranks of all."""
+"""Retrieval examples: the results of random descriptions, and the ranks of all descriptions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -12,21 +12,23 @@ from ..metrics.retrieval import RANKS, score_queries
 from ..transfer.features import FeatureCache
 from ..transfer.pair_scores import CONTRASTIVE, MATCHING, PairScorer
 from ..transfer.zero_shot import MOST_PAIRS, RERANKED, TEXT_TO_AUDIO, Retrieval, retrieve
+from .data_split import DataSplit
 from .drawing import draw_log_mel, save_picture, short
-from .material import Illustration, Material
+from .page import Illustration
 
-_SHOWN = 5  # results of a query
+_NUM_RESULTS = 5  # per query
 _ORDERS = {
-    CONTRASTIVE: "by similarity in the shared space",
+    CONTRASTIVE: "by cosine similarity",
     MATCHING: "by the log-odds of a match",
-    RERANKED: "the first {top_k} of these, re-ranked by the log-odds of a match",
+    RERANKED: "by cosine similarity, with the first {top_k} re-ranked by the log-odds of a match",
 }
-_RIGHT, _WRONG = "#1a7f37", "0.55"
+_TARGET_COLOR, _OTHER_COLOR = "#1a7f37", "0.55"
+_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 def illustrate_retrieval(
     scorer: PairScorer,
-    material: Material,
+    split: DataSplit,
     cache: FeatureCache,
     folder: Path,
     recordings: int,
@@ -34,105 +36,106 @@ def illustrate_retrieval(
     top_k: int,
     seed: int,
 ) -> Illustration:
-    """Draws `retrieval_N.png` of each query, and `retrieval_ranks.png` of all.
+    """Draw the results of random descriptions (`retrieval_N.png`) and the ranks of all (`retrieval_ranks.png`).
+
+    The targets of a description are the recordings that it belongs to.
 
     Args:
-        scorer: the model.
-        material: has descriptions.
-        cache: of what the backbone hears.
-        folder: of the pictures.
-        recordings: most of them to find among.
-        queries: how many are shown.
-        top_k: see `retrieve`.
-        seed: of the draw.
+        scorer: The model.
+        split: A split with descriptions.
+        cache: Cache of the backbone features.
+        folder: Folder of the pictures.
+        recordings: Largest number of recordings to search.
+        queries: Number of descriptions whose results are drawn.
+        top_k: Number of results that the matching scores re-rank.
+        seed: Random seed of the choice of descriptions.
 
     Raises:
-        DataError: there are no descriptions, or the model has no scores of texts.
+        DataError: The split has no descriptions, or the model has no scores of pairs of clips and texts.
     """
     kinds = scorer.check_kinds()
-    # Without a shared space there is nothing to make a shortlist by: all pairs are matched.
+    # A model without contrastive scores has no shortlist to re-rank: it scores all pairs.
     most_pairs = 0 if CONTRASTIVE in kinds else MOST_PAIRS
-    found = retrieve(scorer, material.data, material.split, cache, kinds, top_k, recordings, most_pairs)
+    found = retrieve(scorer, split.data, split.split, cache, kinds, top_k, recordings, most_pairs)
     methods = {name: scores for name, scores in found.methods[TEXT_TO_AUDIO].items() if name in _ORDERS}
-    measured = {name: score_queries(scores, found.right.T) for name, scores in methods.items()}
-    ranks = {name: values["rank"] for name, values in measured.items()}
+    metrics = {name: score_queries(scores, found.right.T) for name, scores in methods.items()}
+    ranks = {name: values["rank"] for name, values in metrics.items()}
     number = min(queries, len(found.texts))
-    drawn = np.random.default_rng(seed).choice(len(found.texts), number, replace=False)
-    shown = [_query(found, methods, ranks, int(query), material) for query in drawn]
-    clips = {result["id"] for query in shown for results in query["results"].values() for result in results}
-    waveforms = material.waveforms(clips, scorer.extractor.sampling_rate)
-    pictures = [f"retrieval_{place}.png" for place in range(1, number + 1)]
-    for name, query in zip(pictures, shown, strict=True):
-        _draw_query(query, waveforms, scorer, len(found.names), top_k, folder / name)
+    chosen = np.random.default_rng(seed).choice(len(found.texts), number, replace=False)
+    examples = [_example(found, methods, ranks, int(query), split) for query in chosen]
+    pictures = _draw_examples(examples, split, scorer, len(found.names), top_k, folder)
     chance = chance_recall(found.right.sum(axis=0), len(found.names))
     _draw_ranks(ranks, chance, folder / "retrieval_ranks.png")
-    last = list(methods)[-1]
-    recall = {name: {f"r{k}": float(values[f"r{k}"].mean()) for k in RANKS} for name, values in measured.items()}
+    recall = {name: {f"r{k}": float(values[f"r{k}"].mean()) for k in RANKS} for name, values in metrics.items()}
+    recall["chance"] = {f"r{k}": float(chance[min(k, len(chance)) - 1]) for k in RANKS}
     numbers = {
         "recordings": len(found.names),
         "descriptions": len(found.texts),
-        "queries": shown,
+        "queries": examples,
         "ranks": {name: values.tolist() for name, values in ranks.items()},
-        "recall": recall | {"chance": {f"r{k}": float(chance[min(k, len(chance)) - 1]) for k in RANKS}},
+        "recall": recall,
         "median_rank": {name: float(np.median(values)) for name, values in ranks.items()},
     }
     return Illustration(
-        "Retrieval: recordings by their description",
-        "\n\n".join(_sections(numbers, pictures, material)),
-        f"{number} of {len(found.texts)} descriptions, drawn by lot, and the first {_SHOWN} of {len(found.names)} "
-        f"recordings found for each; of all, {recall[last]['r10']:.1%} have a right one among the first ten "
-        f"(chance {chance[min(10, len(chance)) - 1]:.1%})",
+        "Retrieval of recordings by their description",
+        "\n\n".join(_sections(numbers, pictures, split)),
+        f"{len(found.texts)} descriptions, {len(found.names)} recordings: the target is among the first 10 results "
+        f"for {recall[list(methods)[-1]]['r10']:.1%} of the descriptions (chance {recall['chance']['r10']:.1%})",
         [*pictures, "retrieval_ranks.png"],
         numbers,
     )
 
 
-def chance_recall(right: np.ndarray, items: int) -> np.ndarray:
-    """Expected share of queries with a right item among the first 1, 2, ... of a random order: `(items,)`.
+def chance_recall(num_targets: np.ndarray, items: int) -> np.ndarray:
+    """Return the expected fraction of queries with a target among the first 1, 2, ... items of a random order.
 
     Args:
-        right: `(queries,)`, how many right items each has.
-        items: how many there are.
+        num_targets: Number of targets of each query, `(queries,)`.
+        items: Number of items.
+
+    Returns:
+        `(items,)`.
     """
     places = np.arange(items)
-    missed = np.clip((items - right[:, None] - places) / (items - places), 0, 1).cumprod(axis=1)  # (queries, items)
-    return 1 - missed.mean(axis=0)
+    missed = np.clip((items - num_targets[:, None] - places) / (items - places), 0, 1).cumprod(axis=1)
+    return 1 - missed.mean(axis=0)  # missed: (queries, items)
 
 
-def _query(
+def _example(
     found: Retrieval,
     methods: Mapping[str, np.ndarray],
     ranks: Mapping[str, np.ndarray],
     query: int,
-    material: Material,
+    split: DataSplit,
 ) -> dict[str, Any]:
-    """What was found for a description: the first results, and behind them the first right one if it is not there."""
-    right, results = found.right[:, query], {}
+    """Return the first results of a query by method, and the first target if it is not among them."""
+    targets, results = found.right[:, query], {}
     for method, scores in methods.items():
         order = np.argsort(-scores[query], kind="stable")
-        places = list(range(min(_SHOWN, len(order))))
-        first_right = int(np.flatnonzero(right[order])[0])
-        if first_right not in places:
-            places.append(first_right)
+        places = list(range(min(_NUM_RESULTS, len(order))))
+        first_target = int(np.flatnonzero(targets[order])[0])
+        if first_target not in places:
+            places.append(first_target)
         results[method] = [
             {
-                "place": place + 1,
+                "rank": place + 1,
                 "id": found.names[order[place]],
-                "right": bool(right[order[place]]),
+                "target": bool(targets[order[place]]),
                 **_scores(found, methods, query, int(order[place])),
-                "description": material.captions[found.names[order[place]]],
-                "labels": material.labels(found.names[order[place]]),
+                "description": split.captions[found.names[order[place]]],
+                "labels": split.labels(found.names[order[place]]),
             }
             for place in places
         ]
     return {
         "description": found.texts[query],
-        "rank": {method: float(values[query]) for method, values in ranks.items()},
+        "target_rank": {method: float(values[query]) for method, values in ranks.items()},
         "results": results,
     }
 
 
 def _scores(found: Retrieval, methods: Mapping[str, np.ndarray], query: int, clip: int) -> dict[str, float]:
+    """Return the available scores of a pair: "similarity" and "log_odds"."""
     scores = {}
     if CONTRASTIVE in methods:
         scores["similarity"] = float(methods[CONTRASTIVE][query, clip])
@@ -141,29 +144,46 @@ def _scores(found: Retrieval, methods: Mapping[str, np.ndarray], query: int, cli
     return scores
 
 
-def _sections(numbers: Mapping[str, Any], pictures: list[str], material: Material):
+def _sections(numbers: Mapping[str, Any], pictures: list[str], split: DataSplit) -> Iterator[str]:
+    """Yield the Markdown paragraphs of the section."""
     yield (
-        f"The descriptions are drawn by lot, not chosen by success. Each is looked for among {numbers['recordings']} "
-        f"recordings of the split {material.split}; shown are the first {_SHOWN} and, where it is not among them, the "
-        "right one. Several recordings may fit a description as well as the right one does, and count as wrong."
+        f"Each description of the split `{split.split}` is a query for {numbers['recordings']} recordings. Its target "
+        "is the recording that it describes. Other recordings may fit the description as well, but count as wrong."
     )
-    for place, (query, picture) in enumerate(zip(numbers["queries"], pictures, strict=True), start=1):
-        ranks = ", ".join(f"{method} {rank:g}" for method, rank in query["rank"].items())
-        yield f"### Description {place}"
-        yield f"> {printable(query['description'])}"
-        yield f"Rank of the right recording: {ranks} of {numbers['recordings']}."
-        yield f"![spectrograms of what was found for the description {place}]({picture})"
-    yield "### All descriptions"
     rows = [
         (method, *(f"{values[f'r{k}']:.1%}" for k in RANKS), numbers["median_rank"].get(method, ""))
         for method, values in numbers["recall"].items()
     ]
-    yield markdown_table(("order", *(f"right one among the first {k}" for k in RANKS), "median rank"), rows)
-    yield "![share of descriptions by the rank of the right recording](retrieval_ranks.png)"
+    yield markdown_table(
+        ("method", *(f"target among the first {k}" for k in RANKS), "median rank of the target"), rows
+    )
+    yield "![fraction of descriptions whose target is among the first results](retrieval_ranks.png)"
+    yield (
+        f"The following {len(pictures)} descriptions were chosen at random. Each picture shows the first "
+        f"{_NUM_RESULTS} results, and the target if it has a lower rank."
+    )
+    for number, (query, picture) in enumerate(zip(numbers["queries"], pictures, strict=True), start=1):
+        ranks = ", ".join(f"{rank:g} ({method})" for method, rank in query["target_rank"].items())
+        yield f"### Description {number}"
+        yield f"> {printable(query['description'])}"
+        yield f"Rank of the target among {numbers['recordings']} recordings: {ranks}."
+        yield f"![spectrograms of the results for description {number}]({picture})"
+
+
+def _draw_examples(
+    examples: list[dict[str, Any]], split: DataSplit, scorer: PairScorer, items: int, top_k: int, folder: Path
+) -> list[str]:
+    """Draw one picture per query; return the names of the files."""
+    clips = {result["id"] for query in examples for results in query["results"].values() for result in results}
+    waveforms = split.waveforms(clips, scorer.extractor.sampling_rate)
+    pictures = [f"retrieval_{number}.png" for number in range(1, len(examples) + 1)]
+    for name, query in zip(pictures, examples, strict=True):
+        _draw_query(query, waveforms, scorer, items, top_k, folder / name)
+    return pictures
 
 
 def _draw_query(query: dict, waveforms: dict, scorer: PairScorer, items: int, top_k: int, path: Path):
-    """A row per order, a column per result."""
+    """Draw a row of panels per method, with one panel per result."""
     from matplotlib.figure import Figure
 
     columns = max(len(results) for results in query["results"].values())
@@ -173,7 +193,7 @@ def _draw_query(query: dict, waveforms: dict, scorer: PairScorer, items: int, to
     rows = figure.subfigures(len(query["results"]), 1, squeeze=False)[:, 0]
     for row, (method, results) in zip(rows, query["results"].items(), strict=True):
         order = _ORDERS[method].format(top_k=top_k)
-        row.suptitle(f"{order}: right one at rank {query['rank'][method]:g} of {items}", fontsize="medium")
+        row.suptitle(f"{order}: target at rank {query['target_rank'][method]:g} of {items}", fontsize="medium")
         panels = row.subplots(1, columns, squeeze=False)[0]
         for axes, result in zip(panels, results, strict=False):
             _draw_result(axes, result, waveforms[result["id"]], scorer)
@@ -186,38 +206,39 @@ def _draw_query(query: dict, waveforms: dict, scorer: PairScorer, items: int, to
 
 
 def _draw_result(axes, result: dict, waveform: np.ndarray, scorer: PairScorer):
+    """Draw the spectrogram of a result with its rank, scores, description and labels; the target has a green frame."""
     draw_log_mel(axes, scorer.extractor.model, waveform)
-    color = _RIGHT if result["right"] else _WRONG
+    color = _TARGET_COLOR if result["target"] else _OTHER_COLOR
     for spine in axes.spines.values():
-        spine.set(color=color, linewidth=4 if result["right"] else 1)
+        spine.set(color=color, linewidth=4 if result["target"] else 1)
     names = {"similarity": "similarity", "log_odds": "log-odds"}
     scores = ", ".join(f"{name} {result[key]:.3f}" for key, name in names.items() if key in result)
-    mark = " ✓ the right one" if result["right"] else ""
-    weight = "bold" if result["right"] else "normal"
-    axes.set_title(f"rank {result['place']}{mark}\n{scores}", fontsize="small", fontweight=weight)
+    mark = " ✓ target" if result["target"] else ""
+    weight = "bold" if result["target"] else "normal"
+    axes.set_title(f"rank {result['rank']}{mark}\n{scores}", fontsize="small", fontweight=weight)
     lines = [f"“{result['description']}”", *result["labels"]]
     text = "\n".join("\n".join(wrap(short(line, 140), 34)) for line in lines)
-    axes.set_xlabel(f"seconds\n{text}", fontsize="x-small", parse_math=False)
+    axes.set_xlabel(f"time (s)\n{text}", fontsize="x-small", parse_math=False)
 
 
 def _draw_ranks(ranks: Mapping[str, np.ndarray], chance: np.ndarray, path: Path):
-    """Share of the queries with a right item among the first so many, for every number."""
+    """Draw the fraction of queries with a target among the first k items, for every k."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     places = np.arange(1, len(chance) + 1)
     for method, values in ranks.items():
-        share = (values[:, None] <= places).mean(axis=0)
-        axes.plot(places, share, label=f"{method} (median rank {np.median(values):g})")
+        recall = (values[:, None] <= places).mean(axis=0)
+        axes.plot(places, recall, label=f"{method} (median rank {np.median(values):g})")
     axes.plot(places, chance, color="0.4", linestyle="--", label="chance")
     axes.set_xscale("log")
-    ticks = [place for place in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if place <= len(chance)]
+    ticks = [place for place in _TICKS if place <= len(chance)]
     axes.set_xticks(ticks, map(str, ticks))
     axes.minorticks_off()
-    axes.set(xlabel=f"first so many of {len(chance)} recordings", ylabel="descriptions with a right one among them")
+    axes.set(xlabel=f"k, of {len(chance)} recordings", ylabel="descriptions with the target among the first k")
     axes.set(xlim=(1, len(chance)), ylim=(0, 1.02))
-    axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes.yaxis.set_major_formatter(lambda fraction, _: f"{fraction:.0%}")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper left")

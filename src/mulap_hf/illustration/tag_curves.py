@@ -1,4 +1,4 @@
-"""What a tagger says over time: the probability of each label, chunk by chunk, under the spectrogram of a track."""
+"""Tags over time: the probability of each label in each chunk of a track, below its spectrogram."""
 
 import math
 from collections.abc import Sequence
@@ -14,21 +14,23 @@ from ..loading import saved_kind
 from ..modeling_mulap import MulapForAudioClassification
 from ..pipeline_mulap import MulapAudioClassificationPipeline
 from ..transfer.zero_shot import clean_label
+from .data_split import DataSplit
 from .drawing import draw_log_mel, save_picture, short
-from .material import Illustration, Material
+from .page import Illustration
 
 _BATCH = 16  # chunks
-_MOST_TITLES = 15  # of sections that have room side by side
+_MAX_HORIZONTAL_TITLES = 15  # titles of more sections are vertical
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a track.
+    """A section of a track that was cut from one clip.
 
-    start, end: in seconds.
-    clip: id of the clip that it is taken from.
-    title: what the data says of it, in short.
-    labels: of the tagger, those that are true there; None: nobody knows.
+    Attributes:
+        start, end: Start and end in seconds.
+        clip: Id of the clip.
+        title: Title of the section: the first label text of the clip.
+        labels: The labels of the tagger that are true; None if the data does not have them.
     """
 
     start: float
@@ -40,11 +42,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Track:
-    """What a tagger listens to.
+    """The input of a tagger.
 
-    name: of it.
-    waveform: mono, `(samples,)`.
-    sections: where it is known what is in it; none of a file.
+    Attributes:
+        name: Name of the track.
+        waveform: Mono waveform, `(samples,)`.
+        sections: Sections of a track of concatenated clips; empty for an audio file.
     """
 
     name: str
@@ -53,24 +56,25 @@ class Track:
 
 
 class Tagger:
-    """A classifier and its probabilities.
+    """A classifier that returns the probability of each label over time.
 
     Args:
-        model: folder or Hub name.
-        device: where to compute; default: the GPU if there is one.
+        model: Folder or Hub name of a `MulapForAudioClassification`.
+        device: Device of the computation; None for a GPU if one is available, else the CPU.
 
     Raises:
-        ModelError: it cannot be found, or is no classifier.
-        DataError: it regresses values, and has no probabilities.
+        ModelError: The model cannot be found, or is not a classifier.
+        DataError: The model is a regressor, which has no probabilities.
     """
 
     def __init__(self, model: str | Path, device: str | None = None):
         if saved_kind(model) != "classifier":
-            raise ModelError(f"{model} is no classifier: pass --tagger with a folder made by training/transfer.py")
+            raise ModelError(f"{model} is not a classifier; pass --tagger with a folder made by training/transfer.py")
         classifier = MulapForAudioClassification.from_pretrained(model)
         if classifier.config.problem_type == "regression":
             raise DataError(
-                f"{model} tells values ({', '.join(classifier.config.label2id)}), not probabilities of labels"
+                f"{model} predicts values ({', '.join(classifier.config.label2id)}), not probabilities of labels; "
+                "pass --tagger with a classifier"
             )
         self.embedder = Embedder(classifier.audio_model, device)
         classifier.to(self.embedder.device)
@@ -88,76 +92,78 @@ class Tagger:
         return self.embedder.model.config.chunk_seconds
 
     def curves(self, waveform: np.ndarray, hop_seconds: float) -> tuple[np.ndarray, np.ndarray]:
-        """Middles of chunks that start every so many seconds, `(chunks,)`; probabilities, `(chunks, labels)`."""
+        """Return the probabilities of all labels in the chunks of a waveform.
+
+        Args:
+            waveform: Mono waveform, `(samples,)`.
+            hop_seconds: Time between the starts of consecutive chunks, in seconds.
+
+        Returns:
+            The centers of the chunks in seconds, `(chunks,)`, and the probabilities, `(chunks, labels)`.
+        """
         length, hop = self.embedder.model.config.chunk_length, max(1, round(hop_seconds * self.sampling_rate))
         starts = np.arange(0, max(1, len(waveform) - length + 1), hop)
-        said = self._pipeline([waveform[start : start + length] for start in starts], batch_size=_BATCH)
-        by_label = [{entry["label"]: entry["score"] for entry in chunk} for chunk in said]
+        outputs = self._pipeline([waveform[start : start + length] for start in starts], batch_size=_BATCH)
+        scores = [{entry["label"]: entry["score"] for entry in chunk} for chunk in outputs]
         return (
             starts / self.sampling_rate + min(length, len(waveform)) / self.sampling_rate / 2,
-            np.array([[chunk[label] for label in self.labels] for chunk in by_label]),
+            np.array([[chunk[label] for label in self.labels] for chunk in scores]),
         )
 
 
 def join_clips(
-    material: Material, labels: Sequence[str], rate: int, seconds: float, section_seconds: float, seed: int
+    split: DataSplit, labels: Sequence[str], rate: int, seconds: float, section_seconds: float, seed: int
 ) -> Track:
-    """Clips of a split in random order, cut and joined to one track, of which it is known what is where.
+    """Concatenate clips of a split, in random order, to one track whose labels over time are known.
+
+    The labels of a section are those of the smallest task that has all labels of the tagger, if there is one.
 
     Args:
-        material: the clips.
-        labels: of the tagger; the truth is that of the task that has them as classes, if there is one.
-        rate: of the track, in Hz.
-        seconds: its length; the last clip is finished.
-        section_seconds: most that is taken of a clip, from its start.
-        seed: of the order.
+        split: The split.
+        labels: Labels of the tagger.
+        rate: Sampling rate of the track in Hz.
+        seconds: Length of the track in seconds; the last section may exceed it.
+        section_seconds: Longest excerpt of a clip, from its start, in seconds.
+        seed: Random seed of the order.
 
     Raises:
-        DataError: no clip can be heard.
+        DataError: No clip can be decoded.
     """
-    telling = [task for task in material.tasks if set(labels) <= set(task.classes)]
-    task = min(telling, key=lambda task: len(task.classes), default=None)
-    clips = material.data.ids(material.split) if task is None else list(material.truth(task))
+    labeled = [task for task in split.tasks if set(labels) <= set(task.classes)]
+    task = min(labeled, key=lambda task: len(task.classes), default=None)
+    clips = split.data.ids(split.split) if task is None else list(split.truth(task))
     parts, sections, end = [], [], 0.0
-    order = np.random.default_rng(seed).permutation(clips).tolist()
-    number = math.ceil(seconds / section_seconds)  # are enough, unless some are shorter or cannot be heard
-    while end < seconds and order:
-        few, order = order[:number], order[number:]
-        waveforms = material.waveforms(few, rate)
-        for clip in filter(waveforms.__contains__, few):
+    remaining = np.random.default_rng(seed).permutation(clips).tolist()
+    batch_size = math.ceil(seconds / section_seconds)  # enough unless clips are short or cannot be decoded
+    while end < seconds and remaining:
+        batch, remaining = remaining[:batch_size], remaining[batch_size:]
+        waveforms = split.waveforms(batch, rate)
+        for clip in filter(waveforms.__contains__, batch):
             if end >= seconds:
                 break
             parts.append(waveforms[clip][: round(section_seconds * rate)])
             start, end = end, end + len(parts[-1]) / rate
-            true = None if task is None else frozenset(material.classes_of(task, clip))
-            sections.append(Section(start, end, clip, next(iter(material.labels(clip)), ""), true))
+            true = None if task is None else frozenset(split.classes_of(task, clip))
+            sections.append(Section(start, end, clip, next(iter(split.labels(clip)), ""), true))
     if not parts:
-        raise DataError(f"{material.data.folder}: no clip of {material.split} can be heard")
-    name = f"{len(sections)} clips of {material.split}, one after another"
+        raise DataError(f"{split.data.folder}: no clip of {split.split} can be decoded; check the audio of the split")
+    name = f"{len(sections)} concatenated clips of {split.split}"
     return Track(name, np.concatenate(parts), tuple(sections))
 
 
 def illustrate_tags(tagger: Tagger, track: Track, folder: Path, hop_seconds: float, num_tags: int) -> Illustration:
-    """Draws `tags.png`.
+    """Draw the probabilities of labels over a track to `tags.png`.
 
     Args:
-        tagger: says what is in a chunk.
-        track: what it listens to.
-        folder: of the picture.
-        hop_seconds: from chunk to chunk.
-        num_tags: curves that are drawn: of the labels with the highest peaks.
+        tagger: The classifier.
+        track: Its input.
+        folder: Folder of the picture.
+        hop_seconds: Time between the starts of consecutive chunks, in seconds.
+        num_tags: Number of labels to draw: those with the highest probability in any chunk.
     """
     times, scores = tagger.curves(track.waveform, hop_seconds)
     top = np.argsort(-scores.max(axis=0), kind="stable")[:num_tags]
-    known = [section for section in track.sections if section.labels is not None]
-    inside = {label: _is_true(label, times, known) for label in tagger.labels} if known else {}
     _draw(tagger, track, times, scores, top, folder / "tags.png")
-    rows = []
-    for index in top:
-        label, curve = tagger.labels[index], scores[:, index]
-        true = inside.get(label)
-        means = [""] * 2 if true is None else [_mean(curve[true]), _mean(curve[~true])]
-        rows.append((label, f"{curve.max():.2f}", *means))
     numbers = {
         "track": track.name,
         "chunk_seconds": tagger.chunk_seconds,
@@ -175,33 +181,48 @@ def illustrate_tags(tagger: Tagger, track: Track, folder: Path, hop_seconds: flo
             for section in track.sections
         ],
     }
-    explained = (
-        f"Probability of each label in chunks of {tagger.chunk_seconds:g} s, one every {hop_seconds:g} s, drawn at "
-        f"their middles; the {len(top)} labels with the highest peaks."
+    labeled = any(section.labels is not None for section in track.sections)
+    explanation = (
+        f"The picture shows the {len(top)} labels with the highest probability in any chunk. Chunks have "
+        f"{tagger.chunk_seconds:g} s and start every {hop_seconds:g} s; each is drawn at its center."
     )
-    if known:
-        explained += (
-            " The track is made of clips, so that it is known what changes when (dotted lines); where a label is "
-            "true, its strip is shaded. A chunk across a change hears both sides, so a curve takes a chunk's length "
-            "to turn."
+    if labeled:
+        explanation += (
+            " The track consists of concatenated clips (dotted lines). Shading marks where a label is true. A chunk "
+            "across a boundary contains both clips, so that a curve takes the length of a chunk to change."
         )
-    table = markdown_table(("label", "highest", "mean where it is true", "mean where it is not"), rows)
+    picture = "![probability of each label over time, below the spectrogram](tags.png)"
     return Illustration(
         "Tags over a track",
-        f"{explained}\n\n![probabilities of labels over time, under the spectrogram](tags.png)\n\n{table}",
-        f"{len(top)} curves over {len(track.waveform) / tagger.sampling_rate:.0f} s: {printable(track.name)}",
+        f"{_table(tagger, track, times, scores, top)}\n\n{picture}\n\n{explanation}",
+        f"{len(top)} labels over {len(track.waveform) / tagger.sampling_rate:.0f} s: {printable(track.name)}",
         ["tags.png"],
         numbers,
     )
 
 
+def _table(tagger: Tagger, track: Track, times: np.ndarray, scores: np.ndarray, top: Sequence[int]) -> str:
+    """Return a table of the drawn labels: largest probability, and mean probability where the label is true or not."""
+    known = [section for section in track.sections if section.labels is not None]
+    rows = []
+    for index in top:
+        label, curve = tagger.labels[index], scores[:, index]
+        row = [label, f"{curve.max():.2f}"]
+        if known:
+            true = _is_true(label, times, known)
+            row += [_mean(curve[true]), _mean(curve[~true])]
+        rows.append(row)
+    header = ("label", "largest probability", *(("mean where true", "mean where not true") if known else ()))
+    return markdown_table(header, rows)
+
+
 def _is_true(label: str, times: np.ndarray, sections: Sequence[Section]) -> np.ndarray:
-    """At which times, `(chunks,)`, bool."""
+    """Return whether the label is true at each time: `(chunks,)`, bool."""
     return np.any([(s.start <= times) & (times < s.end) & (label in s.labels) for s in sections], axis=0)
 
 
 def _mean(values: np.ndarray) -> str:
-    return f"{values.mean():.2f}" if len(values) else "nowhere"
+    return f"{values.mean():.2f}" if len(values) else "no chunk"
 
 
 def _draw(
@@ -212,7 +233,7 @@ def _draw(
     top: Sequence[int],
     path: Path,
 ):
-    """The spectrogram, and a strip per label below it, over one axis of time."""
+    """Draw the spectrogram, and below it the curve of each label over the same time axis."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 2.4 + 0.75 * len(top)), layout="constrained")
@@ -232,7 +253,7 @@ def _draw(
             ha="center",
             va="bottom",
             fontsize="small",
-            rotation=0 if len(track.sections) <= _MOST_TITLES else 90,
+            rotation=0 if len(track.sections) <= _MAX_HORIZONTAL_TITLES else 90,
             parse_math=False,
         )
     for axes, index in zip(panels[1:], top, strict=True):
@@ -248,5 +269,5 @@ def _draw(
         for section in track.sections[1:]:
             axes.axvline(section.start, color="0.3" if axes is not panels[0] else "white", linestyle=":", linewidth=1)
     known = any(section.labels is not None for section in track.sections)
-    panels[-1].set_xlabel("seconds" + ("; shaded: the label is true" if known else ""))
+    panels[-1].set_xlabel("time (s)" + ("; shaded where the label is true" if known else ""))
     save_picture(figure, path, palette=True)

@@ -1,9 +1,8 @@
-"""What pictures are made of: clips of a split, their waveforms, descriptions and labels."""
+"""Waveforms, descriptions and labels of a split of a prepared dataset."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -15,29 +14,12 @@ from ..transfer.zero_shot import TEMPLATES, clean_label
 
 
 @dataclass(frozen=True)
-class Illustration:
-    """A part of the page.
+class DataSplit:
+    """A split of a prepared dataset, with the labels of all its tasks.
 
-    title: of its section.
-    text: Markdown of the section: what is seen, tables, pictures.
-    summary: what the pictures show, and the number that goes with it.
-    pictures: file names, in the folder of the page.
-    numbers: what is drawn, as JSON values.
-    """
-
-    title: str
-    text: str
-    summary: str
-    pictures: list[str]
-    numbers: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Material:
-    """A split of a prepared dataset, for humans.
-
-    data: the dataset.
-    split: of it.
+    Attributes:
+        data: The dataset.
+        split: Name of the split.
     """
 
     data: PreparedData
@@ -45,10 +27,11 @@ class Material:
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
+        """The tasks of the dataset."""
         return read_tasks(self.data.folder)
 
     def truth(self, task: Task) -> dict[str, np.ndarray]:
-        """What `Task.target` gives, by clip."""
+        """Return the target of a task (see `Task.target`) by id of the clip."""
         return self._truth[task.name]
 
     @cached_property
@@ -57,14 +40,14 @@ class Material:
 
     @cached_property
     def captions(self) -> dict[str, str]:
-        """Descriptions by clip; of data without, none."""
+        """Descriptions by id of the clip; empty if the dataset has no descriptions."""
         try:
             return self.data.captions(self.split)
         except DataError:
             return {}
 
     def classes_of(self, task: Task, clip: str) -> list[str]:
-        """The classes that are true of a clip, in a task that has classes; none where nobody knows."""
+        """Return the true classes of a clip in a classification task; empty if the clip has no label."""
         target = self.truth(task).get(clip)
         if target is None:
             return []
@@ -72,7 +55,7 @@ class Material:
         return [task.classes[index] for index in indices]
 
     def labels(self, clip: str) -> list[str]:
-        """What the data says of a clip: its class of every task in one text, its other tags in another."""
+        """Return the labels of a clip as up to two texts: its classes in single-label tasks, and its other tags."""
         names: dict[str, list[str]] = {kind: [] for kind in TEMPLATES}
         for task in self.tasks:
             if task.kind in TEMPLATES:
@@ -82,7 +65,7 @@ class Material:
         return [text for text in (" · ".join(classes), ", ".join(tags)) if text]
 
     def waveforms(self, clips: Sequence[str], rate: int) -> dict[str, np.ndarray]:
-        """Mono waveforms `(samples,)` of some clips; those that cannot be heard are not among them."""
+        """Return the mono waveforms `(samples,)` of clips by id, without the clips that cannot be decoded."""
         wanted = set(clips)
-        heard = dict(hear(row, rate, self.data.seconds) for row in self.data.rows(self.split) if row["id"] in wanted)
-        return {clip: waveform for clip, waveform in heard.items() if isinstance(waveform, np.ndarray)}
+        decoded = dict(hear(row, rate, self.data.seconds) for row in self.data.rows(self.split) if row["id"] in wanted)
+        return {clip: waveform for clip, waveform in decoded.items() if isinstance(waveform, np.ndarray)}

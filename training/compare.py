@@ -23,9 +23,10 @@ from mulap_hf.errors import DataError
 from mulap_hf.pretraining.arguments import parse_arguments
 from mulap_hf.synthetic import write_pretraining_corpus
 from mulap_hf.transfer.arguments import CompareArguments, ProbeArguments
-from mulap_hf.transfer.comparison import Plan, check_plan, run_comparison
-from mulap_hf.transfer.comparison_report import write_comparison_report
-from mulap_hf.transfer.results import collect_results
+from mulap_hf.transfer.comparison.plan import Plan, check_plan
+from mulap_hf.transfer.comparison.report import write_comparison_report
+from mulap_hf.transfer.comparison.results import collect_results
+from mulap_hf.transfer.comparison.workers import run_comparison
 
 TRAINING = Path(__file__).parent
 RECIPES = TRAINING / "recipes" / "compare"

@@ -96,7 +96,7 @@ def done(place, model_folder) -> subprocess.CompletedProcess:
     return run(*command(place, model_folder))
 
 
-def test_every_cell_is_there(done, place, model_folder):
+def test_every_entry_is_there(done, place, model_folder):
     assert done.returncode == 0, done.stderr
     results = json.loads((place / "out" / "comparison.json").read_text())
     assert results["missing"] == []
@@ -116,7 +116,7 @@ def test_every_cell_is_there(done, place, model_folder):
     assert results["zero_shot"].keys() >= {"mulap"}
 
 
-def test_cells_of_other_settings_are_missing(done, place, model_folder, monkeypatch):
+def test_entries_of_other_settings_are_missing(done, place, model_folder, monkeypatch):
     """As when what would make them anew fails."""
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     import compare
@@ -143,13 +143,13 @@ def test_the_report_has_tables_and_pictures(done, place):
 
 
 def test_what_is_there_is_kept_and_what_is_new_is_added(done, place, model_folder):
-    cells = {path: path.stat().st_mtime_ns for path in (place / "out" / "cells").rglob("*.json")}
+    entries = {path: path.stat().st_mtime_ns for path in (place / "out" / "entries").rglob("*.json")}
     more = ("--labels_per_class", 3, 5, "--seeds", 0, 1, "--strategies", "handcrafted", model_folder)
     result = run(*command(place, model_folder, *more, "--reference", "handcrafted"))
     assert result.returncode == 0, result.stderr
-    after = {path: path.stat().st_mtime_ns for path in (place / "out" / "cells").rglob("*.json")}
-    assert {path: after[path] for path in cells} == cells
-    assert {str(path.relative_to(place / "out" / "cells")) for path in after.keys() - cells.keys()} == {
+    after = {path: path.stat().st_mtime_ns for path in (place / "out" / "entries").rglob("*.json")}
+    assert {path: after[path] for path in entries} == entries
+    assert {str(path.relative_to(place / "out" / "entries")) for path in after.keys() - entries.keys()} == {
         f"{strategy}-1-seed{seed}/tones-register{labels}.json"
         for strategy in ("handcrafted", model_folder.name)
         for seed, labels in ((0, "-5"), (1, ""), (1, "-3"), (1, "-5"))
@@ -162,8 +162,8 @@ def test_what_is_there_is_kept_and_what_is_new_is_added(done, place, model_folde
     difference = rows[model_folder.name]["differences"]["handcrafted"]
     assert difference["low"] < difference["high"] and difference["seeds"] == 2
     name = f"{model_folder.name}-1-seed%d/tones-register.json"
-    cells = [json.loads((place / "out" / "cells" / (name % seed)).read_text()) for seed in (0, 1)]
-    assert [cell["settings"]["conditions"] for cell in cells] == [["noise_0db"], []]
+    entries = [json.loads((place / "out" / "entries" / (name % seed)).read_text()) for seed in (0, 1)]
+    assert [entry["settings"]["degradations"] for entry in entries] == [["noise_0db"], []]
     assert "Seeds: 0, 1." in (place / "out" / "comparison.md").read_text()
 
 
@@ -181,13 +181,13 @@ def test_one_that_fails_does_not_stop_the_others(place, done, model_folder, tmp_
     ("options", "message"),
     [
         (["--strategies", "mulap", "mulpa"], "--strategies mulpa: neither mulap, mulap-published"),
-        (["--reference", "mulap", "clap"], "--reference clap is none of the strategies"),
-        (["--shares", "1.5"], "each over 0 and at most 1"),
-        (["--seeds", "0", "0"], "--seeds: 0 is there twice"),
+        (["--reference", "mulap", "clap"], "--reference clap: not one of the strategies"),
+        (["--shares", "1.5"], "give numbers above 0 and at most 1"),
+        (["--seeds", "0", "0"], "--seeds: 0 is given twice"),
         (["--tasks", "taging"], "--tasks taging: neither one of tagging, style, .* nor a folder"),
         (["--pretrain_options", "{bad"], "--pretrain_options {bad: no JSON"),
         (["--labels_per_class", "0"], "--labels_per_class 0: at least 1"),
-        (["--held_out_soundfont", "x.sf2"], "plays the synthetic corpus: none of its tasks is among --tasks"),
+        (["--held_out_soundfont", "x.sf2"], "applies to tasks of the synthetic corpus only"),
         (["--tasks", "style", "--held_out_soundfont", "x.sf2"], "--held_out_soundfont x.sf2: there is no such file"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a comparison's cells say together, of cells whose numbers are known."""
+"""Results and report of a comparison from table entries with known numbers."""
 
 import json
 import re
@@ -10,10 +10,11 @@ from tones import PITCHES, make_rows, write_dataset, write_split
 
 from mulap_hf.files import write_json
 from mulap_hf.transfer.arguments import CompareArguments, ProbeArguments
-from mulap_hf.transfer.comparison import Plan, Unit, cell_settings, data_settings, zero_shot_settings
-from mulap_hf.transfer.comparison_report import write_comparison_report
+from mulap_hf.transfer.comparison.entries import data_settings, entry_settings, zero_shot_settings
+from mulap_hf.transfer.comparison.plan import Plan, Run
+from mulap_hf.transfer.comparison.report import write_comparison_report
+from mulap_hf.transfer.comparison.results import collect_results
 from mulap_hf.transfer.protocol import Predictions
-from mulap_hf.transfer.results import collect_results
 
 TESTS = {"test": 18, "test_presets": 18, "test_soundfont": 18}
 
@@ -38,40 +39,40 @@ def plan(tmp_path) -> Plan:
     return Plan(args, ProbeArguments(), {}, Path())
 
 
-def write_cell(plan: Plan, strategy: str, seed: int, right: int, split: str = "test", labels: int | None = None):
-    """A cell that is right about the first so many tracks."""
+def write_entry(plan: Plan, strategy: str, seed: int, right: int, split: str = "test", labels: int | None = None):
+    """An entry whose predictions are right for the first `right` tracks."""
     name = split.partition("-")[0]
     truth = np.arange(TESTS[name]) % len(PITCHES)
     predicted = np.where(np.arange(len(truth)) < right, truth, (truth + 1) % len(PITCHES))
-    unit, ((task, data),) = Unit(strategy, 1.0, seed), plan.tasks()
-    path = plan.cell(unit, task, labels)
+    run, ((task, data),) = Run(strategy, 1.0, seed), plan.tasks()
+    path = plan.entry(run, task, labels)
     ids = [f"{name}-{index:03d}" for index in range(len(truth))]
     Predictions(ids, np.eye(len(PITCHES))[predicted], []).save(path.with_suffix("") / f"{split}.npz")
-    write_json(path, {"settings": cell_settings(plan, unit, data_settings(data), labels)})
+    write_json(path, {"settings": entry_settings(plan, run, data_settings(data), labels)})
 
 
 @pytest.fixture
 def results(plan) -> dict:
     for seed, right in enumerate((18, 15, 12)):
-        write_cell(plan, "a", seed, right)
-    write_cell(plan, "b", 0, 9)
-    write_cell(plan, "b", 2, 3)
-    write_cell(plan, "c", 1, 15)
-    write_cell(plan, "a", 0, 12, "test-noise_0db")
-    write_cell(plan, "a", 1, 0, "test-noise_0db")  # left by an earlier run
-    write_cell(plan, "a", 0, 9, labels=3)
+        write_entry(plan, "a", seed, right)
+    write_entry(plan, "b", 0, 9)
+    write_entry(plan, "b", 2, 3)
+    write_entry(plan, "c", 1, 15)
+    write_entry(plan, "a", 0, 12, "test-noise_0db")
+    write_entry(plan, "a", 1, 0, "test-noise_0db")  # left by an earlier run
+    write_entry(plan, "a", 0, 9, labels=3)
     for strategy, right in (("a", 18), ("b", 0)):
         for split in ("test_presets", "test_soundfont"):
-            write_cell(plan, strategy, 0, right, split)
+            write_entry(plan, strategy, 0, right, split)
     number = {"value": 0.25, "low": 0.2, "high": 0.3}
     zero_shot = {
         "tasks": {"tones-register": {split: {"matching": {"accuracy": number}} for split in TESTS}},
         "retrieval": {split: {"text_to_audio": {"matching": {"r10": number}}} for split in TESTS},
         "sizes": {"retrieval": {split: {"clips": 17} for split in TESTS}},
     }
-    unit, tasks = Unit("a", 1.0, 0), {name: data_settings(data) for name, data in plan.tasks()}
-    cell = {"zero_shot": zero_shot, "settings": zero_shot_settings(plan, unit, tasks)}
-    write_json(plan.cell(unit, "zero_shot"), cell)
+    run, tasks = Run("a", 1.0, 0), {name: data_settings(data) for name, data in plan.tasks()}
+    entry = {"zero_shot": zero_shot, "settings": zero_shot_settings(plan, run, tasks)}
+    write_json(plan.entry(run, "zero_shot"), entry)
     found = collect_results(plan, plan.tasks())
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     return found
@@ -108,9 +109,9 @@ def test_the_report(results, tmp_path):
     assert f"| a | **0.833** | **1.000** {one} | **1.000** {one} |" in overview
     assert f"| b | 0.333 [2 of 3 seeds] | 0.000 {one} | 0.000 {one} |" in overview
     assert f"| c | 0.833 {one} |  |  |" in overview
-    assert "Against b" in overview and "tones-register: accuracy" in overview
+    assert "Compared with b" in overview and "tones-register: accuracy" in overview
     assert "### tones-register, test_soundfont (18 tracks, 3 outputs)" in rest
-    header = "| strategy | accuracy | macro F1 | accuracy of seeds | difference to b | difference to a |"
+    header = "| strategy | accuracy | macro F1 | accuracy by seed | difference to b | difference to a |"
     assert header in rest
     rows = [line.split(" | ") for line in rest.partition(header)[2].splitlines()[2:5]]
     assert [row[3] for row in rows] == [
@@ -120,7 +121,7 @@ def test_the_report(results, tmp_path):
     ]
     assert rows[0][4].startswith("**+0.500 (") and rows[0][4].endswith("** [2 of 3 seeds]")
     assert [row[4] for row in rows[1:]] == ["", ""]  # none to itself, and none without a seed of both
-    assert "Of the first seed (0). The probe" in rest
+    assert "All numbers are from the first seed (0)." in rest
     assert re.search(r"\| a \| 0\.500 \(0.* to 0.*\) \[1 of 3 seeds\] \| 0\.833 \(", rest)  # of 3 labels, of all
     assert "## Data efficiency" not in rest  # a curve has two points
     for split in TESTS:
@@ -132,5 +133,5 @@ def test_the_report(results, tmp_path):
 def test_one_seed_needs_no_column(plan, results, tmp_path):
     plan.args.seeds = [0]
     report = write_comparison_report(tmp_path, collect_results(plan, plan.tasks())).read_text()
-    assert "seeds]" not in report and "of seeds" not in report
+    assert "seeds]" not in report and "by seed" not in report
     assert "| strategy | accuracy | macro F1 | difference to b | difference to a |" in report

@@ -1,4 +1,4 @@
-"""What a comparison's cells say together: means over seeds, intervals, and paired differences."""
+"""Results of a comparison from its table entries: means over seeds, intervals, and paired differences."""
 
 import json
 import math
@@ -11,28 +11,30 @@ import numpy as np
 from safetensors import safe_open
 from tqdm import tqdm
 
-from ..metrics.scores import MAIN_METRIC, Resampled, difference_of, interval_of, resample, without_nan
-from .comparison import TEST, Plan, Unit, cell_settings, data_settings, is_made, strategy_name, zero_shot_settings
-from .protocol import Predictions
-from .tasks import Targets, TaskData
+from ...metrics.scores import MAIN_METRIC, Resampled, difference_of, interval_of, resample, without_nan
+from ..protocol import Predictions
+from ..tasks import Targets, TaskData
+from .entries import data_settings, entry_settings, is_complete, zero_shot_settings
+from .plan import TEST, Plan, Run, strategy_name
 
-FEWER_RESAMPLES = 300  # of curves and drops, which are many
+FEWER_RESAMPLES = 300  # of curves and of the losses under degradation, of which there are many
 _PRETRAIN_METRICS = ("effective_rank", "matching_auc")  # of the validation clips
 
 Number = dict[str, float | None]
-"""A `value`, its 95 % interval `low` to `high`, and how many `seeds` it is of."""
+"""A `value`, its 95 % interval `low` to `high`, and the number of `seeds` behind it."""
 
 
 def collect_results(plan: Plan, tasks: list[tuple[str, TaskData]]) -> dict[str, Any]:
-    """Everything that has been made, as JSON values.
+    """Results of all complete entries, as JSON values.
 
     Returns:
         `settings`; `strategies`; `references`; `tasks`: by name, its `kind`, main `metric`, number of `outputs` and
-        test `splits`; `scores`: by task, split and strategy, each metric as a Number, `tracks`, the main metric
-        `by_seed`, and, by reference, its `differences` to that one, of the seeds that both have, on the same tracks;
-        `labels`, `shares`: the main metric on the split test, by task, strategy and how many; `drops`: by task,
-        strategy and condition, how much the main metric loses, of the first seed, on the same tracks; `zero_shot`: by
-        strategy, of the first seed; `compute`: by unit; `missing`: cells that are not there.
+        test `splits`; `scores`: by task, split and strategy, each metric as a Number, the number of `tracks`, the main
+        metric `by_seed`, and, by reference, the `differences` to that strategy, over the seeds that both have, on the
+        same tracks; `labels`, `shares`: the main metric on the split test, by task, strategy and number of labels per
+        class, or fraction of the corpus; `drops`: by task, strategy and degradation, the loss in the main metric, of
+        the first seed, on the same tracks; `zero_shot`: by strategy, of the first seed; `compute`: by run; `missing`:
+        entries that do not exist.
     """
     known = {name: data_settings(data) for name, data in tasks}
     results: dict[str, Any] = {
@@ -42,12 +44,12 @@ def collect_results(plan: Plan, tasks: list[tuple[str, TaskData]]) -> dict[str, 
         "tasks": {},
         **{part: {} for part in ("scores", "labels", "shares", "drops")},
         "zero_shot": _zero_shot(plan, known),
-        "compute": {unit.name: _compute(plan, unit) for unit in plan.units()},
+        "compute": {run.name: _compute(plan, run) for run in plan.runs()},
         "missing": [
-            f"{unit.name}, {name}"
-            for unit in plan.units()
+            f"{run.name}, {name}"
+            for run in plan.runs()
             for name in known
-            if not is_made(plan.cell(unit, name), cell_settings(plan, unit, known[name], None))
+            if not is_complete(plan.entry(run, name), entry_settings(plan, run, known[name], None))
         ],
     }
     for name, data in (bar := tqdm(tasks, unit="task", desc="intervals")):
@@ -61,13 +63,20 @@ def collect_results(plan: Plan, tasks: list[tuple[str, TaskData]]) -> dict[str, 
         }
         results["scores"][name] = {split: collector.scores(split) for split in data.test_splits}
         results["labels"][name] = collector.labels()
-        results["shares"][name] = collector.shares()
+        results["shares"][name] = collector.fractions()
         results["drops"][name] = collector.drops()
     return results
 
 
 class _Collector:
-    """Reads the predictions of one task's cells; `settings` are those of the data."""
+    """Results of one task.
+
+    Args:
+        plan: Of the comparison.
+        name: Of the task in tables and files.
+        data: Of the task.
+        settings: `data_settings` of the data.
+    """
 
     def __init__(self, plan: Plan, name: str, data: TaskData, settings: dict[str, Any]):
         self.plan, self.name, self.settings, self.kind = plan, name, settings, data.task.kind
@@ -105,7 +114,7 @@ class _Collector:
         }
 
     def _difference(self, runs_a: dict[int, Resampled], runs_b: dict[int, Resampled]) -> Number | None:
-        """In the main metric, of the seeds that both have; None: there are none."""
+        """Difference in the main metric over the seeds that both have; None if they have none in common."""
         seeds = [seed for seed in runs_a if seed in runs_b]
         if not seeds:
             return None
@@ -120,37 +129,41 @@ class _Collector:
             curves[name] = {labels: value for labels, value in curve.items() if value}
         return curves
 
-    def shares(self) -> dict[str, dict[str, Number]]:
-        shares = sorted({*self.plan.args.shares, 1.0})
+    def fractions(self) -> dict[str, dict[str, Number]]:
+        fractions = sorted({*self.plan.args.shares, 1.0})
         curves = {
-            name: {f"{share:g}": self._main(strategy, share) for share in shares}
+            name: {f"{fraction:g}": self._main(strategy, fraction) for fraction in fractions}
             for name, strategy in self.strategies.items()
             if strategy in self.plan.args.share_strategies
         }
-        return {name: {share: value for share, value in curve.items() if value} for name, curve in curves.items()}
+        return {name: {place: value for place, value in curve.items() if value} for name, curve in curves.items()}
 
     def drops(self) -> dict[str, dict[str, Number]]:
-        conditions = [condition for condition in self.plan.args.conditions if condition != "none"]
+        degradations = [name for name in self.plan.args.conditions if name != "none"]
         if TEST not in self.targets:
             return {}
         return {
             name: {
-                condition: drop for condition in conditions if (drop := self._drop(strategy, condition)) is not None
+                degradation: drop
+                for degradation in degradations
+                if (drop := self._drop(strategy, degradation)) is not None
             }
             for name, strategy in self.strategies.items()
         }
 
-    def _drop(self, strategy: str, condition: str) -> Number | None:
+    def _drop(self, strategy: str, degradation: str) -> Number | None:
         first = self.plan.args.seeds[:1]
-        clean, degraded = (self._predictions(strategy, split, seeds=first) for split in (TEST, f"{TEST}-{condition}"))
+        clean, degraded = (
+            self._predictions(strategy, split, seeds=first) for split in (TEST, f"{TEST}-{degradation}")
+        )
         if not clean or not degraded:
             return None
         ids = _common(self.targets[TEST], [*clean.values(), *degraded.values()])
         return self._difference(*(self._resample(TEST, by_seed, ids) for by_seed in (clean, degraded)))
 
-    def _main(self, strategy: str, share: float, labels: int | None = None) -> Number | None:
+    def _main(self, strategy: str, fraction: float, labels: int | None = None) -> Number | None:
         """The main metric on the split test."""
-        predictions = self._predictions(strategy, TEST, share, labels)
+        predictions = self._predictions(strategy, TEST, fraction, labels)
         if not predictions:
             return None
         runs = self._resample(TEST, predictions, _common(self.targets[TEST], predictions.values()))
@@ -160,25 +173,25 @@ class _Collector:
         self,
         strategy: str,
         split: str,
-        share: float = 1.0,
+        fraction: float = 1.0,
         labels: int | None = None,
         seeds: Sequence[int] | None = None,
     ) -> dict[int, Predictions]:
-        """By seed, of those that have a complete cell, made with the plan's settings."""
+        """Predictions by seed, of complete entries with the settings of the plan."""
         found = {}
         for seed in self.plan.args.seeds if seeds is None else seeds:
-            unit = Unit(strategy, share, seed)
-            path = self.plan.cell(unit, self.name, labels)
+            run = Run(strategy, fraction, seed)
+            path = self.plan.entry(run, self.name, labels)
             file = path.with_suffix("") / f"{split}.npz"
-            if file.is_file() and is_made(path, cell_settings(self.plan, unit, self.settings, labels)):
+            if file.is_file() and is_complete(path, entry_settings(self.plan, run, self.settings, labels)):
                 found[seed] = Predictions.load(file)
         return found
 
 
 def _common(targets: Targets, predictions: Iterable[Predictions]) -> list[str]:
-    """Tracks that have a label and that everybody could hear."""
-    heard = [set(one.ids) for one in predictions]
-    return [name for name in targets.by_id if all(name in ids for ids in heard)] if heard else []
+    """Ids of the tracks that have a label and are among all predictions."""
+    predicted = [set(one.ids) for one in predictions]
+    return [name for name in targets.by_id if all(name in ids for ids in predicted)] if predicted else []
 
 
 def _scores_of(predictions: Predictions, ids: list[str]) -> np.ndarray:
@@ -196,26 +209,26 @@ def _numbers(found: dict[str, tuple[float, float, float]], seeds: int) -> dict[s
 def _zero_shot(plan: Plan, tasks: dict[str, dict[str, Any]]) -> dict[str, Any]:
     found = {}
     for strategy in plan.args.strategies:
-        unit = Unit(strategy, 1.0, plan.args.seeds[0])
-        path = plan.cell(unit, "zero_shot")
-        if is_made(path, zero_shot_settings(plan, unit, tasks)):
+        run = Run(strategy, 1.0, plan.args.seeds[0])
+        path = plan.entry(run, "zero_shot")
+        if is_complete(path, zero_shot_settings(plan, run, tasks)):
             found[strategy_name(strategy)] = json.loads(path.read_text(encoding="utf-8"))["zero_shot"]
     return found
 
 
-def _compute(plan: Plan, unit: Unit) -> dict[str, Any]:
-    """What making a unit took and gave: None is unknown (a folder that was made elsewhere)."""
-    cells = [json.loads(path.read_text(encoding="utf-8")) for path in plan.cell(unit, "x").parent.glob("*.json")]
-    took = {"probe_seconds": round(sum(cell.get("seconds", 0) for cell in cells), 1), "parameters": None}
+def _compute(plan: Plan, run: Run) -> dict[str, Any]:
+    """Time, data and metrics of the training of a run; None: unknown, as the pre-training of a given folder is."""
+    entries = [json.loads(path.read_text(encoding="utf-8")) for path in plan.entry(run, "x").parent.glob("*.json")]
+    took = {"probe_seconds": round(sum(entry.get("seconds", 0) for entry in entries), 1), "parameters": None}
     took |= {"pretrain_seconds": None, "pretrain_steps": None, "heard_hours": None}
     took |= dict.fromkeys(_PRETRAIN_METRICS)
-    folder = Path(plan.model(unit))
+    folder = Path(plan.model(run))
     weights = folder / "model.safetensors"
     if weights.is_file():
         with safe_open(weights, "pt") as file:
             took["parameters"] = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
     settings = folder / "training_settings.json"
-    if unit.strategy in plan.strategies and settings.is_file():
+    if run.strategy in plan.strategies and settings.is_file():
         content = json.loads(settings.read_text(encoding="utf-8"))
         steps = content["run"].get("max_steps")
         took |= {"pretrain_seconds": content["run"].get("seconds"), "pretrain_steps": steps}

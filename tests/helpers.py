@@ -124,18 +124,21 @@ def errors_of(script: Path, *runs: list, **how) -> list[str]:
         how: see `run`.
     """
     code = """
-import json, runpy, sys
-script, codes = sys.argv[1], []
+import contextlib, io, json, runpy, sys
+script, messages = sys.argv[1], []
 for options in json.loads(sys.argv[2]):
     sys.argv = [script, *options]
+    errors = io.StringIO()
     try:
-        runpy.run_path(script, run_name="__main__")
+        with contextlib.redirect_stderr(errors):
+            runpy.run_path(script, run_name="__main__")
     except SystemExit as stop:
-        codes.append(stop.code)
-print(json.dumps(codes))
+        assert stop.code == 1, stop.code
+        messages.append(errors.getvalue().splitlines()[-1])
+print(json.dumps(messages))
 """
     result = run("-c", code, script, json.dumps([list(map(str, options)) for options in runs]), **how)
     assert result.returncode == 0, result.stderr
-    codes = json.loads(result.stdout.splitlines()[-1])
-    assert all(isinstance(message, str) for message in codes)  # by which Python exits with status 1
-    return codes
+    messages = json.loads(result.stdout.splitlines()[-1])
+    assert len(messages) == len(runs)
+    return messages

@@ -156,7 +156,7 @@ def test_find_audio_files(tmp_path):
     found = [tmp_path / "b.wav", tmp_path / "sub" / "a.FLAC", tmp_path / "sub" / "c.m4a"]
     assert find_audio_files([tmp_path]) == found
     assert find_audio_files([tmp_path / "notes.txt", tmp_path]) == [tmp_path / "notes.txt", *found]
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(AudioError, match="nowhere does not exist"):
         find_audio_files([tmp_path / "nowhere"])
 
 

@@ -39,8 +39,9 @@ def embed(model_folder, capsys):
     """Runs the command in this process: exit status, what it prints and what it complains about."""
 
     def run_command(*arguments, model=model_folder):
-        status = main(["embed", "--model", str(model), *map(str, arguments)])
-        return status, *capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main(["embed", "--model", str(model), *map(str, arguments)])
+        return end.value.code, *capsys.readouterr()
 
     return run_command
 
@@ -78,7 +79,7 @@ def test_ctrl_c(model_folder, music, tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     errors += process.communicate(timeout=20)[1]
     assert process.returncode == 130
-    assert errors.decode().endswith("mulap: interrupted; the same command goes on where it stopped\n")
+    assert errors.decode().endswith("interrupted: repeat the command to resume\n")
     assert "Traceback" not in errors.decode()
     assert not output.exists()
     part = pq.read_table(tmp_path / "out.parquet.parts" / "000000.parquet")
@@ -94,7 +95,7 @@ def test_existing_output(embed, music, tmp_path):
     assert pq.read_table(output)["chunk"].to_pylist() == [0, 1, 2]
 
 
-def test_bad_arguments(embed, model_folder, music, tmp_path, capsys):
+def test_bad_arguments(embed, model_folder, music, tmp_path):
     bert = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
     BertModel(bert).save_pretrained(tmp_path / "bert")
     (tmp_path / "empty").mkdir()
@@ -105,7 +106,7 @@ def test_bad_arguments(embed, model_folder, music, tmp_path, capsys):
         (tmp_path / "nowhere", {}, "nowhere does not exist"),
         (tmp_path / "empty", {}, "no audio files in"),
         (music, {"model": tmp_path / "no_model"}, "found neither as a folder nor on the Hub"),
-        (music, {"model": tmp_path / "cut"}, f"mulap: {tmp_path}/cut: cannot be loaded: Error while deserializing"),
+        (music, {"model": tmp_path / "cut"}, f"error: {tmp_path}/cut: cannot be loaded: Error while deserializing"),
         (music, {"model": tmp_path / "bert"}, "is no MuLaP"),
     ):
         status, _, errors = embed(path, "--output", output, **options)
@@ -114,16 +115,15 @@ def test_bad_arguments(embed, model_folder, music, tmp_path, capsys):
     status, _, errors = embed(music, "--output", output, "--device", "nonsense")
     assert status == 2 and "device='nonsense' cannot be used here" in errors
     for option, value in (("--workers", "-1"), ("--workers", "two"), ("--batch_size", "0")):
-        with pytest.raises(SystemExit):
-            embed(music, "--output", output, f"{option}={value}")
-        assert f"{option}: {value} is no whole number of at least" in capsys.readouterr().err
+        status, _, errors = embed(music, "--output", output, f"{option}={value}")
+        assert status == 2 and f"{option}: {value} is no whole number of at least" in errors
 
 
 def test_outputs_that_cannot_be_written(embed, music, tmp_path):
     status, _, errors = embed(music, "--output", tmp_path, "--overwrite")
     assert status == 2 and f"{tmp_path} is a folder: name a file" in errors
     status, _, errors = embed(music, "--output", music / "a.wav" / "out.parquet")
-    assert status == 2 and "out.parquet cannot be written: " in errors and "Not a directory" in errors
+    assert status == 2 and "out.parquet.parts cannot be created: " in errors and "Not a directory" in errors
 
 
 def test_names(embed, tmp_path):
@@ -159,4 +159,4 @@ def test_what_may_not_be_read(model_folder, embed, music, tmp_path_factory):
         os.seteuid(0)
         for folder, mode in zip(others, modes, strict=True):
             folder.chmod(mode)
-    assert status == 2 and errors == f"mulap: {music}/deep cannot be read: Permission denied\n"
+    assert status == 2 and errors == f"error: {music}/deep cannot be read: Permission denied\n"

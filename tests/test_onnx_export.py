@@ -11,7 +11,7 @@ import torch
 from helpers import CHUNK, RATE, ROOT, assert_near, micro_config, run_without_package, settle, write_tone
 
 from mulap_hf import MulapAudioModel, MulapFeatureExtractor, MulapForAudioClassification
-from mulap_hf.errors import ModelError
+from mulap_hf.errors import MissingPackageError, ModelError, MulapError
 from mulap_hf.onnx_export import export_onnx, open_session
 
 SCRIPT = ROOT / "training" / "export_onnx.py"
@@ -235,12 +235,12 @@ def test_script_refuses(arguments, message, script, tmp_path):
     (tmp_path / "there.onnx").touch()
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(SystemExit, match=f"error: .*{message}"):
+    with pytest.raises(MulapError, match=message):
         script.main([argument.format(tmp_path) for argument in arguments])
 
 
 def test_missing_extra(script, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.delitem(sys.modules, "mulap_hf.onnx_export")
-    with pytest.raises(SystemExit, match=r'not installed .*onnxruntime.*: pip install "mulap-hf\[onnx\]"'):
+    with pytest.raises(MissingPackageError, match=r'not installed .*onnxruntime.*: pip install "mulap-hf\[onnx\]"'):
         script.main(["--model", "any", "--output", str(tmp_path / "model.onnx")])

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from mulap_hf.benchmark import data, embedding, folder, growth, others, training
+from mulap_hf.scripts import run_script
 
 TRAINING_BATCHES = {"tiny": 8, "published": 2}
 
@@ -103,4 +104,4 @@ def _batches(args: argparse.Namespace) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

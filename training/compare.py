@@ -20,7 +20,9 @@ import sys
 from pathlib import Path
 
 from mulap_hf.errors import DataError
+from mulap_hf.files import make_folder
 from mulap_hf.pretraining.arguments import parse_arguments
+from mulap_hf.scripts import run_script
 from mulap_hf.synthetic import write_pretraining_corpus
 from mulap_hf.transfer.arguments import CompareArguments, ProbeArguments
 from mulap_hf.transfer.comparison.plan import Plan, check_plan
@@ -37,12 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
     strategies = json.loads((RECIPES / "strategies.json").read_text(encoding="utf-8"))
     plan = Plan(args, probe_args, strategies, TRAINING / "pretrain.py")
     check_plan(plan)
-    plan.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(plan.folder, "--output_dir")
     tasks = plan.tasks()
     if args.train_data is None and set(args.strategies) & set(strategies):
         try:
             write_pretraining_corpus(args.corpus_dir, args.pretrain_clips, args.clip_seconds)
-        except ValueError as error:
+        except DataError as error:
             raise DataError(f"--corpus_dir: {error}") from error
     failed = run_comparison(plan, tasks)
     results = collect_results(plan, tasks)
@@ -55,10 +57,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # in the background SIGINT itself may be ignored
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("interrupted; repeat the command to go on")
-        sys.exit(130)
-    except (DataError, OSError) as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

@@ -11,8 +11,11 @@ from transformers import AutoTokenizer
 
 from mulap_hf import MulapFeatureExtractor, MulapProcessor
 from mulap_hf.code_export import add_code
-from mulap_hf.conversion import Converted, convert_mulap, convert_musicnn, first_line
+from mulap_hf.conversion import Converted, convert_mulap, convert_musicnn
 from mulap_hf.errors import ModelError
+from mulap_hf.files import make_folder
+from mulap_hf.loading import loading_errors
+from mulap_hf.scripts import run_script
 
 
 def main(arguments: list[str] | None = None):
@@ -30,16 +33,13 @@ def main(arguments: list[str] | None = None):
 
     output = Path(args.output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise SystemExit(f"error: {output} exists and is not an empty folder: pass another --output")
-    try:
-        if args.format == "mulap":
-            converted = convert_mulap(args.checkpoint, args.config)
-            save(converted, output, args.tokenizer)
-        else:
-            converted = convert_musicnn(args.checkpoint, args.labels)
-            save(converted, output)
-    except (ModelError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
+        raise ModelError(f"{output} exists and is not an empty folder: pass another --output")
+    if args.format == "mulap":
+        converted = convert_mulap(args.checkpoint, args.config)
+        save(converted, output, args.tokenizer)
+    else:
+        converted = convert_musicnn(args.checkpoint, args.labels)
+        save(converted, output)
     if converted.unused:
         print(f"{len(converted.unused)} weights of the checkpoint have no place in the model and were not used:")
         for name in converted.unused:
@@ -51,19 +51,19 @@ def save(converted: Converted, output: Path, tokenizer: str | None = None):
     """The model with its processor; without a tokenizer, with its feature extractor."""
     feature_extractor = MulapFeatureExtractor(sampling_rate=converted.model.config.audio_config.sampling_rate)
     if tokenizer is not None:
-        try:
+        with loading_errors(tokenizer):
             processor = MulapProcessor(feature_extractor, AutoTokenizer.from_pretrained(tokenizer))
-        except ValueError as error:
-            raise ModelError(f"{tokenizer}: no tokenizer that can be loaded: {first_line(error)}") from error
         vocabulary, words = len(processor.tokenizer), converted.model.config.text_config.vocab_size
         if vocabulary > words:
             raise ModelError(f"{tokenizer} has {vocabulary} tokens, the checkpoint {words}: not its tokenizer")
-        processor.save_pretrained(output)
+        saved = processor
     else:
-        feature_extractor.save_pretrained(output)
+        saved = feature_extractor
+    make_folder(output, "--output")
+    saved.save_pretrained(output)
     converted.model.save_pretrained(output)
     add_code(Path(output))
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, after_interrupt="repeat the command to start over")

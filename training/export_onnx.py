@@ -20,7 +20,8 @@ from pathlib import Path
 
 from mulap_hf import load_audio
 from mulap_hf.audio import find_audio_files
-from mulap_hf.errors import AudioError, ModelError
+from mulap_hf.errors import MulapError
+from mulap_hf.scripts import run_script
 from mulap_hf.synthetic import CorpusConfig, make_clip
 
 CHECKED_CLIPS, CHECKED_SECONDS = 12, 10.0  # of the synthetic corpus: all its styles
@@ -58,20 +59,16 @@ def main(arguments: list[str] | None = None):
         help="largest difference, as a share of an output's largest value; default: 1e-4, quantized 0.1",
     )
     args = parser.parse_args(arguments)
-    try:
-        export(args)
-    except (ImportError, ModelError, AudioError, OSError, ValueError) as error:
-        raise SystemExit(f"error: {error}") from None
+    export(args)
 
 
 def export(args: argparse.Namespace):
-    # Here, so that what it says where the extra is missing is told like any other error.
     from mulap_hf.onnx_export import export_onnx, load_calibration, open_model
 
     if args.output.exists() and not args.overwrite:
-        raise ValueError(f"{args.output} exists: pass --overwrite to replace it")
+        raise MulapError(f"{args.output} exists: pass --overwrite to replace it")
     if (args.quantize == "static") != (args.calibration is not None):
-        raise ValueError("--quantize static and --calibration FOLDER need one another")
+        raise MulapError("--quantize static and --calibration FOLDER need one another")
     model = open_model(args.model)
     audio_config = getattr(model.config, "audio_config", model.config)
     rate = audio_config.sampling_rate
@@ -98,4 +95,4 @@ def export(args: argparse.Namespace):
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, after_interrupt="repeat the command to start over")

@@ -23,7 +23,8 @@ from transformers import HfArgumentParser
 
 from mulap_hf.audio import audio_seconds, load_audio
 from mulap_hf.embedding import Embedder
-from mulap_hf.errors import AudioError, DataError, ModelError
+from mulap_hf.errors import DataError, ModelError
+from mulap_hf.files import make_folder
 from mulap_hf.illustration.arguments import PARTS, IllustrationArguments
 from mulap_hf.illustration.co_attention import illustrate_attention
 from mulap_hf.illustration.data_split import DataSplit
@@ -32,10 +33,9 @@ from mulap_hf.illustration.page import NUMBERS, PAGE, Illustration, write_page
 from mulap_hf.illustration.retrieval import illustrate_retrieval
 from mulap_hf.illustration.tag_curves import Tagger, Track, illustrate_tags, join_clips
 from mulap_hf.loading import saved_kind
+from mulap_hf.scripts import run_script
 from mulap_hf.transfer.features import FeatureCache
 from mulap_hf.transfer.pair_scores import PairScorer, has_text_side
-
-USER_ERRORS = (AudioError, ModelError, DataError, OSError)
 
 
 def main(arguments: list[str] | None = None):
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None):
     check(args, folder)
     start = time.perf_counter()
     split = None if args.track is not None and args.parts == ["tags"] else open_split(args)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "--output_dir")
     drawn, skipped = {}, {}
     for name, draw in part_drawers(args, split, folder).items():
         try:
@@ -136,10 +136,4 @@ def part_drawers(
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        print("interrupted; repeat the command to resume from the cached features")
-        raise SystemExit(130) from None
-    except USER_ERRORS as error:
-        raise SystemExit(f"error: {error}") from None
+    run_script(main)

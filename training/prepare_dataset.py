@@ -11,9 +11,9 @@ from pathlib import Path
 
 from mulap_hf.data.corpora import CORPORA, Corpus, Option
 from mulap_hf.data.prepare import Report, prepare
-from mulap_hf.errors import DataError
+from mulap_hf.scripts import run_script
 
-ALL_FINE, SOMETHING_AMISS, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
+ALL_FINE, SOMETHING_AMISS, NOTHING_DONE = 0, 1, 2
 _SHOWN_SKIPPED = 20
 _STATUS = "exit status: 0 all fine; 1 prepared, but items were left out or counts differ; 2 nothing done"
 
@@ -21,24 +21,17 @@ _STATUS = "exit status: 0 all fine; 1 prepared, but items were left out or count
 def main(arguments: list[str] | None = None) -> int:
     args = make_parser().parse_args(arguments)
     corpus = CORPORA[args.name]
-    try:
-        report = prepare(
-            corpus,
-            args.root,
-            args.output,
-            splits=args.split,
-            embed=not args.no_embed,
-            full_check=args.full_check,
-            shard_megabytes=args.shard_megabytes,
-            progress=sys.stderr.isatty(),
-            **{option.name: getattr(args, option.name) for option in corpus.options},
-        )
-    except (DataError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return NOTHING_DONE
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
+    report = prepare(
+        corpus,
+        args.root,
+        args.output,
+        splits=args.split,
+        embed=not args.no_embed,
+        full_check=args.full_check,
+        shard_megabytes=args.shard_megabytes,
+        progress=sys.stderr.isatty(),
+        **{option.name: getattr(args, option.name) for option in corpus.options},
+    )
     for split, done in report.splits.items():
         print(f"{split}: {done.rows:,} items in {done.shards} shard{'s' * (done.shards != 1)}")
     print(f"Prepared {corpus.title} in {args.output}; see {Path(args.output) / 'README.md'}")
@@ -106,4 +99,4 @@ def warn(report: Report) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main, failed=NOTHING_DONE)

@@ -21,15 +21,14 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
-from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from mulap_hf import MulapConfig, MulapFeatureExtractor, MulapProcessor
 from mulap_hf.data import PairStream, has_split, open_pairs
 from mulap_hf.data.provenance import describe_corpus, provenance
-from mulap_hf.errors import DataError, Interrupted, ModelError, PublishError, RunError
-from mulap_hf.loading import load_backbone, load_bert, text_config_from_bert
+from mulap_hf.errors import DataError
+from mulap_hf.loading import load_backbone, load_bert, loading_errors, text_config_from_bert
 from mulap_hf.pretraining.arguments import (
     PRETRAINING,
     DataArguments,
@@ -46,19 +45,11 @@ from mulap_hf.pretraining.runs import make_accelerator, make_loaders, open_folde
 from mulap_hf.pretraining.tracking import read_metrics, start_trackers
 from mulap_hf.publishing.arguments import HubArguments, publish_finished
 from mulap_hf.publishing.assemble import complete_folder
+from mulap_hf.scripts import run_script
 from mulap_hf.synthetic import write_pretraining_corpus
 from mulap_hf.tokenization import train_tokenizer
 
 ROOT = Path(__file__).parents[1]
-# What the user can mend: a message is enough.
-USER_ERRORS = (
-    ModelError,
-    DataError,
-    OSError,
-    PublishError,
-    RunError,
-    StrictDataclassError,
-)
 
 
 def main(arguments: list[str] | None = None):
@@ -127,7 +118,7 @@ def load_pairs(
         try:
             with accelerator.main_process_first():
                 write_pretraining_corpus(data_args.corpus_dir, clips, seconds, progress=accelerator.is_main_process)
-        except ValueError as error:
+        except DataError as error:
             raise DataError(f"--corpus_dir: {error}") from error
         train_data = data_args.corpus_dir
     if validation_data is None and has_split(train_data, "validation"):
@@ -159,7 +150,10 @@ def make_processor(
             raise DataError(f"--train_data {data_args.train_data}: not one of its rows has a caption")
         tokenizer = train_tokenizer(captions, model_args.vocab_size, data_args.max_text_length)
     else:
-        tokenizer = AutoTokenizer.from_pretrained(model_args.text_model, model_max_length=data_args.max_text_length)
+        with loading_errors(model_args.text_model):
+            tokenizer = AutoTokenizer.from_pretrained(
+                model_args.text_model, model_max_length=data_args.max_text_length
+            )
     return MulapProcessor(MulapFeatureExtractor(), tokenizer)
 
 
@@ -217,10 +211,4 @@ def complete(loop: TrainingLoop, settings: dict[str, Any], facts: dict[str, Any]
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Interrupted as stop:
-        print(stop)
-        raise SystemExit(130) from None
-    except USER_ERRORS as error:
-        raise SystemExit(f"error: {error}") from None
+    run_script(main)

@@ -17,6 +17,7 @@ from mulap_hf.publishing.assemble import assemble
 from mulap_hf.publishing.card import UNKNOWN_LICENSE
 from mulap_hf.publishing.check import check_folder
 from mulap_hf.publishing.hub import Destination, check_destination, publish
+from mulap_hf.scripts import run_script
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,7 +67,4 @@ def list_files(folder: Path) -> list[tuple[str, int]]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (PublishError, OSError) as error:
-        sys.exit(f"error: {error}")
+    run_script(main, after_interrupt="repeat the command to start over")

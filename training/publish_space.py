@@ -4,13 +4,12 @@ python training/publish_space.py --repo_id org/mulap-demo --model org/mulap --ta
 """
 
 import argparse
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mulap_hf.errors import PublishError
 from mulap_hf.publishing.hub import Destination, check_destination
 from mulap_hf.publishing.space import Demo, assemble_space, check_models, publish_space
+from mulap_hf.scripts import run_script
 
 SPACE = Path(__file__).parents[1] / "model_cards" / "space"
 
@@ -41,7 +40,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (PublishError, OSError) as error:
-        sys.exit(f"error: {error}")
+    run_script(main, after_interrupt="repeat the command to start over")

@@ -33,7 +33,6 @@ from mulap_hf.data.provenance import provenance
 from mulap_hf.data.schema import SETTINGS_FILE
 from mulap_hf.data.tables import Skipped
 from mulap_hf.embedding import Embedder
-from mulap_hf.errors import DataError, Interrupted, ModelError, PublishError, RunError
 from mulap_hf.files import format_interval, write_json
 from mulap_hf.metrics.scores import MAIN_METRIC
 from mulap_hf.pretraining.arguments import FREE_OPTIONS as FREE_TRAINING_OPTIONS
@@ -44,6 +43,7 @@ from mulap_hf.pretraining.runs import make_accelerator, open_folder, use_threads
 from mulap_hf.pretraining.tracking import ROW_KEYS, read_metrics, start_trackers
 from mulap_hf.publishing.arguments import HubArguments, publish_finished
 from mulap_hf.publishing.assemble import complete_folder
+from mulap_hf.scripts import run_script
 from mulap_hf.transfer.arguments import FineTuneArguments, ProbeArguments, RunArguments, TransferArguments
 from mulap_hf.transfer.features import Extractor, FeatureCache, open_extractor
 from mulap_hf.transfer.finetuning import fine_tune
@@ -55,7 +55,6 @@ from mulap_hf.transfer.tasks import TaskData
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "training" / "recipes" / "transfer"
-USER_ERRORS = (ModelError, DataError, OSError, PublishError, RunError)
 # Options that change nothing of what is learned: a run may go on with others.
 FREE_OPTIONS = (*FREE_TRAINING_OPTIONS, "cache_dir", "corpus_dir", "held_out_soundfont", "resamples", "device")
 
@@ -225,13 +224,4 @@ def default_recipe(arguments: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Interrupted as stop:
-        print(stop)
-        raise SystemExit(130) from None
-    except KeyboardInterrupt:
-        print("interrupted; repeat the command to go on")
-        raise SystemExit(130) from None
-    except USER_ERRORS as error:
-        raise SystemExit(f"error: {error}") from None
+    run_script(main)

@@ -20,15 +20,14 @@ from transformers import HfArgumentParser
 
 from mulap_hf.data.corpora import NOTE_TASK, SYNTHETIC_TASKS
 from mulap_hf.data.schema import read_tasks
-from mulap_hf.errors import DataError, ModelError
+from mulap_hf.errors import DataError
+from mulap_hf.scripts import run_script
 from mulap_hf.transfer.arguments import ZeroShotArguments
 from mulap_hf.transfer.features import FeatureCache
 from mulap_hf.transfer.pair_scores import PairScorer
 from mulap_hf.transfer.tasks import PreparedData, TaskData
 from mulap_hf.transfer.zero_shot import TEMPLATES, prompts, zero_shot_report
 from mulap_hf.transfer.zero_shot_report import shown_skipped, write_zero_shot_report
-
-USER_ERRORS = (ModelError, DataError, OSError)
 
 
 def main(arguments: list[str] | None = None):
@@ -90,10 +89,4 @@ def open_data(args: ZeroShotArguments) -> tuple[dict[str, TaskData], PreparedDat
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        print("interrupted; repeat the command: what the backbone has heard is kept")
-        raise SystemExit(130) from None
-    except USER_ERRORS as error:
-        raise SystemExit(f"error: {error}") from None
+    run_script(main)

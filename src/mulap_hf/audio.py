@@ -108,8 +108,7 @@ def find_audio_files(paths: list[str | os.PathLike]) -> list[Path]:
     Links to folders are followed, unless they lead to one that was met before.
 
     Raises:
-        FileNotFoundError: a path does not exist.
-        OSError: a folder cannot be listed; what is in it would be overlooked.
+        AudioError: a path does not exist, or a folder cannot be listed, so that its files would be overlooked.
     """
     music = AUDIO_EXTENSIONS + UNSUPPORTED_EXTENSIONS
     found: dict[Path, None] = {}
@@ -120,7 +119,7 @@ def find_audio_files(paths: list[str | os.PathLike]) -> list[Path]:
         elif path.exists():
             found[path] = None
         else:
-            raise FileNotFoundError(f"{path} does not exist")
+            raise AudioError(f"{path} does not exist")
     return list(found)
 
 
@@ -137,7 +136,7 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def _raise(error: OSError):
-    raise error
+    raise AudioError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
 def _open(source: AudioSource) -> sf.SoundFile:

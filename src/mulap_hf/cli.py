@@ -5,17 +5,33 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from .audio import find_audio_files
 from .embedding import Embedder
 from .embedding_files import write_embeddings
+from .errors import MulapError
 from .files import printable
+from .scripts import run_script
 
 FEW_FILES, MOST_WORKERS = 20, 8
+NOTHING_DONE = 2
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs a command; returns its exit status: 0 = all done, 1 = some files failed, 2 = nothing could be done."""
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Runs a command, and ends the process: 0 = all done, 1 = some files failed, 2 = nothing could be done."""
+    run_script(lambda: run_command(arguments), failed=NOTHING_DONE)
+
+
+def run_command(arguments: list[str] | None) -> int:
+    """Runs a command.
+
+    Returns:
+        Its exit status: 0 = all done, 1 = some files failed.
+
+    Raises:
+        MulapError: nothing could be done.
+    """
     parser = argparse.ArgumentParser(prog="mulap", description="MuLaP: music audio representations.")
     commands = parser.add_subparsers(dest="command", required=True)
     embed = commands.add_parser(
@@ -49,28 +65,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_embed(args: argparse.Namespace) -> int:
     if os.path.isdir(args.output):
-        return _fail(f"{args.output} is a folder: name a file, for example {args.output / 'embeddings.parquet'}")
+        raise MulapError(f"{args.output} is a folder: name a file, for example {args.output / 'embeddings.parquet'}")
     if os.path.exists(args.output) and not args.overwrite:
-        return _fail(f"{args.output} exists: pass --overwrite to replace it")
-    try:
-        files = find_audio_files(args.paths)
-    except FileNotFoundError as error:
-        return _fail(str(error))
-    except OSError as error:
-        return _fail(f"{error.filename} cannot be read: {error.strerror}")
+        raise MulapError(f"{args.output} exists: pass --overwrite to replace it")
+    files = find_audio_files(args.paths)
     if not files:
-        return _fail(f"no audio files in {', '.join(args.paths)}")
-    try:
-        embedder = Embedder(args.model, args.device, args.batch_size)
-        workers = default_workers(len(files)) if args.workers is None else args.workers
-        failed = write_embeddings(embedder, files, args.output, args.per_chunk, workers)
-    except KeyboardInterrupt:
-        print("mulap: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130  # as shells count it
-    except ValueError as error:
-        return _fail(str(error))
-    except OSError as error:
-        return _fail(f"{args.output} cannot be written: {error}")
+        raise MulapError(f"no audio files in {', '.join(args.paths)}")
+    embedder = Embedder(args.model, args.device, args.batch_size)
+    workers = default_workers(len(files)) if args.workers is None else args.workers
+    failed = write_embeddings(embedder, files, args.output, args.per_chunk, workers)
     print(f"{len(files) - len(failed)} of {len(files)} files embedded in {args.output}")
     if failed:
         print(f"{len(failed)} files failed:", file=sys.stderr)
@@ -97,10 +100,5 @@ def at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def _fail(message: str) -> int:
-    print(f"mulap: {message}", file=sys.stderr)
-    return 2
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .decoding import Piece, decode_files, prefetch
-from .errors import AudioError
+from .errors import AudioError, ModelError
 from .feature_extraction_mulap import MulapFeatureExtractor
 from .loading import backbone_fingerprint, open_backbone
 from .modeling_mulap_audio import MulapAudioModel
@@ -48,7 +48,7 @@ class Embedder:
 
     Raises:
         ModelError: the model cannot be loaded, or is no MuLaP.
-        ValueError: the device cannot be used.
+        ModelError: the device cannot be used.
     """
 
     def __init__(self, model: str | Path | MulapAudioModel, device: str | None = None, batch_size: int | None = None):
@@ -58,7 +58,7 @@ class Embedder:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             self.model = model.to(self.device).eval()
         except (RuntimeError, AssertionError) as error:  # an unknown name, or one that torch has no driver for
-            raise ValueError(f"device={device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+            raise ModelError(f"device={device!r} cannot be used here: {str(error).splitlines()[0]}") from error
         if batch_size is not None:
             self.model.config.chunk_batch_size = batch_size
         self.feature_extractor = MulapFeatureExtractor(sampling_rate=model.config.sampling_rate)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from .embedding import Embedder, TrackEmbedding
 from .errors import AudioError
-from .files import replacing, write_json
+from .files import make_folder, replacing, write_json
 from .settings import check_settings
 
 # A part is written when it is so old or has so many rows: what a crash may cost, and what memory must hold.
@@ -56,7 +56,7 @@ def write_embeddings(
 
     Raises:
         DataError: the parts that lie there are of another model or of other settings.
-        OSError: the output cannot be written.
+        MulapError: the folder of the output cannot be created or written to.
     """
     names = {_name(path): path for path in paths}
     parts = _Parts(Path(output), embedder, per_chunk)
@@ -101,7 +101,7 @@ class _Parts:
         self.settings = self.folder / "settings.json"
         settings = {"model": embedder.fingerprint, "per_chunk": per_chunk}
         if not self.settings.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder, "--output")
             write_json(self.settings, settings)
         found = json.loads(self.settings.read_text(encoding="utf-8"))
         what, remedy = f"{self.folder} holds parts of an interrupted run", "remove it, or choose another output"

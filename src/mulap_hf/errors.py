@@ -28,5 +28,9 @@ class PublishError(MulapError, ValueError):
     """A model that cannot be published as it is, or that the Hub refuses."""
 
 
+class MissingPackageError(MulapError, ImportError):
+    """An optional package that is not installed; the message says how to install it."""
+
+
 class Interrupted(MulapError):
     """A training run that stopped after saving a checkpoint, because a signal asked for it."""

@@ -7,6 +7,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .errors import MulapError
+
+
+def make_folder(path: str | os.PathLike, option: str = "") -> Path:
+    """Creates a folder for output, with its parents, unless it exists.
+
+    Args:
+        path: the folder.
+        option: the command-line option that names it, if there is one, for the error.
+
+    Raises:
+        MulapError: it cannot be created, or cannot be written to.
+    """
+    path = Path(path)
+    name = f"{option} {path}".lstrip()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MulapError(f"{name} cannot be created: {error.strerror}: choose another folder") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise MulapError(f"{name} cannot be written to: choose another folder, or change its permissions")
+    return path
+
 
 @contextmanager
 def replacing(path: Path, scratch: Path | None = None, durable: bool = False) -> Iterator[Path]:

@@ -27,7 +27,7 @@ _BACKBONE_FIELDS = [
 
 
 @contextmanager
-def _loading(model: str | Path) -> Iterator[None]:
+def loading_errors(model: str | Path) -> Iterator[None]:
     """Turns what transformers raises where it cannot load a folder or Hub name into a ModelError."""
     try:
         yield
@@ -47,7 +47,7 @@ def text_config_from_bert(bert: str | Path, num_hidden_layers: int = 6) -> dict[
     Raises:
         ModelError: it cannot be loaded, is no BERT, or has fewer layers.
     """
-    with _loading(bert):
+    with loading_errors(bert):
         config = AutoConfig.from_pretrained(bert)
     if config.model_type != "bert":
         raise ModelError(f"{bert} is of model type {config.model_type!r}; the text stream takes BERT weights")
@@ -82,7 +82,7 @@ def load_bert(model: MulapJointModel, bert: str | Path):
     Raises:
         ModelError: it cannot be loaded, or a size does not fit.
     """
-    with _loading(bert):
+    with loading_errors(bert):
         source = AutoModel.from_pretrained(bert, dtype=torch.float32)
     if source.config.model_type != "bert":
         raise ModelError(f"{bert} is of model type {source.config.model_type!r}, not BERT")
@@ -122,7 +122,7 @@ def saved_kind(model: str | Path) -> str:
     Raises:
         ModelError: it cannot be loaded, or is no model that transformers knows.
     """
-    with _loading(model):
+    with loading_errors(model):
         return model_kind(AutoConfig.from_pretrained(model))
 
 
@@ -135,7 +135,7 @@ def open_backbone(model: str | Path) -> MulapAudioModel:
     Raises:
         ModelError: it cannot be loaded, or is no MuLaP.
     """
-    with _loading(model):
+    with loading_errors(model):
         backbone, info = MulapAudioModel.from_pretrained(model, output_loading_info=True)
     if info["missing_keys"]:  # transformers fills them at random
         raise ModelError(f"{model} is no MuLaP: it has no {sorted(info['missing_keys'])[0]}")

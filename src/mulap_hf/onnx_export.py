@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig
 
 from .audio import load_audio
+from .errors import MissingPackageError, ModelError
 from .files import replacing
 from .loading import model_kind, open_backbone
 from .modeling_mulap import MulapForAudioClassification
@@ -32,9 +33,10 @@ try:
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 except ImportError as error:
-    raise ImportError(f'ONNX needs packages that are not installed ({error}): pip install "mulap-hf[onnx]"') from error
+    raise MissingPackageError(
+        f'ONNX needs packages that are not installed ({error}): pip install "mulap-hf[onnx]"'
+    ) from error
 
-from .errors import ModelError
 from .onnx_graph import assemble
 
 # It warns of torchvision, which nothing here needs.

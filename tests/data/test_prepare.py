@@ -88,11 +88,11 @@ def test_script_reports_what_was_left_out(tmp_path):
     assert f"099999: broken audio ({layout.root / 'fma_small' / '099' / '099999.mp3'}" in run.stderr
 
 
-def test_script_with_a_wrong_root_does_nothing(tmp_path, script_main, capsys):
-    assert script_main(["fma", "--root", str(tmp_path / "nowhere"), "--output", str(tmp_path / "out")]) == 2
-    error = capsys.readouterr().err
-    assert f"looked for {tmp_path / 'nowhere' / 'fma_metadata' / 'tracks.csv'}" in error
-    assert f"{tmp_path / 'nowhere'} does not exist" in error
+def test_script_with_a_wrong_root_does_nothing(tmp_path, script_main):
+    with pytest.raises(DataError) as error:
+        script_main(["fma", "--root", str(tmp_path / "nowhere"), "--output", str(tmp_path / "out")])
+    assert f"looked for {tmp_path / 'nowhere' / 'fma_metadata' / 'tracks.csv'}" in str(error.value)
+    assert f"{tmp_path / 'nowhere'} does not exist" in str(error.value)
     assert not (tmp_path / "out").exists()
 
 

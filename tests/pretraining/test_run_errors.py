@@ -91,9 +91,9 @@ def test_a_stopped_run_goes_on_only_with_the_same_settings_and_data(catalog, tmp
     wait_for(output / "metrics.jsonl", process)
     assert f"{output} is in use by process {process.pid}" in fails(*options, output=output)
     os.killpg(process.pid, signal.SIGTERM)
-    stdout, stderr = process.communicate(timeout=120)
+    _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
-    assert "repeat the command to go on" in stdout
+    assert "repeat the command to go on" in stderr
     (checkpoint,) = (output / "checkpoints").glob("step-*")
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mulap_hf.errors import DataError
 from mulap_hf.synthetic import CorpusConfig, make_clip, make_note
 
 SOUNDFONT = os.environ.get("MULAP_SOUNDFONT")
 
 
 def test_a_missing_file_is_named(config):
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.sf2"):
+    with pytest.raises(DataError, match=r"nowhere\.sf2 does not exist"):
         make_clip(replace(config, soundfont="/nowhere.sf2"), "train", 0)
 
 

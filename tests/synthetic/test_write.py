@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from soundfonts import write_soundfont
 
+from mulap_hf.errors import MulapError
 from mulap_hf.synthetic import make_clip, make_note, write_corpus, write_notes, write_parquet
 from mulap_hf.synthetic.__main__ import main
 
@@ -78,7 +79,7 @@ def test_command_line_errors_name_the_cause(tmp_path):
         (["--clip_seconds", "nan"], "clip_seconds must be at least 1, got nan"),
         (["--clip_seconds", "2", "--num_clips", "-5"], "number of items must be at least 1, got -5"),
     ):
-        with pytest.raises(SystemExit, match=message):
+        with pytest.raises(MulapError, match=message):
             main(["--output", str(tmp_path), *arguments])
 
 

@@ -11,7 +11,7 @@ from tones import SIZES, TASKS, make_rows, write_dataset, write_split
 
 from mulap_hf.data.provenance import provenance
 from mulap_hf.data.schema import write_tasks
-from mulap_hf.errors import DataError
+from mulap_hf.errors import DataError, MissingPackageError
 from mulap_hf.transfer.tasks import open_synthetic_task, open_task
 
 
@@ -130,7 +130,7 @@ def test_a_soundfont_that_cannot_be_played_is_said_before_anything_is_made(tmp_p
     write_soundfont(tmp_path / "font.sf2")
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "tinysoundfont", None)
-        with pytest.raises(DataError, match="pip install --no-deps tinysoundfont"):
+        with pytest.raises(MissingPackageError, match="pip install --no-deps tinysoundfont"):
             opened()
     assert not (tmp_path / "tasks").exists()
 

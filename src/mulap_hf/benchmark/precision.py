@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..configuration_mulap import MulapConfig
+from ..errors import ModelError
 from ..metrics.scores import MAIN_METRIC, paired_difference, score
 from ..modeling_mulap import MulapForAudioClassification
 from ..modeling_mulap_audio import MulapAudioModel
@@ -228,7 +229,7 @@ def _truth(model: MulapForAudioClassification, clips: Sequence[dict]) -> tuple[s
         return "multi_label", np.array([[label in clip["tags"] for label in labels] for clip in clips], dtype=int)
     if model.config.problem_type == "single_label_classification" and set(labels) == set(STYLE_NAMES):
         return "single_label", np.array([labels.index(clip["style"]) for clip in clips])
-    raise ValueError(
+    raise ModelError(
         f"the tagger's labels ({', '.join(labels[:3])}, ...) are neither tags nor the styles of the synthetic corpus, "
         "whose clips it is tested on: pass one that was transferred with --task tagging or style"
     )

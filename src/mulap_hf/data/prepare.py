@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from ..audio import audio_seconds, load_audio
 from ..errors import AudioError, DataError
-from ..files import replacing, write_json
+from ..files import make_folder, replacing, write_json
 from ..settings import check_settings
 from .card import write_card
 from .corpora import Corpus
@@ -297,7 +297,7 @@ def _claim(output: Path, settings: dict) -> dict[str, Prepared]:
         }
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DataError(f"{output} exists and is not an empty folder; choose another --output")
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output, "--output")
     write_json(path, {"settings": settings, "finished": None})
     return {}
 

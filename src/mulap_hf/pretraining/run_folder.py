@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import RunError
-from ..files import write_json
+from ..files import make_folder, write_json
 from ..settings import check_settings
 
 LOCK = ".lock"
@@ -61,12 +61,12 @@ class RunFolder:
         Raises:
             RunError: another process holds the folder; or it has something else in it, a finished run, or an
                 unfinished one with other settings.
-            OSError: it cannot be written.
+            MulapError: it cannot be created or written to.
         """
         path = Path(path)
         settings = json.loads(json.dumps(settings))  # as the file gives them back: lists for tuples
         _check_content(path, overwrite)
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path, "--output_dir")
         lock = FileLock(path / LOCK)
         try:
             lock.acquire(timeout=0)

@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
+from ..errors import MulapError
+from ..scripts import run_script
 from .generate import SPLITS, CorpusConfig
 from .write import write_corpus, write_notes, write_parquet
 
@@ -48,22 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     parsed = _parser().parse_args(arguments)
     if parsed.notes and parsed.format == "parquet":
-        raise SystemExit(
-            "error: --notes writes flac only; drop --format parquet, and convert the folder with "
+        raise MulapError(
+            "--notes writes flac only; drop --format parquet, and convert the folder with "
             "training/prepare_dataset.py synthetic_notes"
         )
     write = write_parquet if parsed.format == "parquet" else write_notes if parsed.notes else write_corpus
-    try:
-        config = CorpusConfig(
-            seed=parsed.seed,
-            clip_seconds=parsed.clip_seconds,
-            soundfont=parsed.soundfont,
-            held_out_soundfont=parsed.held_out_soundfont,
-        )
-        write(config, parsed.split, parsed.num_clips, parsed.output, num_workers=parsed.num_workers)
-    except (ValueError, ImportError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
+    config = CorpusConfig(
+        seed=parsed.seed,
+        clip_seconds=parsed.clip_seconds,
+        soundfont=parsed.soundfont,
+        held_out_soundfont=parsed.held_out_soundfont,
+    )
+    write(config, parsed.split, parsed.num_clips, parsed.output, num_workers=parsed.num_workers)
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import soxr
 
+from ..errors import DataError
 from .captions import CaptionRates, Facts, write_caption
 from .compose import compose
 from .effects import draw_effects, master
@@ -68,9 +69,9 @@ class CorpusConfig:
 
     def __post_init__(self):
         if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+            raise DataError(f"seed must not be negative, got {self.seed}")
         if not self.clip_seconds >= 1:  # also refuses NaN
-            raise ValueError(f"clip_seconds must be at least 1, got {self.clip_seconds}")
+            raise DataError(f"clip_seconds must be at least 1, got {self.clip_seconds}")
 
 
 def fingerprint(config: CorpusConfig) -> dict[str, Any]:
@@ -91,10 +92,10 @@ def split_number(split: str) -> int:
     """Return the number of a split.
 
     Raises:
-        ValueError: The split does not exist.
+        DataError: The split does not exist.
     """
     if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+        raise DataError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
     return SPLITS[split]
 
 
@@ -107,14 +108,13 @@ def renderer_for(config: CorpusConfig, split: str) -> Renderer:
     """Return the renderer of a split.
 
     Raises:
-        ValueError: The split requires a held-out soundfont, but `config.held_out_soundfont` is None; or the file is
-            not an SF2 file.
-        ImportError: A soundfont is given, but tinysoundfont is not installed.
-        FileNotFoundError: A soundfont does not exist.
+        DataError: The split requires a held-out soundfont, but `config.held_out_soundfont` is None; or the file
+            does not exist or is not an SF2 file.
+        MissingPackageError: A soundfont is given, but tinysoundfont is not installed.
     """
     if is_held_out(config, split):
         if config.held_out_soundfont is None:
-            raise ValueError(
+            raise DataError(
                 f"the split {split!r} needs a soundfont, but held_out_soundfont is not set; set it to the path of an "
                 "SF2 file"
             )

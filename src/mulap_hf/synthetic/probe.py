@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..files import markdown_table
+from ..files import make_folder, markdown_table
+from ..scripts import run_script
 from ..transfer.handcrafted import FEATURE_GROUPS, handcrafted_features, rotate_chroma
 from .generate import CorpusConfig, make_clip
 from .instruments import INSTRUMENT_LABELS
@@ -313,22 +314,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--held_out_soundfont", metavar="SF2", help="soundfont of the split test_soundfont")
     parser.add_argument("--num_workers", type=int, help="number of processes; one per CPU core if not given")
     parsed = parser.parse_args(arguments)
-    try:
-        config = CorpusConfig(
-            seed=parsed.seed,
-            clip_seconds=parsed.clip_seconds,
-            soundfont=parsed.soundfont,
-            held_out_soundfont=parsed.held_out_soundfont,
-        )
-        scores = run_probes(config, parsed.num_train, parsed.num_test, parsed.num_workers)
-    except (ValueError, ImportError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
+    config = CorpusConfig(
+        seed=parsed.seed,
+        clip_seconds=parsed.clip_seconds,
+        soundfont=parsed.soundfont,
+        held_out_soundfont=parsed.held_out_soundfont,
+    )
+    scores = run_probes(config, parsed.num_train, parsed.num_test, parsed.num_workers)
     description = (
         f"{parsed.num_train} training clips and {parsed.num_test} clips per test split of {config.clip_seconds:g} s, "
         f"seed {config.seed}, {'a soundfont' if config.soundfont else 'the numpy synthesizer'}; linear models on "
         "statistics of log-mel, MFCC, chroma and onset strength."
     )
-    parsed.output.mkdir(parents=True, exist_ok=True)
+    make_folder(parsed.output, "--output")
     report = _markdown(scores, description)
     (parsed.output / "probe.md").write_text(report, encoding="utf-8")
     (parsed.output / "probe.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
@@ -337,4 +335,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

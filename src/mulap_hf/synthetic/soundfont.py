@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import DataError, MissingPackageError
 from .render import calibration_gain, calibration_track
 from .song import Track
 
@@ -38,18 +39,18 @@ def sha256_of_file(path: str) -> str:
 
 def _open_soundfont(path: str) -> Any:
     if not Path(path).is_file():
-        raise FileNotFoundError(f"soundfont {path} does not exist; pass the path of an SF2 file")
+        raise DataError(f"soundfont {path} does not exist; pass the path of an SF2 file")
     try:
         from tinysoundfont import _tinysoundfont as tinysoundfont
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "playing a soundfont requires tinysoundfont: pip install --no-deps tinysoundfont "
             "(--no-deps skips pyaudio, which is not used here and often fails to build)"
         ) from error
     try:
         player = tinysoundfont.SoundFont(path)
     except RuntimeError as error:
-        raise ValueError(f"{path} is not an SF2 soundfont; pass the path of an SF2 file") from error
+        raise DataError(f"{path} is not an SF2 soundfont; pass the path of an SF2 file") from error
     player.set_output(tinysoundfont.OutputMode.Mono, _SAMPLING_RATE, _OUTPUT_GAIN_DB)
     player.set_max_voices(_MAX_VOICES)
     return player
@@ -133,8 +134,7 @@ def load_soundfont(path: str) -> SoundfontRenderer:
     """Return the renderer of a soundfont; cached per process.
 
     Raises:
-        ImportError: tinysoundfont is not installed.
-        FileNotFoundError: The file does not exist.
-        ValueError: The file is not an SF2 soundfont.
+        MissingPackageError: tinysoundfont is not installed.
+        DataError: The file does not exist or is not an SF2 soundfont.
     """
     return SoundfontRenderer(path)

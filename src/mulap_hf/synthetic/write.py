@@ -19,7 +19,8 @@ import numpy as np
 import soundfile
 from filelock import FileLock
 
-from ..files import replacing
+from ..errors import DataError
+from ..files import make_folder, replacing
 from ..settings import check_settings
 from .effects import Effects
 from .generate import CorpusConfig, fingerprint, is_held_out, make_clip, renderer_for
@@ -160,9 +161,9 @@ def _write_rows(path: Path, rows: list[str], scratch: Path) -> None:
 
 
 def _check_number(number: int, what: str = "items") -> None:
-    """Raise a ValueError for a number below 1."""
+    """Raise a DataError for a number below 1."""
     if number < 1:
-        raise ValueError(f"the number of {what} must be at least 1, got {number}")
+        raise DataError(f"the number of {what} must be at least 1, got {number}")
 
 
 def write_corpus(
@@ -194,7 +195,7 @@ def write_corpus(
         The folder of the split.
 
     Raises:
-        ValueError: The folder holds a corpus with other settings, or `num_clips` is below 1.
+        DataError: The folder holds a corpus with other settings, or `num_clips` is below 1.
     """
     directory = Path(directory)
     return _write_folder(make_clip, config, split, num_clips, directory, directory / split, num_workers, progress)
@@ -245,7 +246,7 @@ def write_notes(
         The folder of the split.
 
     Raises:
-        ValueError: The folder holds a corpus with other settings, or `num_notes` is below 1.
+        DataError: The folder holds a corpus with other settings, or `num_notes` is below 1.
     """
     directory = Path(directory)
     return _write_folder(
@@ -338,13 +339,13 @@ def write_parquet(
         The paths of the shards.
 
     Raises:
-        ValueError: The folder holds a corpus with other settings, or a number is below 1.
+        DataError: The folder holds a corpus with other settings, or a number is below 1.
     """
     _check_number(num_clips, "clips")
     _check_number(clips_per_shard, "clips of a shard")
     renderer_for(config, split)  # raises before anything is written
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     with FileLock(directory / ".lock"):
         _claim_folder(config, split, directory)
         bounds = [(first, min(first + clips_per_shard, num_clips)) for first in range(0, num_clips, clips_per_shard)]

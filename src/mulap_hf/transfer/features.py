@@ -18,6 +18,7 @@ from ..data.tables import Skipped
 from ..decoding import prefetch
 from ..embedding import Embedder
 from ..errors import AudioError, DataError
+from ..files import make_folder
 from .degradations import degrade
 from .handcrafted import handcrafted_features
 from .tasks import PreparedData
@@ -142,7 +143,7 @@ class FeatureCache:
         }
         identity = {name: about[name] for name in ("extractor", "data", "seconds", "condition")}
         folder = self.directory / sha256(json.dumps(identity).encode()).hexdigest()[:16]
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, "--cache_dir")
         ids = data.ids(split)
         with FileLock(folder / ".lock"):
             (folder / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

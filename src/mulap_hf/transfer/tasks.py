@@ -19,6 +19,7 @@ from ..data.schema import SETTINGS_FILE, Task, read_tasks
 from ..data.shards import find_shards
 from ..data.tables import Skipped
 from ..errors import DataError
+from ..files import make_folder
 from ..synthetic import CorpusConfig, write_corpus, write_notes
 from ..synthetic.generate import renderer_for
 from ..synthetic.write import check_folder
@@ -264,22 +265,19 @@ def open_synthetic_task(
     folder = Path(directory) / (f"notes-{clips}" if notes else f"clips-{clips}x{clip_seconds:g}s")
     sizes = {TRAIN: clips, VALIDATION: clips // 4, **dict.fromkeys(_TEST_SPLITS, clips // 2)}
     prepared = folder / "prepared"
-    try:
-        config = CorpusConfig(seed=_SYNTHETIC_SEED, clip_seconds=clip_seconds, held_out_soundfont=held_out_soundfont)
-        if held_out_soundfont is not None:
-            sizes[_SOUNDFONT_SPLIT] = clips // 2
-            check_folder(config, _SOUNDFONT_SPLIT, folder)
-        if held_out_soundfont is not None and _SOUNDFONT_SPLIT not in _prepared_splits(prepared):
-            renderer_for(config, _SOUNDFONT_SPLIT)  # complains before anything is made
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".prepare.lock"):  # others that want the same wait until it is there
-            if sizes.keys() - _prepared_splits(prepared):
-                for split, number in sizes.items():
-                    (write_notes if notes else write_corpus)(config, split, max(1, number), folder, progress=progress)
-                corpus = CORPORA["synthetic_notes" if notes else "synthetic"]
-                prepare(corpus, folder, prepared, embed=False, progress=progress)
-    except (ImportError, ValueError) as error:
-        raise DataError(str(error)) from error
+    config = CorpusConfig(seed=_SYNTHETIC_SEED, clip_seconds=clip_seconds, held_out_soundfont=held_out_soundfont)
+    if held_out_soundfont is not None:
+        sizes[_SOUNDFONT_SPLIT] = clips // 2
+        check_folder(config, _SOUNDFONT_SPLIT, folder)
+    if held_out_soundfont is not None and _SOUNDFONT_SPLIT not in _prepared_splits(prepared):
+        renderer_for(config, _SOUNDFONT_SPLIT)  # complains before anything is made
+    make_folder(folder, "--corpus_dir")
+    with FileLock(folder / ".prepare.lock"):  # others that want the same wait until it is there
+        if sizes.keys() - _prepared_splits(prepared):
+            for split, number in sizes.items():
+                (write_notes if notes else write_corpus)(config, split, max(1, number), folder, progress=progress)
+            corpus = CORPORA["synthetic_notes" if notes else "synthetic"]
+            prepare(corpus, folder, prepared, embed=False, progress=progress)
     return open_task(prepared, name, {_SOUNDFONT_SPLIT} - sizes.keys())
 
 

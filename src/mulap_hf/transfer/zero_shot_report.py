@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import format_interval, markdown_table, write_json
+from ..files import format_interval, make_folder, markdown_table, write_json
 from .pair_scores import CONTRASTIVE, MATCHING
 from .zero_shot import AUDIO_TO_TEXT, CHANCE, RERANKED, TEXT_TO_AUDIO
 
@@ -25,7 +25,7 @@ def write_zero_shot_report(folder: Path, report: Mapping[str, Any], facts: Mappi
     Returns:
         The path of the tables.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "--output_dir")
     write_json(folder / "zero_shot.json", {"run": dict(facts), **report})
     _draw(report, folder / "zero_shot.png")
     path = folder / "zero_shot.md"

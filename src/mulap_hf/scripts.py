@@ -1,0 +1,34 @@
+"""How every command of this project ends: its exit status, and one line on stderr instead of a traceback."""
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from .errors import Interrupted, MulapError
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells count it."""
+
+
+def run_script(
+    main: Callable[[], int | None], failed: int = 1, after_interrupt: str = "repeat the command to resume"
+) -> NoReturn:
+    """Runs the main function of a script, then ends the process.
+
+    Args:
+        main: returns the exit status; None stands for 0.
+        failed: exit status after a `MulapError`, whose message is printed.
+        after_interrupt: what to do after Ctrl-C, for the message.
+    """
+    try:
+        status = main()
+    except KeyboardInterrupt:
+        print(f"interrupted: {after_interrupt}", file=sys.stderr)
+        status = INTERRUPTED
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        status = INTERRUPTED
+    except MulapError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = failed
+    sys.exit(status or 0)

@@ -88,7 +88,7 @@ def check_folder(config: CorpusConfig, split: str, directory: Path) -> dict[str,
 def _claim_folder(config: CorpusConfig, split: str, directory: Path) -> None:
     """Store the settings in the folder; raises as `check_folder` does."""
     settings = check_folder(config, split, directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     with replacing(directory / _CONFIG_FILE) as temporary:
         temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
@@ -133,7 +133,7 @@ def _write_folder(
 ) -> Path:
     _check_number(number)
     renderer_for(config, split)  # raises before anything is written
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     with FileLock(directory / ".lock"):  # a second process that writes the same split waits here
         _claim_folder(config, split, directory)
         (folder / "audio").mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""Is the corpus worth learning from? Linear probes on handcrafted features, and the shortcuts that must not work.
+"""Difficulty of the synthetic corpus: linear probes on handcrafted features, and shortcuts that must not work.
 
-`python -m mulap_hf.synthetic.probe --output DIR` writes `probe.md`, `probe.json` and `probe.png`.
+`python -m mulap_hf.transfer.corpus_probe --output DIR` writes `probe.md`, `probe.json` and `probe.png`.
 """
 
 import argparse
@@ -16,25 +16,25 @@ import numpy as np
 
 from ..files import make_folder, markdown_table
 from ..scripts import run_script
-from ..transfer.handcrafted import FEATURE_GROUPS, handcrafted_features, rotate_chroma
-from .generate import CorpusConfig, make_clip
-from .instruments import INSTRUMENT_LABELS
-from .notes import make_note
-from .parallel import run_in_processes
-from .styles import STYLE_NAMES
-from .tags import TAGS
-from .theory import KEY_NAMES, MODES
+from ..synthetic.generate import CorpusConfig, make_clip
+from ..synthetic.instruments import INSTRUMENT_LABELS
+from ..synthetic.notes import make_note
+from ..synthetic.parallel import run_in_processes
+from ..synthetic.styles import STYLE_NAMES
+from ..synthetic.tags import TAGS
+from ..synthetic.theory import KEY_NAMES, MODES
+from .handcrafted import FEATURE_GROUPS, handcrafted_features, rotate_chroma
 
 __all__ = ["main", "run_probes"]
 
-_NUM_FEATURES = FEATURE_GROUPS["rhythm"].stop  # the tables of the model card were made without the later ones
+_NUM_FEATURES = FEATURE_GROUPS["rhythm"].stop  # the tables of the corpus card were made without the later ones
 _LABELS_PER_CLASS = (100, 30, 10)
-_MIN_POSITIVES = 5  # a tag with fewer positives (or negatives) in training or test is left out
+_MIN_POSITIVES = 5  # labels with fewer positives (or negatives) in training or test are left out
 
 
 @dataclass(frozen=True)
 class _Clips:
-    """Truths and features of some clips (or notes)."""
+    """Labels and features of clips (or notes)."""
 
     rows: list[dict[str, Any]]
     features: np.ndarray
@@ -87,7 +87,7 @@ def _regressor():
 
 
 class _Probes:
-    """Trains on one set of clips and scores on the test splits."""
+    """Models trained on one set of clips and scored on the test splits."""
 
     def __init__(self, train: _Clips, tests: dict[str, _Clips]):
         self.train = train
@@ -109,7 +109,7 @@ class _Probes:
                 self.add("tasks", f"style, {number} labels per class", "accuracy", 1 / 12, split, accuracy)
 
     def labels(self, column: str, vocabulary: Sequence[str]) -> None:
-        """Instruments or tags, each as a binary task; the mean over those that are common enough."""
+        """Instruments or tags, each as a binary task; mean over those that are common enough."""
         from sklearn.metrics import average_precision_score, roc_auc_score
 
         def targets(clips: _Clips) -> np.ndarray:
@@ -132,7 +132,7 @@ class _Probes:
             self.add("tasks", task, "PR-AUC", test[:, scored].mean(), split, precision)
 
     def key(self) -> None:
-        """The 24 keys, from chroma; every clip is trained on in all twelve transpositions."""
+        """The 24 keys from chroma, trained on every clip in all twelve transpositions."""
 
         def targets(clips: _Clips) -> np.ndarray:
             names = [key.split()[0] for key in clips.column("key")]
@@ -164,11 +164,11 @@ class _Probes:
             self.add("shortcuts", "family of single notes from pitch", "accuracy", 1 / 11, split, accuracy)
 
     def style_shortcuts(self) -> None:
-        """What gives a style away though it should not, or not alone (a forest sees more than a line)."""
+        """The style from cues that should not predict it, with random forests, which also find nonlinear relations."""
         from sklearn.ensemble import RandomForestClassifier
 
         def presets(clips: _Clips) -> np.ndarray:
-            """Which programs and drum kits (after the programs) are played."""
+            """Which programs are played, and after them which drum kits: (clips, 256)."""
             used = [[t["program"] + 128 * (t["instrument"] == "drums") for t in row["tracks"]] for row in clips.rows]
             return np.array([np.isin(range(256), programs) for programs in used])
 
@@ -192,7 +192,7 @@ class _Probes:
                 self.add("shortcuts", f"style from {name}", "accuracy", 1 / 12, split, accuracy)
 
     def affect_shortcut(self) -> None:
-        """How much of the affect is the style."""
+        """Arousal and valence from the mean of the true style."""
         from sklearn.metrics import r2_score
 
         for target in ("arousal", "valence"):
@@ -205,7 +205,7 @@ class _Probes:
                 )
 
     def captions(self) -> None:
-        """Bags of words and pairs of words."""
+        """Style, arousal and valence from words and pairs of words of the caption."""
         from sklearn.feature_extraction.text import CountVectorizer
         from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -222,7 +222,7 @@ class _Probes:
 
 
 def _test_splits(config: CorpusConfig) -> list[str]:
-    """The test splits that can be made with the soundfonts at hand."""
+    """The test splits that can be made with the given soundfonts."""
     splits = ["test", "test_presets"]
     if config.held_out_soundfont is not None:
         splits.append("test_soundfont")
@@ -232,7 +232,7 @@ def _test_splits(config: CorpusConfig) -> list[str]:
 
 
 def run_probes(config: CorpusConfig, num_train: int, num_test: int, num_workers: int | None = None) -> list[dict]:
-    """Makes the clips and runs all probes.
+    """Make the clips and run all probes.
 
     Args:
         config: Settings of the corpus.
@@ -252,7 +252,7 @@ def run_probes(config: CorpusConfig, num_train: int, num_test: int, num_workers:
 
     probes = _Probes(train, tests)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # models that stop before they have converged are good enough
+        warnings.simplefilter("ignore")  # models that stop before convergence are good enough
         probes.style()
         probes.labels("instruments", INSTRUMENT_LABELS)
         probes.labels("tags", TAGS)
@@ -283,7 +283,7 @@ def _markdown(scores: list[dict], description: str) -> str:
 
 
 def _plot(scores: list[dict], path: Path) -> None:
-    """Every number of the split `test` as a bar, chance as a line."""
+    """Draw every number of the split `test` as a bar, and chance as a line."""
     from matplotlib.figure import Figure
 
     chosen = [score for score in scores if score["split"] == "test"][::-1]
@@ -299,9 +299,9 @@ def _plot(scores: list[dict], path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line, with the arguments of the process or those given."""
+    """Run the command line; `arguments` default to those of the process."""
     parser = argparse.ArgumentParser(
-        prog="python -m mulap_hf.synthetic.probe",
+        prog="python -m mulap_hf.transfer.corpus_probe",
         description="Probes of the synthetic corpus, with shortcuts and chance: probe.md, probe.json, probe.png.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

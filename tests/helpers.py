@@ -11,7 +11,6 @@ import soundfile as sf
 import torch
 
 from mulap_hf import MulapConfig
-from mulap_hf.code_export import add_code
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
@@ -61,11 +60,9 @@ def assert_near(actual: torch.Tensor, expected: torch.Tensor, tolerance: float =
     assert error <= tolerance, f"relative to the largest value the error is {error:.2e}, over {tolerance}"
 
 
-def save_published(model, processor, folder: Path) -> Path:
-    """A folder as `training/publish.py` assembles it, without card, samples and endpoint files."""
+def save_both(model, processor, folder: Path) -> Path:
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    add_code(folder)
     return folder
 
 

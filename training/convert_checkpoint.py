@@ -10,7 +10,6 @@ from pathlib import Path
 from transformers import AutoTokenizer
 
 from mulap_hf import MulapFeatureExtractor, MulapProcessor
-from mulap_hf.code_export import add_code
 from mulap_hf.conversion import Converted, convert_mulap, convert_musicnn
 from mulap_hf.errors import ModelError
 from mulap_hf.files import make_folder
@@ -62,7 +61,6 @@ def save(converted: Converted, output: Path, tokenizer: str | None = None):
     make_folder(output, "--output")
     saved.save_pretrained(output)
     converted.model.save_pretrained(output)
-    add_code(Path(output))
 
 
 if __name__ == "__main__":

@@ -48,8 +48,6 @@ def _register():
     PIPELINE_REGISTRY.register_pipeline(
         "text-music-retrieval", MulapTextMusicRetrievalPipeline, AutoModel, type="multimodal"
     )
-    # By it, saving this pipeline would leave no other in config.json.
-    del MulapTextMusicRetrievalPipeline._registered_impl
 
 
 _register()

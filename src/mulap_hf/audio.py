@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import soundfile as sf
-import soxr
+
+try:  # transformers refuses to load a model if a file saved beside it imports, outside of `try`, what is not installed
+    import soundfile as sf
+    import soxr
+except ImportError as error:
+    raise ImportError(f"{error}: audio files are read with soundfile and soxr: pip install soundfile soxr") from error
 
 from .errors import AudioError
 

@@ -15,6 +15,7 @@ from transformers.utils.generic import can_return_tuple
 from .configuration_mulap import MulapAudioConfig, MulapConfig
 from .modeling_mulap_conv import max_over_frequency
 from .modeling_mulap_layers import MulapAlignment
+from .pipeline_mulap_tasks import custom_pipelines
 
 # Weights of the other parts that a saved folder may hold, as regular expressions.
 JOINT_PARTS = (
@@ -191,8 +192,9 @@ class MulapPreTrainedModel(PreTrainedModel):
         self._keys_to_ignore_on_load_unexpected = set(type(self)._keys_to_ignore_on_load_unexpected or ())
 
     def save_pretrained(self, save_directory, **kwargs):
-        """As transformers', and config.json names the code of every class, not only of the one saved."""
+        """As transformers', and config.json names every class and pipeline that the folder can be loaded as."""
         self.config.auto_map = dict(self._auto_map)
+        self.config.custom_pipelines = custom_pipelines(self.config, type(self).__name__)
         super().save_pretrained(save_directory, **kwargs)
 
 
@@ -207,6 +209,7 @@ class MulapAudioModel(MulapPreTrainedModel):
     _auto_map = {
         "AutoConfig": "configuration_mulap.MulapAudioConfig",
         "AutoModel": "modeling_mulap_audio.MulapAudioModel",
+        "AutoFeatureExtractor": "feature_extraction_mulap.MulapFeatureExtractor",
     }
 
     def __init__(self, config: MulapAudioConfig):

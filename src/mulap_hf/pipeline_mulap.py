@@ -13,8 +13,8 @@ from transformers import (
 )
 
 from .pipeline_mulap_audio import MulapAudioPipeline, NamedAudio, audio_path, given, is_audio
+from .pipeline_mulap_tasks import CLASSIFIER, CONTRASTIVE, MATCHING, trained_scores
 
-MATCHING, CONTRASTIVE = "matching", "contrastive"
 _ACTIVATIONS = {
     "sigmoid": torch.sigmoid,
     "softmax": lambda logits: logits.softmax(dim=-1),
@@ -49,7 +49,7 @@ class MulapFeatureExtractionPipeline(MulapAudioPipeline):
         if space == "shared":
             if per_chunk:
                 raise ValueError('space="shared" has one embedding per track: leave per_chunk out')
-            if CONTRASTIVE not in trained_scores(self.model):
+            if CONTRASTIVE not in text_scores(self.model):
                 raise ValueError(
                     'space="shared": this model has no trained space shared by clips and texts '
                     "(config.projection_size, config.contrastive_loss_weight)"
@@ -176,7 +176,7 @@ class MulapPairPipeline(MulapAudioPipeline):
     @property
     def kinds(self) -> list[str]:
         """The kinds of scores that the model was trained for."""
-        return trained_scores(self.model)
+        return text_scores(self.model)
 
     def _hear(self, model_inputs):
         """The audio stream up to where it meets the text.
@@ -405,25 +405,20 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
         return torch.cat(blocks)
 
 
-def trained_scores(model) -> list[str]:
-    """Which scores of clips against texts a model was trained for, of "matching" and "contrastive".
+def text_scores(model) -> list[str]:
+    """The scores of audio against text that a model was trained for: "matching", "contrastive", both or none.
 
     Raises:
         ValueError: the model has no text side.
     """
     config = model.config
-    # A classifier's folder opens as a MulapModel, too, with a random text side.
-    if not hasattr(model, "score_pairs") or config.architectures == ["MulapForAudioClassification"]:
+    # The folder of a classifier can be opened as a MulapModel, whose text side is then random.
+    if not hasattr(model, "score_pairs") or config.architectures == [CLASSIFIER]:
         raise ValueError(
             f"{config.name_or_path or type(model).__name__} has no text side (it is a {_architecture(model)}): load "
             "the folder of a model pre-trained on audio and texts with AutoModel"
         )
-    kinds = []
-    if config.connection_text_layers and config.matching_loss_weight:
-        kinds.append(MATCHING)
-    if config.projection_size and config.contrastive_loss_weight:
-        kinds.append(CONTRASTIVE)
-    return kinds
+    return trained_scores(config)
 
 
 def _architecture(model) -> str:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 from transformers import BatchFeature, Pipeline
-from transformers.dynamic_module_utils import custom_object_save
 
 from .audio import FASTEST_RATE, SLOWEST_RATE, load_audio
 from .errors import AudioError
@@ -73,11 +72,6 @@ class MulapAudioPipeline(Pipeline):
         elif not is_audio(inputs) and isinstance(inputs, Iterable):
             inputs = (NamedAudio(audio, f"input {index}") for index, audio in enumerate(inputs))
         return super().__call__(inputs, **kwargs)
-
-    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs):
-        """As transformers', with the code that `config.custom_pipelines` names."""
-        super().save_pretrained(save_directory, **kwargs)
-        custom_object_save(self, save_directory)
 
     def preprocess(self, audio, sampling_rate: float | None = None) -> BatchFeature:
         audio, name = audio if isinstance(audio, NamedAudio) else (audio, "the input")

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from helpers import CHUNK, RATE, ROOT, micro_config, save_published, settle, write_tone
+from helpers import CHUNK, RATE, ROOT, micro_config, save_both, settle, write_tone
 
 from mulap_hf import MulapAudioModel, MulapForAudioClassification, MulapModel, configuration_mulap, load_audio
 
@@ -29,7 +29,7 @@ FORMATS = {"wav": "WAV", "flac": "FLAC", "ogg": "OGG", "mp3": "MP3"}
 
 
 def publish(model, processor, folder: Path) -> Path:
-    save_published(model, processor, folder)
+    save_both(model, processor, folder)
     for file in ENDPOINT.iterdir():
         shutil.copy(file, folder)
     return folder

@@ -16,6 +16,8 @@ AutoProcessor.from_pretrained(sys.argv[1]).push_to_hub("org/mulap-tiny")
 """
 LOAD = """
 import importlib.util, json, sys, torch
+for name in ("soundfile", "soxr"):  # which only the pipelines need
+    sys.modules[name] = None
 from transformers import AutoModel, AutoProcessor
 found = {"installed": importlib.util.find_spec("mulap_hf") is not None, "scores": []}
 for options in ({}, {"local_files_only": True}):

@@ -13,7 +13,7 @@ import pytest
 import soundfile as sf
 import torch
 from headless import free_port, open_page
-from helpers import ROOT, micro_config, save_published, settle, write_tone
+from helpers import ROOT, micro_config, save_both, settle, write_tone
 from huggingface_hub import RepoCard
 
 from mulap_hf import MulapForAudioClassification, MulapModel
@@ -46,7 +46,7 @@ def models(processor, tmp_path_factory):
         tagger.classifier[-1].bias *= 0.02
         model.matching_head.weight *= 300
     for name, saved in (("model", model), ("tagger", tagger)):
-        save_published(saved, processor, folder / name)
+        save_both(saved, processor, folder / name)
     for seed in range(4):
         write_tone(folder / "library" / f"clip {seed}.flac", seconds=2, seed=seed)
     return folder, model, tagger

@@ -11,16 +11,23 @@ import soundfile as sf
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, pipeline
+from transformers.dynamic_module_utils import get_relative_import_files
 
 from ..audio import load_audio
-from ..code_export import add_code
 from ..configuration_mulap import MulapAudioConfig, MulapConfig
 from ..errors import AudioError, PublishError
 from ..files import known, printable, write_json
 from ..loading import TEXT_KINDS, model_kind
+from ..modeling_mulap import MulapForAudioClassification, MulapForPreTraining, MulapModel
+from ..modeling_mulap_audio import MulapAudioModel
+from ..pipeline_mulap_tasks import custom_pipelines
 from ..pretraining.run_folder import SETTINGS
 from .card import PICTURES, UNKNOWN_LICENSE, ZERO_SHOT_FILE, Sample, make_card
 
+_PACKAGE = Path(__file__).parents[1]
+_MODELS = {
+    model.__name__: model for model in (MulapAudioModel, MulapModel, MulapForPreTraining, MulapForAudioClassification)
+}
 ENDPOINT_FILES = ("handler.py", "requirements.txt")
 SAMPLES_FOLDER = "samples"
 OUTPUTS_FILE = "sample_outputs.json"
@@ -34,7 +41,7 @@ _TEXTS = ("calm piano", "fast techno")
 
 
 def complete_folder(templates: Path, folder: Path, settings: dict[str, Any], metrics: dict[str, Any]):
-    """Gives a finished run's folder its pipelines and its card, in place.
+    """Adds its card to the folder of a finished run, in place.
 
     Args:
         templates: of cards.
@@ -42,7 +49,6 @@ def complete_folder(templates: Path, folder: Path, settings: dict[str, Any], met
         settings: as in `training_settings.json`, facts of the finished run included.
         metrics: as in `metrics.json`.
     """
-    add_code(folder)
     make_card(templates, folder, settings, metrics, str(folder)).save(folder / "README.md")
 
 
@@ -77,7 +83,7 @@ def assemble(
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
     _write_both_forms(target)
-    add_code(target)
+    _add_code(target)
     for name in ENDPOINT_FILES:
         shutil.copyfile(model_cards / "endpoint" / name, target / name)
     files = copy_samples(target, samples) if samples else generate_samples(target)
@@ -113,6 +119,11 @@ def check_source(source: Path):
         config = AutoConfig.from_pretrained(source)
     except (ValueError, StrictDataclassError) as error:
         raise PublishError(f"{file}: {error}") from error
+    if len(config.architectures or []) != 1 or config.architectures[0] not in _MODELS:
+        raise PublishError(
+            f"{file} has architectures {known(config.architectures)}, which must be one of {', '.join(_MODELS)}: save "
+            "the model again, with save_pretrained"
+        )
     if not any((source / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")):
         raise PublishError(
             f"{source} has no processor: save it there, MulapProcessor(...).save_pretrained, or of a model without "
@@ -132,6 +143,20 @@ def _write_both_forms(folder: Path):
     whole, alone = folder / "processor_config.json", folder / "preprocessor_config.json"
     if whole.is_file() and not alone.is_file():
         write_json(alone, _read_json(whole)["feature_extractor"])
+
+
+def _add_code(folder: Path):
+    """Copies the package's code into a folder, flat, and makes config.json name it, as `save_pretrained` does."""
+    config = AutoConfig.from_pretrained(folder)
+    model_class = _MODELS[config.architectures[0]]
+    pipelines = custom_pipelines(config, model_class.__name__)
+    entries = [*model_class._auto_map.values(), *(entry["impl"] for entry in pipelines.values())]
+    modules = {_PACKAGE / f"{entry.partition('.')[0]}.py" for entry in entries}
+    for file in modules | {Path(name) for module in modules for name in get_relative_import_files(module)}:
+        shutil.copyfile(file, folder / file.name)
+    content = _read_json(folder / "config.json")
+    named = {"auto_map": model_class._auto_map, "custom_pipelines": pipelines}
+    write_json(folder / "config.json", content | named)
 
 
 def generate_samples(folder: Path, name: str = SAMPLES_FOLDER, clips: int = _SAMPLE_CLIPS) -> list[tuple[str, str]]:

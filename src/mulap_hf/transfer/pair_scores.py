@@ -20,7 +20,8 @@ from ..loading import TEXT_KINDS, saved_kind
 from ..modeling_mulap import MulapModel
 from ..modeling_mulap_audio import MulapAudioOutput, masked_mean, unpack
 from ..modeling_mulap_joint import Stream
-from ..pipeline_mulap import CONTRASTIVE, MATCHING, trained_scores
+from ..pipeline_mulap import text_scores
+from ..pipeline_mulap_tasks import CONTRASTIVE, MATCHING
 from ..processing_mulap import MulapProcessor
 from .features import Features
 
@@ -77,7 +78,7 @@ class PairScorer:
     @property
     def kinds(self) -> list[str]:
         """The kinds of scores that it was trained for."""
-        return sorted(trained_scores(self.model))
+        return sorted(text_scores(self.model))
 
     def check_kinds(self, kinds: Sequence[str] | None = None) -> list[str]:
         """The kinds that are asked for; None: all that it was trained for.

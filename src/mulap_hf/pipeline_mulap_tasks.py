@@ -1,0 +1,48 @@
+"""Which pipelines a model can serve, and the entries of config.json by which `transformers.pipeline` finds them."""
+
+from typing import TYPE_CHECKING, Any
+
+from transformers import PreTrainedConfig
+
+if TYPE_CHECKING:
+    # Never runs. transformers saves the relative imports of a model's code beside it: this adds the pipelines to them.
+    from .pipeline_mulap import MulapPairPipeline  # noqa: F401
+
+CLASSIFIER = "MulapForAudioClassification"
+BACKBONE = "MulapAudioModel"
+MATCHING, CONTRASTIVE = "matching", "contrastive"
+
+
+def trained_scores(config: PreTrainedConfig) -> list[str]:
+    """The scores of audio against text that a model was trained for: "matching", "contrastive", both or none.
+
+    Args:
+        config: of a model with a text side.
+    """
+    kinds = []
+    if config.connection_text_layers and config.matching_loss_weight:
+        kinds.append(MATCHING)
+    if config.projection_size and config.contrastive_loss_weight:
+        kinds.append(CONTRASTIVE)
+    return kinds
+
+
+def custom_pipelines(config: PreTrainedConfig, architecture: str) -> dict[str, dict[str, Any]]:
+    """The value of `config.custom_pipelines`: by task, the pipeline's class and the Auto class of its model.
+
+    Args:
+        config: of the model that is saved.
+        architecture: name of its class.
+    """
+    auto_class = "AutoModelForAudioClassification" if architecture == CLASSIFIER else "AutoModel"
+
+    def entry(name: str, kind: str) -> dict[str, Any]:
+        return {"impl": f"pipeline_mulap.{name}", "pt": [auto_class], "type": kind}
+
+    pipelines = {"feature-extraction": entry("MulapFeatureExtractionPipeline", "audio")}
+    if architecture == CLASSIFIER:
+        pipelines["audio-classification"] = entry("MulapAudioClassificationPipeline", "audio")
+    elif architecture != BACKBONE and trained_scores(config):
+        pipelines["zero-shot-audio-classification"] = entry("MulapZeroShotAudioClassificationPipeline", "multimodal")
+        pipelines["text-music-retrieval"] = entry("MulapTextMusicRetrievalPipeline", "multimodal")
+    return pipelines

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from mulap_hf.data.corpora import CORPORA, Corpus, Option
-from mulap_hf.data.prepare import Report, prepare
+from mulap_hf.data.prepare import prepare
+from mulap_hf.data.results import Report
 from mulap_hf.scripts import run_script
 
 ALL_FINE, SOMETHING_AMISS, NOTHING_DONE = 0, 1, 2
@@ -86,6 +87,8 @@ def warn(report: Report) -> int:
     """Says on stderr what was left out and which counts differ; the exit status."""
     for difference in report.differences:
         print(f"differs from the published corpus: {difference}", file=sys.stderr)
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
     if report.skipped:
         print(f"left out: {len(report.skipped):,}", file=sys.stderr)
         for split, done in report.splits.items():

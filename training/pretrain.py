@@ -123,13 +123,16 @@ def load_pairs(
         train_data = data_args.corpus_dir
     if validation_data is None and has_split(train_data, "validation"):
         validation_data = train_data
-    columns = (data_args.caption_column, data_args.label_column if kind.needs_labels else None, kind.needs_captions)
+    labels = data_args.label_column if kind.needs_labels else None
+    columns = (data_args.caption_column, labels, kind.needs_captions, data_args.group_column)
     pairs = open_pairs(train_data, "train", *columns)
     if validation_data is None:
         pairs, validation_pairs = pairs.hold_out(data_args.validation_share)
+        for note in pairs.notes:
+            accelerator.print(note)
     else:
         validation_pairs = open_pairs(validation_data, "validation", *columns)
-    return pairs.take_share(data_args.train_share), validation_pairs
+    return pairs.take_fraction(data_args.train_share), validation_pairs
 
 
 def count_steps(args: TrainingArguments, pairs: PairStream, accelerator: Accelerator) -> int:

@@ -71,7 +71,7 @@ def write_lines(path: Path, lines: list[str]) -> Path:
 
 
 def make_audiofolder(root: Path) -> Layout:
-    for split, count in (("train", 2), ("validation", 1)):
+    for seed, (split, count) in enumerate((("train", 2), ("validation", 1))):
         rows = [
             {
                 "file_name": f"audio/{split}{n}.flac",
@@ -81,7 +81,7 @@ def make_audiofolder(root: Path) -> Layout:
             for n in range(count)
         ]
         for n in range(count):
-            write_audio(root / split / "audio" / f"{split}{n}.flac", 10 + n, rate=22050, channels=2)
+            write_audio(root / split / "audio" / f"{split}{n}.flac", 10 + 2 * seed + n, rate=22050, channels=2)
         write_lines(root / split / "metadata.jsonl", [json.dumps(row, ensure_ascii=False) for row in rows])
     write_lines(root / "README.md", ["not metadata"])
     rows = {

@@ -288,9 +288,11 @@ def test_class_numbers_become_names(tmp_path):
 
 
 def test_hold_out_keeps_the_labels_of_its_rows(forty, tmp_path):
-    rows = [{"audio_id": f"clip {index}", "file_name": "a.wav", "tags": [f"tag {index}"]} for index in range(37)]
+    rows = [
+        {"audio_id": f"clip {index}", "file_name": f"{forty}/{index}.wav", "tags": [f"tag {index}"]}
+        for index in range(37)
+    ]
     (tmp_path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "a.wav").write_bytes((forty / "a.wav").read_bytes())
     for part in open_pairs(tmp_path, "train", None, "tags").hold_out(0.2):
         assert part.multi_label
         assert [row["labels"] for row in part.dataset] == part.labels
@@ -300,8 +302,10 @@ def test_hold_out_keeps_the_labels_of_its_rows(forty, tmp_path):
 @pytest.fixture(scope="module")
 def forty(tmp_path_factory):
     folder = tmp_path_factory.mktemp("forty")
-    write_tone(folder / "a.wav", seconds=0.1)
-    rows = [{"file_name": "a.wav", "audio_id": f"clip {index}", "caption": f"caption {index}"} for index in range(37)]
+    rows = []
+    for index in range(37):
+        write_tone(folder / f"{index}.wav", seconds=0.1, seed=index)
+        rows.append({"file_name": f"{index}.wav", "audio_id": f"clip {index}", "caption": f"caption {index}"})
     (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -363,14 +367,14 @@ def test_two_ranks_with_two_workers_each_read_everything_once(forty, tmp_path):
 
 def test_a_smaller_share_is_part_of_a_larger_one(forty):
     pairs = open_pairs(forty)
-    quarter, half = pairs.take_share(0.25), pairs.take_share(0.5)
+    quarter, half = pairs.take_fraction(0.25), pairs.take_fraction(0.5)
     assert 4 <= len(quarter.ids) <= 16 and set(quarter.ids) < set(half.ids) < set(pairs.ids)
     assert [row["id"] for row in quarter.dataset] == quarter.ids
-    assert pairs.take_share(1) is pairs
+    assert pairs.take_fraction(1) is pairs
     assert quarter.fingerprint != half.fingerprint  # a run does not go on with another share
     for share in (0, 1.5):
         with pytest.raises(DataError, match=f"--train_share {share} of 37 pairs"):
-            pairs.take_share(share)
+            pairs.take_fraction(share)
 
 
 @pytest.mark.parametrize(

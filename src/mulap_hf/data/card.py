@@ -1,19 +1,15 @@
 """The dataset card of a prepared dataset: what is in it, where it is from, how it was made, what was left out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from ..files import markdown_table
 from .corpora import Corpus
+from .results import Report
 from .schema import Reading, Task
-
-if TYPE_CHECKING:
-    from .prepare import Report
 
 CARD_FILE = "README.md"
 _SHOWN_SKIPPED = 50
@@ -45,13 +41,15 @@ def write_card(
         f"# {title}",
         _source(corpus, root),
         "## Contents\n\n" + markdown_table(("split", "items", "shards", "left out"), _counts(report)),
-        f"Columns: `id`; `audio` (struct of `bytes` and `path`); {columns}.",
+        f"Columns: `id`; `audio` (struct of `bytes` and `path`); `recording` (equal for equal audio); {columns}.",
         _usage(captioned),
     ]
     if reading.tasks:
         rows = [_task(task) for task in reading.tasks]
         sections.append("## Tasks\n\n" + markdown_table(("task", "kind", "columns", "classes", "notes"), rows))
     sections.append("## How it was made\n\n" + "\n".join(_making(corpus, reading, embed, full_check, options)))
+    if report.notes:
+        sections.append("## Audio that is there more than once\n\n" + "\n".join(f"* {note}" for note in report.notes))
     if report.differences:
         lines = "\n".join(f"* {difference}" for difference in report.differences)
         sections.append(f"## Differences from the published counts\n\n{lines}")

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -25,49 +25,17 @@ from ..files import make_folder, replacing, write_json
 from ..settings import check_settings
 from .card import write_card
 from .corpora import Corpus
+from .recordings import audio_digest
+from .results import Prepared, Report, describe_copies
 from .schema import SETTINGS_FILE, Example, Reading, write_tasks
 from .tables import Skipped
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: the column `recording`
 _PARTIAL = ".partial"
 _GROUP_BYTES = 32 * 2**20  # audio held in memory before it is written
 _OPEN_SECONDS = 1.0
 _CHECK_RATE = 16000
 _CUT_SECONDS = 0.25  # a file this much shorter than its header says was cut off
-
-
-@dataclass
-class Prepared:
-    """What was done with a split: rows written, shards, and what was left out."""
-
-    rows: int = 0
-    shards: int = 0
-    skipped: list[Skipped] = field(default_factory=list)
-
-    @property
-    def reasons(self) -> Counter:
-        return Counter(item.reason for item in self.skipped)
-
-
-@dataclass
-class Report:
-    """What `prepare` did.
-
-    Attributes:
-        splits: by name.
-        differences: how the counts differ from the published ones, a sentence each.
-    """
-
-    splits: dict[str, Prepared]
-    differences: list[str]
-
-    @property
-    def rows(self) -> int:
-        return sum(split.rows for split in self.splits.values())
-
-    @property
-    def skipped(self) -> list[Skipped]:
-        return [item for split in self.splits.values() for item in split.skipped]
 
 
 def prepare(
@@ -119,7 +87,7 @@ def prepare(
             writer = _SplitWriter(output, split, reading.arrow_schema, embed, full_check, shard_megabytes, progress)
             prepared[split] = writer.write(reading.splits[split])
     prepared = {split: prepared[split] for split in chosen}
-    report = Report(prepared, _compare(prepared, reading))
+    report = Report(prepared, _compare(prepared, reading), describe_copies(output, chosen))
     if report.rows == 0:
         shutil.rmtree(output)
         reasons = Counter(item.reason for item in report.skipped)
@@ -242,7 +210,7 @@ class _SplitWriter:
             cell = {"bytes": audio.read_bytes(), "path": audio.name}
         else:
             cell = {"bytes": None, "path": str(audio.resolve())}
-        row = {"id": example.id, "audio": cell, **example.fields}
+        row = {"id": example.id, "audio": cell, "recording": audio_digest(audio), **example.fields}
         return row | {"caption": example.caption} if "caption" in self.schema.names else row
 
 

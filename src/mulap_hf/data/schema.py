@@ -1,8 +1,9 @@
 """The one schema of all corpora: examples as they are read, tasks, and what a prepared dataset looks like.
 
 A prepared dataset is a folder with `<split>-00000-of-000NN.parquet` shards, `README.md`, `tasks.json` and
-`prepare.json`. Every shard has the columns `id` (string) and `audio` (struct of `bytes` and `path`, one of them null),
-`caption` (string) where there are captions, and the columns that the tasks predict.
+`prepare.json`. Every shard has the columns `id` (string), `audio` (struct of `bytes` and `path`, one of them null) and
+`recording` (string, equal in rows with the same audio), `caption` (string) where there are captions, and the columns
+that the tasks predict.
 """
 
 import json
@@ -108,7 +109,7 @@ class Reading:
 
     Attributes:
         splits: examples, and what is left out, by split; read as they are asked for, once.
-        columns: Arrow types of the columns besides `id` and `audio`.
+        columns: Arrow types of the columns besides `id`, `audio` and `recording`.
         tasks: what can be predicted from the columns.
         expected: published number of items per split; "all" for their sum.
         notes: what the reader decided, for the dataset card.
@@ -122,7 +123,7 @@ class Reading:
 
     @property
     def arrow_schema(self) -> pa.Schema:
-        return pa.schema({"id": pa.string(), "audio": AUDIO_TYPE, **self.columns})
+        return pa.schema({"id": pa.string(), "audio": AUDIO_TYPE, "recording": pa.string(), **self.columns})
 
 
 def write_tasks(folder: Path, tasks: Iterable[Task]):

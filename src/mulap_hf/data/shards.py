@@ -1,5 +1,6 @@
 """The parquet files of a folder: which split each is of, and which of them can be read."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import DataError
+from .recordings import audio_digest
 from .schema import SETTINGS_FILE
 from .tables import SPLIT_NAMES, Skipped, parse_json, read_text, split_of
 
@@ -77,3 +79,28 @@ def read_column(shards: Sequence[Path], name: str | None) -> list | None:
     if not shards or not all(name in pq.read_schema(shard).names for shard in shards):
         return None
     return [cell for shard in shards for cell in pq.read_table(shard, columns=[name])[name].to_pylist()]
+
+
+def read_recordings(shards: Sequence[Path]) -> list[str]:
+    """What identifies the recording of each row: equal for rows with the same audio.
+
+    It is read from the column `recording` of prepared datasets. Where that is missing, all audio is read once.
+    """
+    stored = read_column(shards, "recording")
+    if stored is not None:
+        return stored
+    cells = (
+        cell
+        for shard in shards
+        for batch in pq.ParquetFile(shard).iter_batches(batch_size=16, columns=["audio"])
+        for cell in batch["audio"].to_pylist()
+    )
+    return [_recording(cell) for cell in cells]
+
+
+def _recording(cell: dict | bytes | str | None) -> str:
+    content = cell.get("bytes") if isinstance(cell, dict) else cell
+    if isinstance(content, bytes):
+        return audio_digest(content)
+    path = str(cell.get("path") if isinstance(cell, dict) else cell)
+    return audio_digest(Path(path)) if os.path.isfile(path) else path

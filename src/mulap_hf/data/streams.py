@@ -16,8 +16,9 @@ from ..errors import AudioError, DataError
 from .corpora.captioned import CAPTION_COLUMNS, METADATA_NAMES, WAVEFORM_SUFFIX, read_described
 from .corpora.hub import audio_of
 from .corpora.webdataset import read_archives
+from .recordings import Groups, audio_digest, group_files, group_rows, is_drawn
 from .schema import Example
-from .shards import find_shards, read_column, readable, shards_of
+from .shards import find_shards, read_column, read_recordings, readable, shards_of
 from .tables import Skipped, clean_caption, clean_labels, find_column, read_rows
 
 # datasets 5 sleeps 5 s whenever it has read several parquet files to their end, which is every epoch.
@@ -29,6 +30,7 @@ _FEATURES = Features(
         "audio": {"bytes": Value("binary"), "path": Value("string")},
         "caption": Value("string"),
         "labels": List(Value("string")),
+        "group": Value("string"),
         "problem": Value("string"),
     }
 )
@@ -39,11 +41,13 @@ class PairStream:
     """Described or labeled audio.
 
     dataset: rows of `id`, `audio` (a struct of `bytes` and `path`, one of them null), `caption` (null where there is
-        none), `labels` (a list, empty without a label column), and `problem`: why the row cannot be used, null where
-        it can. In shards.
+        none), `labels` (a list, empty without a label column), `group` (rows of one recording, or with the same value
+        of the group column, have the same), and `problem`: why the row cannot be used, null where it can. In shards.
     skipped: what was left out of it from the start.
     ids, labels, texts: of all its rows, where they are known without reading the audio; texts are the captions.
     multi_label: whether the label column holds lists of labels, rather than one label per row.
+    find_groups: what gives the group of each row, where ids are known. It may open files: it is called to draw only.
+    notes: what was found in drawing, a sentence each.
     """
 
     dataset: IterableDataset
@@ -52,6 +56,8 @@ class PairStream:
     labels: list[list[str]] | None = None
     texts: list[str | None] | None = None
     multi_label: bool = False
+    find_groups: Callable[[], Groups] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def num_pairs(self) -> int | None:
@@ -81,61 +87,93 @@ class PairStream:
         counts = Counter(label for row in labels for label in row)
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
-    def hold_out(self, share: float) -> tuple["PairStream", "PairStream"]:
-        """Splits it in two by the pairs' ids: whoever reads it in whatever order finds the same.
+    def hold_out(self, fraction: float) -> tuple["PairStream", "PairStream"]:
+        """Splits it in two by recordings: whoever reads it in whatever order finds the same.
+
+        All rows of a recording, of its exact copies, and with the same value of the group column are on one side.
 
         Args:
-            share: of the pairs that go into the second.
+            fraction: of the groups that go into the second.
 
         Raises:
             DataError: one of the two would be empty.
         """
-        draw = partial(_is_drawn, salt="", share=share)
-        parts = self.select(partial(draw, expected=False)), replace(self.select(draw), skipped=[])
+        drawn, rest = self._draw(fraction, salt="")
+        parts = rest, replace(drawn, skipped=[], notes=())
         for part, use in zip(parts, ("train", "validate"), strict=True):
             if part.ids == []:
                 raise DataError(
-                    f"a validation share of {share} of {self.num_pairs} pairs leaves none to {use} on: pass "
-                    "validation data, or another share"
+                    f"--validation_share {fraction} of {self.num_pairs} pairs leaves none to {use} on: pass "
+                    "--validation_data, or another --validation_share"
                 )
         return parts
 
-    def take_share(self, share: float) -> "PairStream":
-        """A part of it, chosen by the pairs' ids; a smaller one is part of a larger one.
+    def take_fraction(self, fraction: float) -> "PairStream":
+        """A part of it, chosen by recordings; a smaller part is contained in a larger one.
 
         Args:
-            share: of the pairs, over 0 and at most 1.
+            fraction: of the groups, over 0 and at most 1.
 
         Raises:
             DataError: nothing would be left.
         """
-        if share == 1:
+        if fraction == 1:
             return self
-        part = self.select(partial(_is_drawn, salt="share ", share=share))
-        if not 0 < share <= 1 or part.ids == []:
-            raise DataError(f"--train_share {share} of {self.num_pairs} pairs leaves none to train on; the most is 1")
+        part = self._draw(fraction, salt="share ")[0]
+        if not 0 < fraction <= 1 or part.ids == []:
+            raise DataError(
+                f"--train_share {fraction} of {self.num_pairs} pairs leaves none to train on; expected a number over "
+                "0 and at most 1"
+            )
         return part
+
+    def _draw(self, fraction: float, salt: str) -> tuple["PairStream", "PairStream"]:
+        """A fraction of the groups, and the others."""
+        if self.ids is None:
+            draws = (partial(_is_drawn, fraction=fraction, salt=salt, expected=side) for side in (True, False))
+            return tuple(replace(self, dataset=self.dataset.filter(draw, input_columns=["group"])) for draw in draws)
+        groups = self.find_groups()
+        ids = frozenset(
+            name for name, group in zip(self.ids, groups.names, strict=True) if is_drawn(group, fraction, salt)
+        )
+        whole = replace(self, find_groups=partial(Groups, groups.names), notes=(*self.notes, *groups.notes))
+        return whole.select(ids.__contains__), whole.select(partial(_is_outside, ids))
 
     def select(self, belongs: Callable[[str], bool]) -> "PairStream":
         """The rows whose ids belong; the function can be pickled."""
         kept = [belongs(name) for name in self.ids or ()]
         known = {"ids": self.ids, "labels": self.labels, "texts": self.texts}
         known = {name: None if values is None else list(compress(values, kept)) for name, values in known.items()}
-        return replace(self, dataset=self.dataset.filter(belongs, input_columns=["id"]), **known)
+        find_groups = self.find_groups and partial(_kept_groups, self.find_groups, kept)
+        dataset = self.dataset.filter(belongs, input_columns=["id"])
+        return replace(self, dataset=dataset, find_groups=find_groups, **known)
 
 
-def _is_drawn(name: str, salt: str, share: float, expected: bool = True) -> bool:
-    """The same for a name each time; with another salt, independent of that."""
-    return (crc32((salt + name).encode()) % 10_000 < share * 10_000) == expected
+def _is_drawn(group: str, fraction: float, salt: str, expected: bool) -> bool:
+    return is_drawn(group, fraction, salt) == expected
+
+
+def _kept_groups(find: Callable[[], Groups], kept: list[bool]) -> Groups:
+    return Groups(list(compress(find().names, kept)))
+
+
+def _is_outside(names: frozenset[str], name: str) -> bool:
+    return name not in names
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """Where captions (the first that exists) and labels are, and whether rows without a caption are of use."""
+    """Where captions (the first that exists), labels and groups are, and whether rows without a caption are of use."""
 
     captions: tuple[str, ...]
     labels: str | None
+    groups: str | None
     needs_captions: bool
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """What is read besides the caption."""
+        return tuple(dict.fromkeys(filter(None, (self.labels, self.groups))))
 
 
 def open_pairs(
@@ -144,6 +182,7 @@ def open_pairs(
     caption_column: str | None = None,
     label_column: str | None = None,
     needs_captions: bool | None = None,
+    group_column: str | None = None,
 ) -> PairStream:
     """Opens described or labeled audio of any of these forms:
 
@@ -159,13 +198,15 @@ def open_pairs(
         caption_column: where the captions are; default: the first of "caption", "text" and "description" there is.
         label_column: where the labels are, a list of them or a single one; in tars, a key of the .json members.
         needs_captions: leave out rows without a caption; default: only where no labels are asked for.
+        group_column: what must not be on both sides of a split, such as the artist; recordings never are.
 
     Raises:
         DataError: there is no such thing, a column is missing, or no usable pair is in it.
     """
     path = Path(source)
     captions = (caption_column,) if caption_column else CAPTION_COLUMNS
-    columns = _Columns(captions, label_column, label_column is None if needs_captions is None else needs_captions)
+    needs_captions = label_column is None if needs_captions is None else needs_captions
+    columns = _Columns(captions, label_column, group_column, needs_captions)
     if not path.exists():
         if str(source).count("/") == 1 and not str(source).startswith((".", "/", "~")):
             return _open_hub(str(source), columns, split)
@@ -201,11 +242,15 @@ def _has_metadata(folder: Path) -> bool:
 def _open_table(metadata: Path, columns: _Columns) -> PairStream:
     rows, skipped = [], []
     table = read_rows(metadata)
-    if columns.labels:
-        find_column(table, (columns.labels,), metadata, "the labels (--label_column)")
-    kept = (columns.labels,) if columns.labels else ()
+    _check_columns(table, metadata, columns)
+    groups = []
     for item in read_described(
-        metadata, table, ("file_name", "audio_path"), columns.captions, kept, needs_captions=columns.needs_captions
+        metadata,
+        table,
+        ("file_name", "audio_path"),
+        columns.captions,
+        columns.kept,
+        needs_captions=columns.needs_captions,
     ):
         if isinstance(item, Skipped):
             skipped.append(item)
@@ -214,14 +259,22 @@ def _open_table(metadata: Path, columns: _Columns) -> PairStream:
         elif not os.path.isfile(item.audio):  # which, unlike Path's own, takes names of any length
             skipped.append(Skipped(item.id, "no such file", str(item.audio)))
         else:
-            rows.append(_row(item, columns.labels))
+            rows.append(_row(item, columns))
+            groups.append(_group(item, columns))
     if not rows:
         reasons = ", ".join(sorted({item.reason for item in skipped}))
         raise DataError(f"{metadata}: none of its {len(table)} rows can be used ({reasons})")
     dataset = Dataset.from_list(rows, features=_FEATURES).to_iterable_dataset(num_shards=min(TABLE_SHARDS, len(rows)))
     multi_label = any(isinstance(row.get(columns.labels), list) for row in table)
     ids, labels, texts = ([row[name] for row in rows] for name in ("id", "labels", "caption"))
-    return PairStream(dataset, skipped, ids, labels, texts, multi_label)
+    find_groups = partial(group_files, ids, [row["audio"]["path"] for row in rows], groups)
+    return PairStream(dataset, skipped, ids, labels, texts, multi_label, find_groups)
+
+
+def _check_columns(rows: Sequence[dict], where: Path, columns: _Columns):
+    for name, what in ((columns.labels, "the labels (--label_column)"), (columns.groups, "--group_column")):
+        if name:
+            find_column(rows, (name,), where, what)
 
 
 def _open_archives(source: Path, archives: dict[str, Path], columns: _Columns) -> PairStream:
@@ -242,13 +295,13 @@ def _open_archives(source: Path, archives: dict[str, Path], columns: _Columns) -
 
 
 def _archive_items(archives: list[tuple[str, str]], columns: _Columns) -> Iterator[Example | Skipped]:
-    kept = (columns.labels,) if columns.labels else ()
-    return read_archives({name: Path(path) for name, path in archives}, columns.captions, kept, columns.needs_captions)
+    named = {name: Path(path) for name, path in archives}
+    return read_archives(named, columns.captions, columns.kept, columns.needs_captions)
 
 
 def _archive_rows(archives: list[tuple[str, str]], columns: _Columns) -> Iterator[dict]:
     for item in _archive_items(archives, columns):
-        yield _row(item, columns.labels)
+        yield _row(item, columns)
 
 
 def _open_hub(name: str, columns: _Columns, split: str) -> PairStream:
@@ -272,8 +325,7 @@ def _open_dataset(dataset: IterableDataset, where: Path, columns: _Columns, shar
     sample = dataset.features or next(iter(dataset), {})
     find_column([sample], ("audio",), where, "the audio")
     caption = find_column([sample], columns.captions, where, "the caption (--caption_column)", columns.needs_captions)
-    if columns.labels:
-        find_column([sample], (columns.labels,), where, "the labels (--label_column)")
+    _check_columns([sample], where, columns)
     if isinstance(sample["audio"], Audio):
         dataset = dataset.cast_column("audio", Audio(decode=False))
     classes = _class_names(sample.get(columns.labels))
@@ -286,7 +338,15 @@ def _open_dataset(dataset: IterableDataset, where: Path, columns: _Columns, shar
             stream.labels = [_name_labels(cell, classes) for cell in labels]
         if (texts := read_column(shards, caption)) is not None:
             stream.texts = [clean_caption(text) for text in texts]
+        stream.find_groups = partial(_group_shards, stream.ids, shards, columns.groups)
     return stream
+
+
+def _group_shards(ids: list[str], shards: Sequence[Path], group_column: str | None) -> Groups:
+    keys = [ids, read_recordings(shards)]
+    if group_column:
+        keys.append([clean_caption(cell) or None for cell in read_column(shards, group_column)])
+    return Groups(group_rows(ids, *keys))
 
 
 def _class_names(feature) -> list[str] | None:
@@ -305,25 +365,34 @@ def _dataset_row(row: dict, caption: str | None, columns: _Columns, classes: lis
     try:
         audio, file_name = audio_of(row["audio"], "")
     except AudioError as error:
-        return _row(Skipped(given or "unnamed", "broken audio", str(error)))
+        return _row(Skipped(given or "unnamed", "broken audio", str(error)), columns)
     text = clean_caption(row.get(caption))
     # Without ids, the content is the name: shards are read in any order by any number of processes.
     name = given or file_name or (f"{crc32(audio):08x}" if isinstance(audio, bytes) else str(audio))
     if audio is None or (columns.needs_captions and not text):
-        return _row(Skipped(name, "no caption" if audio is not None else "no audio"))
-    labels = _name_labels(row.get(columns.labels), classes)
-    return _row(Example(name, audio, file_name or name, text or None, {columns.labels: labels}), columns.labels)
+        return _row(Skipped(name, "no caption" if audio is not None else "no audio"), columns)
+    fields = {columns.groups: row.get(columns.groups), columns.labels: _name_labels(row.get(columns.labels), classes)}
+    return _row(Example(name, audio, file_name or name, text or None, fields), columns)
 
 
-def _row(item: Example | Skipped, label_column: str | None = None) -> dict:
-    row = {"id": item.id, "audio": {"bytes": None, "path": None}, "caption": None, "labels": [], "problem": None}
+def _row(item: Example | Skipped, columns: _Columns) -> dict:
+    nothing = {"audio": {"bytes": None, "path": None}, "caption": None, "labels": [], "group": item.id}
     if isinstance(item, Skipped):
-        return row | {"problem": item.reason}
-    if isinstance(item.audio, bytes):
-        audio = {"bytes": item.audio, "path": item.name}
-    else:
-        audio = {"bytes": None, "path": str(item.audio)}
-    return row | {"audio": audio, "caption": item.caption, "labels": clean_labels(item.fields.get(label_column))}
+        return {"id": item.id, **nothing, "problem": item.reason}
+    is_file = isinstance(item.audio, Path)
+    group = _group(item, columns) or (str(item.audio) if is_file else audio_digest(item.audio))
+    return {
+        "id": item.id,
+        "audio": {"bytes": None, "path": str(item.audio)} if is_file else {"bytes": item.audio, "path": item.name},
+        "caption": item.caption,
+        "labels": clean_labels(item.fields.get(columns.labels)),
+        "group": group,
+        "problem": None,
+    }
+
+
+def _group(item: Example, columns: _Columns) -> str | None:
+    return clean_caption(item.fields.get(columns.groups)) or None
 
 
 def _find_metadata(source: Path) -> Path:

@@ -109,9 +109,14 @@ class DataArguments:
     validation_data: str | None = option(
         None, "The same to validate on; none: the validation split of --train_data, or else a share of it."
     )
-    validation_share: float = option(0.05, "Share of --train_data to hold out without --validation_data.")
+    validation_share: float = option(
+        0.05, "Fraction of the recordings of --train_data to hold out without --validation_data."
+    )
+    group_column: str | None = option(
+        None, "Column of what must not be both trained and validated on, such as the artist; a recording never is."
+    )
     train_share: float = option(
-        1.0, "Share of the training pairs to learn from, chosen by their ids; a smaller share is part of a larger one."
+        1.0, "Fraction of the training recordings to train on; a smaller fraction is part of a larger one."
     )
     max_validation: int = option(2000, "Most pairs to validate on; the first ones.")
     caption_column: str | None = option(None, "Column of the captions, if not caption, text or description.")

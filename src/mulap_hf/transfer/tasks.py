@@ -15,8 +15,9 @@ from filelock import FileLock
 
 from ..data.corpora import CORPORA, NOTE_TASK, SYNTHETIC_TASKS
 from ..data.prepare import prepare
+from ..data.recordings import group_rows
 from ..data.schema import SETTINGS_FILE, Task, read_tasks
-from ..data.shards import find_shards
+from ..data.shards import find_shards, read_recordings
 from ..data.tables import Skipped
 from ..errors import DataError
 from ..files import make_folder
@@ -81,11 +82,18 @@ class PreparedData:
     def ids(self, split: str) -> list[str]:
         """Ids of the rows, in order. Where there is no validation split, a part of the training rows is one."""
         if split == VALIDATION and VALIDATION not in self._shards:
-            return [name for name in self._column(TRAIN, "id") if _is_held_out(name)]
+            return [name for name in self._column(TRAIN, "id") if name in self._held_out]
         names = self._column(split, "id")
         if split == TRAIN and VALIDATION not in self._shards:
-            names = [name for name in names if not _is_held_out(name)]
+            names = [name for name in names if name not in self._held_out]
         return names
+
+    @cached_property
+    def _held_out(self) -> frozenset[str]:
+        """Training rows that validate where there is no validation split: all rows of a recording, or none."""
+        names = self._column(TRAIN, "id")
+        groups = group_rows(names, read_recordings(self._find(TRAIN)))
+        return frozenset(name for name, group in zip(names, groups, strict=True) if _is_held_out(group))
 
     def rows(self, split: str) -> Iterator[dict[str, Any]]:
         """Rows with `id` and `audio` (a struct of `bytes` and `path`), and nothing else."""
@@ -116,10 +124,8 @@ class PreparedData:
 
     def recordings(self, split: str) -> dict[str, str]:
         """Which audio a row has, by id: equal where the same file is stored with several descriptions."""
-        return {
-            row["id"]: sha256(row["audio"]["bytes"] or row["audio"]["path"].encode()).hexdigest()
-            for row in self.rows(split)
-        }
+        recordings = dict(zip(self._column(split, "id"), read_recordings(self._find(split)), strict=True))
+        return {name: recordings[name] for name in self.ids(split)}
 
     def fingerprint(self, split: str) -> str:
         """Another one for other ids or other files; files of the same size and time are taken to be the same."""

@@ -1,0 +1,73 @@
+"""What preparing a corpus gave: rows, shards, what was left out, and audio that is there more than once."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from .tables import Skipped
+
+
+@dataclass
+class Prepared:
+    """What was done with a split: rows written, shards, and what was left out."""
+
+    rows: int = 0
+    shards: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @property
+    def reasons(self) -> Counter:
+        return Counter(item.reason for item in self.skipped)
+
+
+@dataclass
+class Report:
+    """What `prepare` did.
+
+    Attributes:
+        splits: by name.
+        differences: how the counts differ from the published ones, a sentence each.
+        notes: which audio is there more than once, a sentence each.
+    """
+
+    splits: dict[str, Prepared]
+    differences: list[str]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        return sum(split.rows for split in self.splits.values())
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        return [item for split in self.splits.values() for item in split.skipped]
+
+
+def describe_copies(folder: Path, splits: Iterable[str]) -> list[str]:
+    """Which audio of a prepared dataset is there more than once, a sentence each.
+
+    Several rows of one file, such as several captions of it, are fine in one split: they are not mentioned.
+    """
+    first: dict[str, tuple[str, str, str]] = {}
+    copies, leaks = [], []
+    for split in splits:
+        for shard in sorted(folder.glob(f"{split}-*-of-*.parquet")):
+            table = pq.ParquetFile(shard).read(columns=["id", "recording", "audio.path"]).to_pylist()
+            for row in table:
+                name, path = row["id"], row["audio"]["path"]
+                other, other_split, other_path = first.setdefault(row["recording"], (name, split, path))
+                if other_split != split:
+                    leaks.append(f"{other} ({other_split}) and {name} ({split})")
+                elif other != name and other_path != path:
+                    copies.append(f"{other} and {name}")
+    return [
+        *_sentence("items with the same audio as an item of another split", leaks),
+        *_sentence("items with a copy of another item's audio", copies),
+    ]
+
+
+def _sentence(what: str, examples: Sequence[str]) -> list[str]:
+    return [f"{what}: {len(examples):,}, for example {examples[0]}"] if examples else []

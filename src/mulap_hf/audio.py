@@ -15,11 +15,11 @@ except ImportError as error:
     raise ImportError(f"{error}: audio files are read with soundfile and soxr: pip install soundfile soxr") from error
 
 from .errors import AudioError
+from .waveform_mulap import FASTEST_RATE, SLOWEST_RATE
 
 AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 # Music as well, but libsndfile does not read it: such files are reported, not overlooked.
 UNSUPPORTED_EXTENSIONS = (".m4a", ".aac", ".mp4", ".wma")
-SLOWEST_RATE, FASTEST_RATE = 1000, 1_000_000  # Hz; the resampler's filter grows with the ratio, without end
 _BLOCK_SECONDS = 10
 _UNKNOWN_FRAMES = 2**63 - 1  # what libsndfile says of a flac that was written to a pipe
 

@@ -1,32 +1,41 @@
-"""From waveforms in whatever form users have them to what the model takes."""
+"""From waveforms in whatever form people have them to what the model takes."""
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from transformers import BatchFeature, SequenceFeatureExtractor
-from transformers.utils import logging
+from transformers.utils import PaddingStrategy, TensorType, logging
+
+from .arguments_mulap import argument_names, refuse_unknown
+from .audio_inputs_mulap import is_audio, read_audio
+from .errors import AudioError
+from .padding_mulap import MASK, VALUES, Padding, split_columns, stack, to_vectors
+from .waveform_mulap import resample as resample_waveform
 
 logger = logging.get_logger(__name__)
 
-Waveform = np.ndarray | torch.Tensor | list
-
 
 class MulapFeatureExtractor(SequenceFeatureExtractor):
-    """Checks waveforms, makes them mono float32, crops on request and pads them to one length.
+    """Checks clips, makes them mono float32, crops on request and pads them to one length.
 
-    The log-mel is computed inside the model, so this does nothing that depends on the model's sizes.
+    The log-mel is computed inside the model, so nothing here depends on the model's sizes.
 
     Args:
         sampling_rate: samples per second that the model takes.
-        max_seconds: longest clip that is left after cropping.
+        max_seconds: length in seconds of the longest clip that is left after cropping.
         crop: what to keep of longer clips: "none" keeps them whole, "first" their first `max_seconds`. Random crops
             are for training and have to be asked for in the call, with a generator: no saved setting can make
             inference random.
-        padding_value: what the shorter clips of a batch are filled up with.
+        padding_value: what the shorter clips of a batch are padded with.
+        return_attention_mask: whether batches have an `audio_attention_mask`, unless the call says otherwise.
+
+    Raises:
+        ValueError: a crop that is not possible, or padding on the left, which would shift the model's chunks.
     """
 
-    model_input_names = ["input_values", "audio_attention_mask"]
+    model_input_names = [VALUES, MASK]
 
     def __init__(
         self,
@@ -42,78 +51,144 @@ class MulapFeatureExtractor(SequenceFeatureExtractor):
         if crop == "random":
             raise ValueError('crop="random" is for training: pass it in the call, with generator=')
         _check_crop(crop, max_seconds)
+        if self.padding_side != "right":
+            raise ValueError(f'padding_side={self.padding_side!r} is not possible: it must be "right"')
         self.max_seconds = max_seconds
         self.crop = crop
         self.return_attention_mask = return_attention_mask
 
     def __call__(
         self,
-        raw_speech: Waveform | list[Waveform],
-        sampling_rate: int | None = None,
+        raw_speech: Any,
+        sampling_rate: float | str | Sequence[float | str] | None = None,
         resample: bool = False,
         crop: Literal["none", "first", "random"] | None = None,
         max_seconds: float | None = None,
         generator: np.random.Generator | None = None,
         return_attention_mask: bool | None = None,
-        return_tensors: str | None = None,
+        return_tensors: str | TensorType | None = None,
+        padding: bool | str | PaddingStrategy = True,
+        max_length: int | None = None,
+        truncation: bool = False,
+        pad_to_multiple_of: int | None = None,
+        **kwargs,
     ) -> BatchFeature:
-        """One clip or a list of clips -> `input_values` and `audio_attention_mask`, both `(batch, samples)`.
+        """One clip or several -> `input_values` (float32) and `audio_attention_mask` (int32, 1 = real sample, 0 =
+        padding), both `(batch, samples)`.
 
         Args:
-            raw_speech: a clip, or a list of clips. A clip is an array, a tensor or a list of numbers: mono
-                `(samples,)` or stereo, channels first or last. Floats are taken as they are and should lie in
-                [-1, 1]; int16, int32 and uint8 are scaled.
-            sampling_rate: rate of all the clips in Hz; checked against the model's.
+            raw_speech: a clip, or a list, column or other collection of clips. A clip is an array, a tensor or a list
+                of numbers, mono `(samples,)` or stereo, channels first or last: floats are taken as they are and
+                should lie in [-1, 1]; int16, int32 and uint8 are scaled. Or it is a dict `{"array", "sampling_rate"}`
+                or `{"bytes", "path"}` as `datasets` gives it, a decoder of torchcodec, a path, a URL or the bytes of a
+                file; files and decoders are resampled to the model's rate.
+            sampling_rate: rate in Hz of the clips that come without their own, or a list with one rate for each clip;
+                checked against the model's.
             resample: resample clips whose rate is not the model's, instead of refusing them.
             crop: "none", "first" or "random" (needs `generator`); default: as configured.
-            max_seconds: how much the last two keep; default: as configured.
-            generator: where random crops start; only for training.
-            return_attention_mask: default: as configured.
-            return_tensors: "pt", "np" or None for a list of arrays.
+            max_seconds: length in seconds that a crop keeps; default: as configured.
+            generator: draws where random crops start; only for training.
+            return_attention_mask: default: as configured. Without the mask a model takes padding for silence that
+                belongs to the clip.
+            return_tensors: "pt", "np" or None, which gives numpy arrays.
+            padding: as in transformers: True or "longest", "max_length", False or "do_not_pad".
+            max_length: in samples, for `padding="max_length"` and `truncation`.
+            truncation: cut longer clips to `max_length`.
+            pad_to_multiple_of: make the padded length a multiple of this, in samples.
 
         Raises:
-            ValueError: a clip is empty, has NaN or infinite samples, a shape that is no mono or stereo waveform, or
-                another sampling rate; a crop that is not possible; nothing is left after resampling and cropping.
-            TypeError: a clip is not a waveform, a path for instance.
+            AudioError: (a ValueError) a clip is empty, has NaN or infinite samples, a shape that is neither mono nor
+                stereo, or another sampling rate; a file cannot be read; nothing is left after resampling and cropping.
+            ValueError: there are no clips; a crop, padding or truncation that is not possible.
+            TypeError: a clip is not audio, or an argument is unknown.
         """
-        clips = raw_speech if _is_batch(raw_speech) else [raw_speech]
+        refuse_unknown(kwargs, AUDIO_ARGUMENTS, type(self).__name__)
+        clips = [raw_speech] if is_audio(raw_speech) else list(raw_speech)
         if len(clips) == 0:
             raise ValueError("raw_speech is an empty list: there is no clip to prepare")
-        if sampling_rate is None:
-            logger.warning_once(
-                f"No sampling_rate was given: the clips are taken to have {self.sampling_rate} Hz. Pass "
-                "sampling_rate= to have it checked."
-            )
-            sampling_rate = self.sampling_rate
-        if sampling_rate != self.sampling_rate and not resample:
-            raise ValueError(
-                f"the clips have sampling_rate={sampling_rate} Hz, the model takes {self.sampling_rate} Hz: load them "
-                f"with mulap_hf.load_audio(path, sampling_rate={self.sampling_rate}), or pass resample=True"
-            )
-        waveforms = [_to_mono(clip, f"clip {index}") for index, clip in enumerate(clips)]
-        given = [len(waveform) for waveform in waveforms]
-        if sampling_rate != self.sampling_rate:
-            waveforms = [_resample(waveform, sampling_rate, self.sampling_rate) for waveform in waveforms]
+        rates = self._rates(sampling_rate, clips)
+        waveforms = [
+            self._read(clip, rate, resample, f"clip {index}")
+            for index, (clip, rate) in enumerate(zip(clips, rates, strict=True))
+        ]
         waveforms = self._crop_all(waveforms, crop, max_seconds, generator)
-        for index, waveform in enumerate(waveforms):
-            if len(waveform) == 0:
-                raise ValueError(
-                    f"clip {index} has no samples left at {self.sampling_rate} Hz ({given[index]} samples at "
-                    f"{sampling_rate} Hz): drop it, or crop to more"
-                )
+        batch_padding = Padding(padding, max_length, truncation, pad_to_multiple_of)
+        return self._batch({VALUES: waveforms}, batch_padding, return_attention_mask, return_tensors)
 
-        longest = max(len(waveform) for waveform in waveforms)
-        if all(len(waveform) == longest for waveform in waveforms):
-            values = np.stack(waveforms) if len(waveforms) > 1 else waveforms[0][None]
-        else:
-            values = np.full((len(waveforms), longest), self.padding_value, dtype=np.float32)
-            for row, waveform in zip(values, waveforms, strict=True):
-                row[: len(waveform)] = waveform
-        features = {"input_values": values}
-        if self.return_attention_mask if return_attention_mask is None else return_attention_mask:
-            lengths = np.array([len(waveform) for waveform in waveforms])
-            features["audio_attention_mask"] = (np.arange(longest) < lengths[:, None]).astype(np.int32)
-        return BatchFeature(features, tensor_type=return_tensors)
+    def pad(
+        self,
+        processed_features: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        padding: bool | str | PaddingStrategy = True,
+        max_length: int | None = None,
+        truncation: bool = False,
+        pad_to_multiple_of: int | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | TensorType | None = None,
+    ) -> BatchFeature:
+        """A batch of what calls returned, clip by clip: the collator of transformers' Trainer uses it.
+
+        Args:
+            processed_features: a list of dicts with `input_values` `(samples,)` and, where a clip has padding,
+                `audio_attention_mask` `(samples,)`; or a dict of lists of these. Other entries, labels for instance,
+                are stacked.
+            padding, max_length, truncation, pad_to_multiple_of, return_attention_mask: as in a call.
+            return_tensors: "pt" or "np"; default: that of the given values.
+
+        Returns:
+            As a call, and the other entries.
+
+        Raises:
+            ValueError: there are no `input_values`, the clips have different entries, a mask is not as long as its
+                clip, or another entry cannot be stacked; see also the call.
+        """
+        columns = split_columns(processed_features)
+        if VALUES not in columns or len(columns[VALUES]) == 0:
+            raise ValueError(f"pad() needs {VALUES!r}, of one clip or more; it was given {sorted(map(str, columns))}")
+        if return_tensors is None:
+            return_tensors = "pt" if isinstance(columns[VALUES][0], torch.Tensor) else "np"
+        batch = {name: stack(values, name) for name, values in columns.items() if name not in (VALUES, MASK)}
+        batch |= {name: to_vectors(columns[name], name) for name in (VALUES, MASK) if name in columns}
+        for index, (values, mask) in enumerate(zip(batch[VALUES], batch.get(MASK, batch[VALUES]), strict=True)):
+            if len(values) != len(mask):
+                raise ValueError(f"row {index} has {len(values)} {VALUES} and {len(mask)} of {MASK}")
+        batch_padding = Padding(padding, max_length, truncation, pad_to_multiple_of)
+        return self._batch(batch, batch_padding, return_attention_mask, return_tensors)
+
+    def _rates(self, sampling_rate: Any, clips: list) -> list:
+        """One rate for each clip, as it was given."""
+        if isinstance(sampling_rate, (list, tuple)) or np.ndim(sampling_rate) == 1:
+            if len(sampling_rate) != len(clips):
+                raise ValueError(
+                    f"sampling_rate has {len(sampling_rate)} rates for {len(clips)} clips: pass one rate for all, or "
+                    "one for each"
+                )
+            return list(sampling_rate)
+        return [sampling_rate] * len(clips)
+
+    def _read(self, clip: Any, rate: Any, resample: bool, name: str) -> np.ndarray:
+        """A clip as a mono waveform `(samples,)` at the model's rate, in memory of this package."""
+        if rate is None:
+            rate = self.sampling_rate
+            if isinstance(clip, (np.ndarray, torch.Tensor, list, tuple)):
+                logger.warning_once(
+                    f"No sampling_rate was given: the clips are taken to have {self.sampling_rate} Hz. Pass "
+                    "sampling_rate= to have it checked."
+                )
+        waveform, rate = read_audio(clip, name, self.sampling_rate, rate)
+        if rate == self.sampling_rate:
+            return waveform
+        if not resample:
+            raise AudioError(
+                f"{name} has sampling_rate={rate} Hz, the model takes {self.sampling_rate} Hz: load it with "
+                f"mulap_hf.load_audio(path, sampling_rate={self.sampling_rate}), or pass resample=True"
+            )
+        resampled = resample_waveform(waveform, rate, self.sampling_rate)
+        if len(resampled) == 0:
+            raise AudioError(
+                f"{name} has no samples left at {self.sampling_rate} Hz ({len(waveform)} samples at {rate} Hz): drop "
+                "it"
+            )
+        return resampled
 
     def _crop_all(
         self,
@@ -133,6 +208,8 @@ class MulapFeatureExtractor(SequenceFeatureExtractor):
                 'crop="random" needs generator=numpy.random.default_rng(seed), so that it can be repeated'
             )
         keep = round(max_seconds * self.sampling_rate)
+        if keep == 0:
+            raise ValueError(f"max_seconds={max_seconds} leaves no samples at {self.sampling_rate} Hz: crop to more")
 
         def cut(waveform: np.ndarray) -> np.ndarray:
             spare = max(0, len(waveform) - keep)
@@ -140,6 +217,22 @@ class MulapFeatureExtractor(SequenceFeatureExtractor):
             return waveform[start : start + keep]
 
         return [cut(waveform) for waveform in waveforms]
+
+    def _batch(
+        self,
+        columns: dict[str, Any],
+        padding: Padding,
+        return_attention_mask: bool | None,
+        return_tensors: str | TensorType | None,
+    ) -> BatchFeature:
+        """Columns of `input_values` and, where clips have padding, `audio_attention_mask` as a batch."""
+        values, masks = padding.apply(columns[VALUES], columns.get(MASK), self.padding_value)
+        features = columns | {VALUES: values}
+        if self.return_attention_mask if return_attention_mask is None else return_attention_mask:
+            features[MASK] = masks
+        else:
+            features.pop(MASK, None)
+        return BatchFeature(features, tensor_type=return_tensors)
 
 
 def _check_crop(crop: str, max_seconds: float | None):
@@ -151,61 +244,6 @@ def _check_crop(crop: str, max_seconds: float | None):
         raise ValueError(f"crop={crop!r} needs max_seconds, how much to keep; it is {max_seconds}")
 
 
-def _is_batch(clips) -> bool:
-    """A list of anything but numbers is a batch of clips."""
-    return isinstance(clips, (list, tuple)) and not (len(clips) > 0 and np.isscalar(clips[0]))
-
-
-def _to_mono(clip: Waveform, name: str) -> np.ndarray:
-    """A clip as contiguous float32 `(samples,)`."""
-    if isinstance(clip, (str, bytes, dict)) or hasattr(clip, "__fspath__"):
-        raise TypeError(
-            f"{name} is {type(clip).__name__}, not a waveform: load files with mulap_hf.load_audio(path), and take "
-            'the "array" of a dataset\'s audio'
-        )
-    samples = clip.detach().cpu().numpy() if isinstance(clip, torch.Tensor) else np.asarray(clip)
-    if samples.dtype == object or samples.dtype.kind not in "fiu":
-        raise TypeError(f"{name} holds {samples.dtype} values, not samples of a waveform")
-    if samples.size == 0:
-        raise ValueError(f"{name} is empty (shape {samples.shape})")
-    if samples.ndim == 2 and min(samples.shape) <= 2:
-        channels = int(np.argmin(samples.shape))
-        samples = _to_float(samples, name).mean(axis=channels, dtype=np.float32)
-    elif samples.ndim != 1:
-        raise ValueError(
-            f"{name} has shape {samples.shape}; a clip is mono (samples,) or stereo (2, samples) or (samples, 2). "
-            "Pass a batch as a list of clips, and mix more than two channels down"
-        )
-    samples = np.ascontiguousarray(_to_float(samples, name))
-    # A sum meets every sample without a temporary as large as the track.
-    if not np.isfinite(samples.sum(dtype=np.float64)):
-        bad = int((~np.isfinite(samples)).sum())
-        raise ValueError(f"{name} has {bad} samples that are NaN or infinite: mend or drop it")
-    peak = max(samples.max(), -samples.min())
-    if peak > 16:
-        logger.warning_once(
-            f"{name} peaks at {peak:.0f}; float samples should lie in [-1, 1]. If they are int16 values, divide by "
-            "32768 or keep them as integers."
-        )
-    return samples
-
-
-def _to_float(samples: np.ndarray, name: str) -> np.ndarray:
-    if samples.dtype.kind == "f":
-        return samples.astype(np.float32, copy=False)
-    if samples.dtype == np.uint8:  # the one unsigned format of wav files, silent at 128
-        return (samples.astype(np.float32) - 128) / 128
-    if samples.dtype in (np.int16, np.int32):
-        return samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
-    raise ValueError(f"{name} holds {samples.dtype}, whose full scale is unknown: cast it to int16, int32 or float32")
-
-
-def _resample(waveform: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
-    try:
-        import soxr
-    except ImportError as error:
-        raise ImportError("resample=True needs soxr: pip install soxr") from error
-    return soxr.resample(waveform, source_rate, target_rate).astype(np.float32, copy=False)
-
+AUDIO_ARGUMENTS = argument_names(MulapFeatureExtractor.__call__, without=["raw_speech"])
 
 __all__ = ["MulapFeatureExtractor"]

@@ -12,7 +12,8 @@ from transformers import (
     ZeroShotAudioClassificationPipeline,
 )
 
-from .pipeline_mulap_audio import MulapAudioPipeline, NamedAudio, audio_path, given, is_audio
+from .audio_inputs_mulap import audio_path, is_audio
+from .pipeline_mulap_audio import MulapAudioPipeline, NamedAudio, given
 from .pipeline_mulap_tasks import CLASSIFIER, CONTRASTIVE, MATCHING, trained_scores
 
 _ACTIVATIONS = {

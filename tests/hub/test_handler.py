@@ -254,7 +254,7 @@ NOT_AUDIO = {
     "no channels": (wav(channels=0), "is broken"),
     "100 channels": (wav(channels=100, samples=100), "100 channels, more than 2: mix"),
     "no samples": (wav(samples=0), "there are no samples"),
-    "NaN": (nan_wav(), "1 samples that are NaN"),
+    "NaN": (nan_wav(), "1 sample that is NaN"),
     "unscaled": (encode(np.full(RATE, 1e30, dtype=np.float32), subtype="FLOAT"), r"peaks at 1e\+30"),
 }
 

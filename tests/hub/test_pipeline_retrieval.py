@@ -82,7 +82,7 @@ def test_retrieval_errors(processor, tmp_path):
     for queries in (3, ["calm", None]):
         with pytest.raises(TypeError, match="queries must be a text or a list of texts"):
             retrieve(queries, [clip])
-    with pytest.raises(ValueError, match="input 1 has 1 samples that are NaN"):
+    with pytest.raises(ValueError, match="input 1 has 1 sample that is NaN"):
         retrieve("calm", [clip, np.array([0, np.inf])])
     for other in (ALIGNED, {"audio_config": {"hidden_size": 40}}):
         with pytest.raises(ValueError, match=r"1 clips, .* is of another model"):

@@ -1,72 +1,69 @@
-"""MuLaP: music audio representations from audio and noisy descriptions."""
+"""MuLaP: music audio representations from audio and noisy descriptions.
 
-from transformers import (
-    AutoConfig,
-    AutoFeatureExtractor,
-    AutoModel,
-    AutoModelForAudioClassification,
-    AutoModelForPreTraining,
-    AutoProcessor,
-)
-from transformers.pipelines import PIPELINE_REGISTRY
+Names are imported when they are used, because torch and transformers take seconds to import. The Auto classes and
+pipelines of transformers know MuLaP nevertheless; see `registration`.
+"""
 
-from .audio import audio_seconds, load_audio
-from .configuration_mulap import MulapAudioConfig, MulapConfig, MulapTextConfig
-from .errors import AudioError
-from .feature_extraction_mulap import MulapFeatureExtractor
-from .modeling_mulap import MulapForAudioClassification, MulapForPreTraining, MulapModel
-from .modeling_mulap_audio import MulapAudioModel
-from .pipeline_mulap import (
-    MulapAudioClassificationPipeline,
-    MulapFeatureExtractionPipeline,
-    MulapTextMusicRetrievalPipeline,
-    MulapZeroShotAudioClassificationPipeline,
-)
-from .processing_mulap import MulapProcessor
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .registration import register_when_imported
+
+if TYPE_CHECKING:
+    from .audio import audio_seconds as audio_seconds
+    from .audio import load_audio as load_audio
+    from .configuration_mulap import MulapAudioConfig as MulapAudioConfig
+    from .configuration_mulap import MulapConfig as MulapConfig
+    from .configuration_mulap import MulapTextConfig as MulapTextConfig
+    from .errors import AudioError as AudioError
+    from .errors import MulapError as MulapError
+    from .feature_extraction_mulap import MulapFeatureExtractor as MulapFeatureExtractor
+    from .modeling_mulap import MulapForAudioClassification as MulapForAudioClassification
+    from .modeling_mulap import MulapForPreTraining as MulapForPreTraining
+    from .modeling_mulap import MulapModel as MulapModel
+    from .modeling_mulap_audio import MulapAudioModel as MulapAudioModel
+    from .pipeline_mulap import MulapAudioClassificationPipeline as MulapAudioClassificationPipeline
+    from .pipeline_mulap import MulapFeatureExtractionPipeline as MulapFeatureExtractionPipeline
+    from .pipeline_mulap import MulapTextMusicRetrievalPipeline as MulapTextMusicRetrievalPipeline
+    from .pipeline_mulap import MulapZeroShotAudioClassificationPipeline as MulapZeroShotAudioClassificationPipeline
+    from .processing_mulap import MulapProcessor as MulapProcessor
 
 __version__ = "0.1.0"
 
+_MODULES = {
+    "AudioError": "errors",
+    "MulapAudioClassificationPipeline": "pipeline_mulap",
+    "MulapAudioConfig": "configuration_mulap",
+    "MulapAudioModel": "modeling_mulap_audio",
+    "MulapConfig": "configuration_mulap",
+    "MulapError": "errors",
+    "MulapFeatureExtractionPipeline": "pipeline_mulap",
+    "MulapFeatureExtractor": "feature_extraction_mulap",
+    "MulapForAudioClassification": "modeling_mulap",
+    "MulapForPreTraining": "modeling_mulap",
+    "MulapModel": "modeling_mulap",
+    "MulapProcessor": "processing_mulap",
+    "MulapTextConfig": "configuration_mulap",
+    "MulapTextMusicRetrievalPipeline": "pipeline_mulap",
+    "MulapZeroShotAudioClassificationPipeline": "pipeline_mulap",
+    "audio_seconds": "audio",
+    "load_audio": "audio",
+}
+"""Where the public names are defined."""
 
-def _register():
-    """Makes the Auto classes know MuLaP, and saved folders carry its code."""
-    for config in (MulapConfig, MulapAudioConfig):
-        AutoConfig.register(config.model_type, config, exist_ok=True)
-        AutoFeatureExtractor.register(config, MulapFeatureExtractor, exist_ok=True)
-        config.register_for_auto_class()
-    for auto, config, model in (
-        (AutoModel, MulapConfig, MulapModel),
-        (AutoModel, MulapAudioConfig, MulapAudioModel),
-        (AutoModelForPreTraining, MulapConfig, MulapForPreTraining),
-        (AutoModelForAudioClassification, MulapConfig, MulapForAudioClassification),
-    ):
-        auto.register(config, model, exist_ok=True)
-        model.register_for_auto_class(auto.__name__)
-    AutoProcessor.register(MulapConfig, MulapProcessor, exist_ok=True)
-    MulapFeatureExtractor.register_for_auto_class()
-    MulapProcessor.register_for_auto_class()
-    # The other pipelines' tasks are transformers' own, and every other model in the process needs them as they are.
-    PIPELINE_REGISTRY.register_pipeline(
-        "text-music-retrieval", MulapTextMusicRetrievalPipeline, AutoModel, type="multimodal"
-    )
+__all__ = [*_MODULES]
 
 
-_register()
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    globals()[name] = value
+    return value
 
-__all__ = [
-    "AudioError",
-    "MulapAudioClassificationPipeline",
-    "MulapAudioConfig",
-    "MulapAudioModel",
-    "MulapConfig",
-    "MulapFeatureExtractionPipeline",
-    "MulapFeatureExtractor",
-    "MulapForAudioClassification",
-    "MulapForPreTraining",
-    "MulapModel",
-    "MulapProcessor",
-    "MulapTextConfig",
-    "MulapTextMusicRetrievalPipeline",
-    "MulapZeroShotAudioClassificationPipeline",
-    "audio_seconds",
-    "load_audio",
-]
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+register_when_imported()

@@ -1,4 +1,4 @@
-"""Pipelines: embeddings, tags, zero-shot labels and retrieval, of audio in whatever form users have it."""
+"""Pipelines for audio in any form: embeddings, tags, zero-shot labels, and retrieval by text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,21 +21,22 @@ _ACTIVATIONS = {
     "softmax": lambda logits: logits.softmax(dim=-1),
     "none": lambda logits: logits,
 }
-_CLIPS = 32  # of an index, that meet the texts at once
+_CLIPS = 32  # of an index, matched with the texts at once
 
 
 class MulapFeatureExtractionPipeline(MulapAudioPipeline):
-    """Embeddings of music: `pipe(audio)` -> `(features,)` as a list of floats, the mean over the track's chunks.
+    """Embeddings of music: `pipe(audio)` returns the mean over the track's chunks, `(features,)`, as a list of floats.
 
     Args of a call:
-        per_chunk: `(chunks, features)` instead; chunk i starts at i * `config.audio_config.chunk_seconds`.
-        space: "backbone" (default), the general features to transfer; "shared", of length 1, in the space of the
-            model's texts (`MulapModel.get_audio_features`).
-        return_tensors: tensors instead of lists.
+        per_chunk: return the features of every chunk, `(chunks, features)`; chunk i starts at
+            i * `config.audio_config.chunk_seconds`.
+        space: "backbone" (default) returns the features to transfer to other tasks; "shared" returns the track in the
+            joint embedding space of audio and text, with length 1 (`MulapModel.get_audio_features`).
+        return_tensors: return tensors instead of lists.
         sampling_rate: of plain waveforms, in Hz; default: the model's.
 
     Raises:
-        ValueError: the model has no shared space, or none that was trained.
+        ValueError: space="shared" with a model whose joint embedding space was not trained.
     """
 
     def _sanitize_parameters(
@@ -46,14 +47,14 @@ class MulapFeatureExtractionPipeline(MulapAudioPipeline):
         sampling_rate: float | None = None,
     ):
         if space not in (None, "backbone", "shared"):
-            raise ValueError(f'space={space!r} is not "backbone" or "shared"')
+            raise ValueError(f'space={space!r} must be "backbone" or "shared"')
         if space == "shared":
             if per_chunk:
-                raise ValueError('space="shared" has one embedding per track: leave per_chunk out')
+                raise ValueError('space="shared" has one embedding per track: leave out per_chunk')
             if CONTRASTIVE not in text_scores(self.model):
                 raise ValueError(
-                    'space="shared": this model has no trained space shared by clips and texts '
-                    "(config.projection_size, config.contrastive_loss_weight)"
+                    'space="shared" needs a joint embedding space of audio and text, which this model was not trained '
+                    'for (config.projection_size, config.contrastive_loss_weight): use space="backbone"'
                 )
         return (
             given(sampling_rate=sampling_rate),
@@ -76,20 +77,20 @@ class MulapFeatureExtractionPipeline(MulapAudioPipeline):
 
 
 class MulapAudioClassificationPipeline(MulapAudioPipeline, AudioClassificationPipeline):
-    """Tags, classes or values of music: `pipe(audio)` -> list of `{"label", "score"}`, the highest first.
+    """Tags, classes or values of music: `pipe(audio)` returns a list of `{"label", "score"}`, the highest score first.
 
-    Scores are probabilities, of each tag on its own where `config.problem_type` says multi-label; of a regression
-    they are the values.
+    The score of a tag is its probability (multi-label), the scores of classes sum to 1 (single-label), and the score
+    of a regression is the value.
 
     Args of a call:
-        top_k: how many labels; default: all.
-        function_to_apply: to the logits instead of what `config.problem_type` asks for: "sigmoid", "softmax", "none".
-        per_chunk: instead, a list of `{"start", "end", "scores": {label: score}}`, of every chunk, in seconds; with
-            `top_k` the track's first labels.
+        top_k: number of labels to return; default: all.
+        function_to_apply: "sigmoid", "softmax" or "none"; default: what `config.problem_type` requires.
+        per_chunk: return a list of `{"start", "end", "scores": {label: score}}` with one entry per chunk, times in
+            seconds; `top_k` selects the best labels of the whole track.
         sampling_rate: of plain waveforms, in Hz; default: the model's.
 
     Raises:
-        ValueError: the model is no classifier, or an argument is out of range.
+        ValueError: the model is not a classifier, or an argument is out of range.
     """
 
     def __init__(self, *args, top_k: int | None = None, **kwargs):
@@ -98,7 +99,8 @@ class MulapAudioClassificationPipeline(MulapAudioPipeline, AudioClassificationPi
     def check_model_type(self, supported_models):
         if not hasattr(self.model, "classifier"):
             raise ValueError(
-                f"{type(self.model).__name__} is no classifier: load the folder of a MulapForAudioClassification"
+                f"the model is a {type(self.model).__name__}, and this pipeline needs a MulapForAudioClassification: "
+                "load the folder of a classifier"
             )
 
     def _sanitize_parameters(
@@ -111,7 +113,7 @@ class MulapAudioClassificationPipeline(MulapAudioPipeline, AudioClassificationPi
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k={top_k} must be at least 1, or None for all labels")
         if function_to_apply not in (None, *_ACTIVATIONS):
-            raise ValueError(f"function_to_apply={function_to_apply!r} is none of {sorted(_ACTIVATIONS)}")
+            raise ValueError(f"function_to_apply={function_to_apply!r} must be one of {sorted(_ACTIVATIONS)}")
         return (
             given(sampling_rate=sampling_rate),
             {},
@@ -158,10 +160,10 @@ class MulapAudioClassificationPipeline(MulapAudioPipeline, AudioClassificationPi
 
 
 class MulapPairPipeline(MulapAudioPipeline):
-    """What pipelines of audio and texts have in common: the model's two streams up to where they meet.
+    """Base of the pipelines that score audio against texts.
 
     Raises:
-        ValueError: the model has no text side, or none of its scores was trained.
+        ValueError: the model has no text side, or was not trained to score texts.
     """
 
     _load_tokenizer = True
@@ -170,8 +172,8 @@ class MulapPairPipeline(MulapAudioPipeline):
         super().__init__(*args, **kwargs)
         if not self.kinds:
             raise ValueError(
-                "this model scores no texts: it was trained neither to match (config.matching_loss_weight) nor with a "
-                "shared space (config.projection_size, config.contrastive_loss_weight)"
+                "this model was not trained to score texts, neither by matching (config.matching_loss_weight) nor in "
+                "a joint embedding space (config.projection_size, config.contrastive_loss_weight): load one that was"
             )
 
     @property
@@ -179,27 +181,27 @@ class MulapPairPipeline(MulapAudioPipeline):
         """The kinds of scores that the model was trained for."""
         return text_scores(self.model)
 
-    def _hear(self, model_inputs):
-        """The audio stream up to where it meets the text.
+    def _start_audio(self, model_inputs):
+        """The audio stream before the fusion.
 
-        Chunks beyond the positions of the audio Transformer (10 minutes in the published model) count in the shared
-        space only.
+        The fusion uses as many chunks as the audio Transformer has positions (10 minutes in the published model); the
+        joint embedding uses all of them.
         """
         audio = self.model.audio_model(**model_inputs)
-        longest = self.model.config.audio_config.max_position_embeddings - 1  # the global token has a position, too
+        longest = self.model.config.audio_config.max_position_embeddings - 1  # the global token takes one position
         audio.last_hidden_state = audio.last_hidden_state[:, :longest]
         audio.chunk_mask = audio.chunk_mask[:, :longest]
         return self.model.start_audio(audio)
 
-    def _read_texts(self, texts: list[str]):
-        """The text stream up to where it meets the audio; texts are cut at the tokenizer's `model_max_length`."""
+    def _start_texts(self, texts: list[str]):
+        """The text stream before the fusion; texts are cut to the tokenizer's `model_max_length`."""
         tokens = self.tokenizer(
             texts, padding=True, truncation=True, return_token_type_ids=False, return_tensors="pt"
         ).to(self.device)
         return self.model.start_text(tokens["input_ids"], tokens["attention_mask"])
 
     def _score(self, audio, text, kind: str) -> torch.Tensor:
-        """Log-odds of a match, or cosine similarities: `(clips, texts)`. These take the `embeds` of `audio` alone."""
+        """`(clips, texts)`: log-odds of a match, or cosine similarities, which use only the `embeds` of `audio`."""
         if kind == CONTRASTIVE:
             return audio.embeds.to(self.device).float() @ text.embeds.float().T
         clips, texts = len(audio.states), len(text.states)
@@ -208,17 +210,17 @@ class MulapPairPipeline(MulapAudioPipeline):
 
 
 class MulapZeroShotAudioClassificationPipeline(MulapPairPipeline, ZeroShotAudioClassificationPipeline):
-    """Labels of one's own: `pipe(audio, candidate_labels=["piano", "rock"])` -> list of `{"label", "score"}`, the
-    highest first.
+    """Classification by any labels: `pipe(audio, candidate_labels=["piano", "rock"])` returns a list of
+    `{"label", "score"}`, the highest score first.
 
-    The logits are log-odds that the label's text describes the clip; of a model that was not trained to match, scaled
-    cosine similarities in the shared space.
+    The logits are the log-odds that the text of the label describes the audio. If the model was not trained to match
+    audio and text, they are scaled cosine similarities in the joint embedding space.
 
     Args of a call:
         candidate_labels: texts, as a list or separated by commas.
-        hypothesis_template: text with "{}" where the label goes; default: the label alone.
-        multi_label: score every label on its own (sigmoid) instead of among the others (softmax). In the shared space
-            these scores order the clips of a label, but are no probabilities.
+        hypothesis_template: text with "{}" in place of the label; default: the label alone.
+        multi_label: score every label independently (sigmoid) instead of relative to the others (softmax). If the
+            scores are cosine similarities, the result can rank audio by a label, but it is not a probability.
         sampling_rate: of plain waveforms, in Hz; default: the model's.
     """
 
@@ -234,7 +236,9 @@ class MulapZeroShotAudioClassificationPipeline(MulapPairPipeline, ZeroShotAudioC
         if candidate_labels is not None:
             candidate_labels = _texts(candidate_labels, "candidate_labels")
         if hypothesis_template is not None and "{}" not in hypothesis_template:
-            raise ValueError(f'hypothesis_template={hypothesis_template!r} has no "{{}}" where the label goes')
+            raise ValueError(
+                f'hypothesis_template={hypothesis_template!r} has no "{{}}": write "{{}}" in place of the label'
+            )
         labels = given(candidate_labels=candidate_labels)
         return (
             given(sampling_rate=sampling_rate),
@@ -244,10 +248,10 @@ class MulapZeroShotAudioClassificationPipeline(MulapPairPipeline, ZeroShotAudioC
 
     def _forward(self, model_inputs, candidate_labels: Sequence[str] = (), hypothesis_template: str = "{}"):
         if not candidate_labels:
-            raise ValueError('pass candidate_labels=["piano", "rock"], the labels to choose from')
-        text = self._read_texts([hypothesis_template.replace("{}", label) for label in candidate_labels])
+            raise ValueError('candidate_labels is missing or empty: pass a list of labels, like ["piano", "rock"]')
+        text = self._start_texts([hypothesis_template.replace("{}", label) for label in candidate_labels])
         kind = self.kinds[0]
-        logits = self._score(self._hear(model_inputs), text, kind)  # (clips, labels)
+        logits = self._score(self._start_audio(model_inputs), text, kind)  # (clips, labels)
         return {"logits": logits * self.model.alignment.scale if kind == CONTRASTIVE else logits}
 
     def postprocess(self, model_outputs, candidate_labels: Sequence[str] = (), multi_label: bool = False):
@@ -258,13 +262,13 @@ class MulapZeroShotAudioClassificationPipeline(MulapPairPipeline, ZeroShotAudioC
 
 @dataclass(repr=False)
 class MulapMusicIndex:
-    """Candidates of a retrieval as the model heard them, on the CPU.
+    """The encoded candidates of a retrieval, on the CPU.
 
-    kind: "contrastive": queries cost one product; "matching": they run the fused layers with every clip.
-    weights: a checksum of the audio side that heard the clips.
-    paths: of each clip; None where it was no file.
-    embeds: `(clips, projection size)`, of length 1, in the space shared with texts; None in a model without.
-    states: `(1 + chunks, audio size)` of each clip, the audio stream where it meets the text; empty if contrastive.
+    kind: "contrastive": a query costs one product; "matching": a query runs the fused layers with every clip.
+    weights: checksum of the weights that encoded the clips.
+    paths: path of each clip; None if it was not a file.
+    embeds: `(clips, projection size)`, with length 1, in the joint embedding space; None if the model has none.
+    states: `(1 + chunks, audio size)` for each clip, the audio stream before the fusion; empty if contrastive.
     """
 
     kind: str
@@ -283,11 +287,12 @@ class MulapMusicIndex:
 
 
 class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
-    """Finds music by words: `retrieve("calm piano", candidates=files)` -> list of `{"index", "score", "path"}`, the
-    best first; `path` where the candidate is a file or URL.
+    """Retrieval of music by text: `retrieve("calm piano", candidates=files)` returns a list of
+    `{"index", "score", "path"}`, the best first; `path` is given if the candidate is a file or URL.
 
-    Scores are cosine similarities in the space shared by clips and texts; of a model without a trained one, log-odds
-    that the text describes the clip. `index = retrieve.index(files)` hears the candidates once for many queries.
+    Scores are cosine similarities in the joint embedding space. If the model was not trained for one, they are the
+    log-odds that the text describes the audio. `index = retrieve.index(files)` encodes the candidates once, for many
+    queries.
     """
 
     def _sanitize_parameters(self, sampling_rate: float | None = None):
@@ -295,7 +300,7 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
 
     @property
     def kind(self) -> str:
-        """ "contrastive" or "matching": what the scores are."""
+        """The kind of the scores: "contrastive" or "matching"."""
         return self.kinds[-1]
 
     @torch.no_grad()
@@ -312,15 +317,15 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
 
         Args:
             queries: a text, or a list of texts.
-            candidates: inputs as `MulapAudioPipeline` takes them, or what `index` made of them.
-            top_k: how many candidates to return; None: all.
-            sampling_rate, batch_size, num_workers: as `index`, where there is none yet.
+            candidates: inputs as `MulapAudioPipeline` takes them, or an index of them.
+            top_k: number of candidates to return; None: all.
+            sampling_rate, batch_size, num_workers: as in `index`; they have no effect on an index.
 
         Returns:
-            Of a text, a list of candidates; of a list of texts, a list of such lists.
+            For a text, a list of candidates; for a list of texts, a list of such lists.
 
         Raises:
-            ValueError: there are no candidates, or the index is of another model.
+            ValueError: there are no candidates, or the index was made by another model.
         """
         texts = _texts([queries] if isinstance(queries, str) else queries, "queries")
         if top_k is not None and top_k < 1:
@@ -332,7 +337,7 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
             options = given(sampling_rate=sampling_rate, batch_size=batch_size, num_workers=num_workers)
             index = self.index(candidates, **options)
         self._check_index(index)
-        scores = self._score_index(index, self._read_texts(texts)).T.float().cpu()  # (texts, clips)
+        scores = self._score_index(index, self._start_texts(texts)).T.float().cpu()  # (texts, clips)
         order = scores.argsort(dim=1, descending=True, stable=True)[:, :top_k].tolist()
         found = [
             [{"index": clip, "score": row[clip].item()} | given(path=index.paths[clip]) for clip in clips]
@@ -341,18 +346,18 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
         return found[0] if isinstance(queries, str) else found
 
     def index(self, candidates, **kwargs) -> MulapMusicIndex:
-        """Hears candidates once, for many queries.
+        """Encodes candidates once, for many queries.
 
         Args:
             candidates: inputs as `MulapAudioPipeline` takes them.
             kwargs: `sampling_rate` of plain waveforms, in Hz; `batch_size`, `num_workers`.
 
         Raises:
-            ValueError: there are none.
+            ValueError: there are no candidates.
         """
         clips = list(super().__call__([candidates] if is_audio(candidates) else candidates, **kwargs))
         if not clips:
-            raise ValueError("candidates are empty: there is nothing to rank")
+            raise ValueError("candidates are empty: pass at least one recording to rank")
         embeds = [clip["embeds"] for clip in clips]
         return MulapMusicIndex(
             self.kind,
@@ -364,7 +369,7 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
 
     @cached_property
     def _weights(self) -> int:
-        """A checksum of the audio side."""
+        """Checksum of the weights that encode audio."""
         checksum = 0
         for name, value in self.model.state_dict().items():
             if name.startswith(("audio_", "alignment.audio_")):
@@ -373,7 +378,7 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
 
     def _check_index(self, index: MulapMusicIndex):
         if (index.kind, index.weights) != (self.kind, self._weights):
-            raise ValueError(f"{index} is of another model: make it with this pipeline's index(...)")
+            raise ValueError(f"{index} was made by another model: make it again with this pipeline's index(...)")
 
     def preprocess(self, audio, **options) -> BatchFeature:
         features = super().preprocess(audio, **options)
@@ -382,8 +387,8 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
 
     def _forward(self, model_inputs):
         paths = model_inputs.pop("path")
-        heard = self._hear(model_inputs)
-        return {"states": heard.states, "mask": heard.mask, "embeds": heard.embeds, "path": paths}
+        audio = self._start_audio(model_inputs)
+        return {"states": audio.states, "mask": audio.mask, "embeds": audio.embeds, "path": paths}
 
     def postprocess(self, model_outputs):
         mask = model_outputs.pop("mask")[0]
@@ -401,7 +406,7 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
             lengths = torch.tensor([len(clip) for clip in states])
             mask = torch.arange(int(lengths.max())) < lengths[:, None]  # (clips, 1 + chunks)
             padded = torch.nn.utils.rnn.pad_sequence(states, batch_first=True)  # (clips, 1 + chunks, audio size)
-            audio = type(text)(padded.to(self.device), mask.to(self.device), embeds)  # a stream, as the text is one
+            audio = type(text)(padded.to(self.device), mask.to(self.device), embeds)  # a stream, like the text
             blocks.append(self._score(audio, text, MATCHING))
         return torch.cat(blocks)
 
@@ -416,8 +421,8 @@ def text_scores(model) -> list[str]:
     # The folder of a classifier can be opened as a MulapModel, whose text side is then random.
     if not hasattr(model, "score_pairs") or config.architectures == [CLASSIFIER]:
         raise ValueError(
-            f"{config.name_or_path or type(model).__name__} has no text side (it is a {_architecture(model)}): load "
-            "the folder of a model pre-trained on audio and texts with AutoModel"
+            f"{config.name_or_path or type(model).__name__} is a {_architecture(model)}, which has no text side: load "
+            "a model that was pre-trained on audio and texts"
         )
     return trained_scores(config)
 

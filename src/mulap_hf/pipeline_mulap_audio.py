@@ -1,4 +1,4 @@
-"""What MuLaP's pipelines have in common: audio in whatever form users have it."""
+"""The base class of MuLaP's pipelines: reads audio in any form."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from .errors import AudioError
 
 
 class NamedAudio(NamedTuple):
-    """One of several inputs, with what an error calls it."""
+    """One of several inputs, and its name in error messages."""
 
     audio: Any
     name: str
@@ -29,19 +29,19 @@ class _NamedDataset(Dataset):
 
 
 class MulapAudioPipeline(Pipeline):
-    """What the pipelines have in common: they take audio.
+    """Base of all pipelines that take audio.
 
     One input is a path, an http(s) URL, the bytes of a file, an open binary file, a waveform (numpy array, tensor or
     list; mono or stereo; at the model's rate, or `sampling_rate=`), a dict `{"array" or "raw", "sampling_rate"}` or
     `{"bytes", "path"}`, a decoder of torchcodec, or a row of a dataset with one of these under "audio". Files are wav,
-    flac, ogg or mp3, of any rate and length; neither ffmpeg nor torchaudio is needed.
+    flac, ogg or mp3, of any rate and length; neither FFmpeg nor torchaudio is needed.
 
-    A list gives a list; a dataset, a column of one, or a generator gives an iterator. With `batch_size` so many are
-    computed at once, padded to the longest of them; results do not depend on it.
+    For a list of inputs the result is a list; for a dataset, a column of a dataset, or a generator it is an iterator.
+    `batch_size` inputs are computed at once, padded to the longest of them; results do not depend on it.
 
     Raises:
-        AudioError: (a ValueError) an input cannot be read or is no audio; the message names it.
-        TypeError: an input is of another type, or an argument is unknown.
+        AudioError: (a ValueError) an input cannot be read as audio; the message names it.
+        TypeError: an input has another type, or an argument is unknown.
     """
 
     _load_feature_extractor = True
@@ -50,7 +50,7 @@ class MulapAudioPipeline(Pipeline):
     _load_processor = False
 
     def __init__(self, *args, **kwargs):
-        for name in ("local_files_only", "torch_dtype"):  # transformers.pipeline has used them, and passes them on
+        for name in ("local_files_only", "torch_dtype"):  # passed on by transformers.pipeline after use
             kwargs.pop(name, None)
         super().__init__(*args, **kwargs)
 

@@ -71,8 +71,8 @@ def test_classification_equals_the_built_in_pipeline(processor):
 
 def test_classification_errors(processor):
     pipe = tagger(processor)
-    for options, message in (({"top_k": 0}, "top_k=0"), ({"function_to_apply": "relu"}, "'relu' is none of")):
+    for options, message in (({"top_k": 0}, "top_k=0"), ({"function_to_apply": "relu"}, "'relu' must be one of")):
         with pytest.raises(ValueError, match=message):
             pipe(clips()[0], **options)
-    with pytest.raises(ValueError, match="MulapModel is no classifier"):
+    with pytest.raises(ValueError, match="the model is a MulapModel"):
         make(MulapAudioClassificationPipeline, MulapModel(micro_config()), processor)

@@ -73,7 +73,7 @@ def test_rounded_weights_do_not_round_the_similarities(processor):
 def test_retrieval_errors(processor, tmp_path):
     retrieve = retrieval(processor)
     clip = clips()[0]
-    with pytest.raises(ValueError, match="candidates are empty"):
+    with pytest.raises(ValueError, match="candidates are empty: pass"):
         retrieve("calm", [])
     with pytest.raises(ValueError, match="top_k=0"):
         retrieve("calm", [clip], top_k=0)
@@ -85,7 +85,7 @@ def test_retrieval_errors(processor, tmp_path):
     with pytest.raises(ValueError, match="input 1 has 1 sample that is NaN"):
         retrieve("calm", [clip, np.array([0, np.inf])])
     for other in (ALIGNED, {"audio_config": {"hidden_size": 40}}):
-        with pytest.raises(ValueError, match=r"1 clips, .* is of another model"):
+        with pytest.raises(ValueError, match=r"1 clips, .* was made by another model"):
             retrieve("calm", retrieval(processor, **other).index([clip]))
 
 
@@ -97,5 +97,5 @@ def test_indices_of_the_same_weights_only(overrides, processor):
     )
     index = one.index(clips())
     assert same("calm", index) == one("calm", clips())
-    with pytest.raises(ValueError, match=r"3 clips, .* is of another model"):
+    with pytest.raises(ValueError, match=r"3 clips, .* was made by another model"):
         other("calm", index)

@@ -1,12 +1,12 @@
-"""Measures this machine, variants side by side in one run, and writes tables, the raw numbers and plots.
+"""Measure speed and memory on this machine, and write tables, numbers and plots.
 
-python training/benchmark.py embedding     # the backbone beside its plain computation and the machine's roof
-python training/benchmark.py training      # a step of pre-training: forward, backward, optimizer
-python training/benchmark.py others        # CLAP, AST, Wav2Vec2, MERT and Whisper beside MuLaP's backbone
-python training/benchmark.py folder        # `mulap embed` on wav, flac and mp3 files
-python training/benchmark.py precision     # bfloat16, ONNX Runtime and int8: speed, and what it costs in accuracy
-python training/benchmark.py growth        # time and memory with the length, the number and the size of everything
-python training/benchmark.py data          # does the input pipeline feed clips faster than the models consume them?
+python training/benchmark.py embedding     # embedding speed: fast path, reference, and peak rate of the machine
+python training/benchmark.py training      # pre-training steps: forward, backward, optimizer
+python training/benchmark.py others        # embedding speed of MuLaP, CLAP, AST, Wav2Vec2, MERT and Whisper
+python training/benchmark.py folder        # `mulap embed` on WAV, FLAC and MP3 files
+python training/benchmark.py precision     # bfloat16, ONNX Runtime and int8: speed and accuracy
+python training/benchmark.py growth        # growth of time and memory with the amount of work
+python training/benchmark.py data          # input pipeline of training, compared with the speed of the models
 python training/benchmark.py embedding training others --device cuda --dtype bfloat16 --compile
 """
 
@@ -32,27 +32,36 @@ def main(arguments: list[str] | None = None):
         "data": run_data,
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="+", choices=[*parts, "all"], help="what to measure")
+    parser.add_argument("what", nargs="+", choices=[*parts, "all"], help="parts to measure")
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmark"), help="folder of the reports")
-    parser.add_argument("--rounds", type=int, default=7, help="measurements per variant, interleaved; default: 7")
-    parser.add_argument("--presets", nargs="+", default=list(TRAINING_BATCHES), help="models; default: tiny published")
-    parser.add_argument("--threads", type=int, help="of torch; default: one per core")
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda: embedding, training, others, folder")
+    parser.add_argument("--rounds", type=int, default=7, help="number of interleaved rounds; default: 7")
     parser.add_argument(
-        "--dtype", choices=["float32", "bfloat16"], default="float32", help="of the same parts; default: float32"
+        "--presets", nargs="+", default=list(TRAINING_BATCHES), help="presets of the model; default: tiny published"
     )
-    parser.add_argument("--compile", action="store_true", help="torch.compile as a variant: embedding, training")
-    parser.add_argument("--batches", type=int, default=8, help="data: batches per measurement; default: 8")
+    parser.add_argument("--threads", type=int, help="number of torch threads; default: one per core")
     parser.add_argument(
-        "--workers", type=int, nargs="+", default=[0, 1, 2], help="data, folder: processes; default: 0 1 2"
+        "--device", default="cpu", help="cpu or cuda, for embedding, training, others and folder; default: cpu"
     )
-    parser.add_argument("--tagger", help="precision: a tagger of the synthetic corpus, to measure its scores")
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="data type, for embedding, training and others; default: float32",
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="also measure torch.compile, for embedding and training"
+    )
+    parser.add_argument("--batches", type=int, default=8, help="batches per measurement, for data; default: 8")
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[0, 1, 2], help="processes, for data and folder; default: 0 1 2"
+    )
+    parser.add_argument("--tagger", help="folder or Hub name of a tagger of the synthetic corpus, for precision")
     args = parser.parse_args(arguments)
     if args.threads:
         torch.set_num_threads(args.threads)
     for what in parts if "all" in args.what else args.what:
         print(parts[what](args))
-    print(f"Reports with their raw numbers and plots: {args.output}")
+    print(f"wrote the reports to {args.output}")
 
 
 def run_embedding(args: argparse.Namespace) -> str:
@@ -86,7 +95,7 @@ def run_folder(args: argparse.Namespace) -> str:
 
 
 def run_precision(args: argparse.Namespace) -> str:
-    from mulap_hf.benchmark import precision  # here, because the other parts do not need the extra "onnx"
+    from mulap_hf.benchmark import precision  # only this part requires the extra "onnx"
 
     return precision.run(args.output, args.rounds, args.presets, tagger=args.tagger)
 

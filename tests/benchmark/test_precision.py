@@ -1,4 +1,4 @@
-"""What lower precision costs: the numbers of the report, and the report."""
+"""The benchmark of lower precision: its accuracy measures, and its report."""
 
 import json
 
@@ -12,7 +12,7 @@ from mulap_hf.synthetic.tags import TAGS
 
 
 def replay(**outputs: list[list[float]]):
-    """Says of one clip after the other what is given."""
+    """Return an implementation that returns the given outputs, one row per call."""
     rows = iter(zip(*outputs.values(), strict=True))
     return lambda waveforms: {
         name: np.array([row], dtype=float) for name, row in zip(outputs, next(rows), strict=True)
@@ -30,19 +30,19 @@ EXACT_EMBEDDINGS = [[4.0, 0.0], [4.0, 2.0], [0.0, 4.0], [0.0, 6.0]]
 
 def test_errors_of_embeddings():
     backbone = MulapAudioModel(micro_config().audio_config)
-    # The last clip moves to the first two: it was the third's neighbor, and the third's is now the second.
+    # The last clip moves from the third clip to the first two.
     others = [*EXACT_EMBEDDINGS[:3], [6.0, 0.0]]
-    hearings = {EXACT: replay(pooler_output=EXACT_EMBEDDINGS), "other": replay(pooler_output=others)}
-    rows = measure_accuracy(backbone, hearings, CLIPS)
+    implementations = {EXACT: replay(pooler_output=EXACT_EMBEDDINGS), "other": replay(pooler_output=others)}
+    rows = measure_accuracy(backbone, implementations, CLIPS)
     assert rows[EXACT] == pytest.approx(
-        {"error": 0, "error_of_spread": 0, "lowest_cosine": 1, "same_neighbor": 1}, abs=1e-12
+        {"relative_error": 0, "centered_error": 0, "lowest_cosine": 1, "same_neighbor": 1}, abs=1e-12
     )
-    norm, spread = np.sqrt(16 + 20 + 16 + 36), np.sqrt(2 * 4 + 2 * 4 + 9 + 1 + 1 + 9)
-    # Neighbors were 2, 1, 4, 3 and are 4, 1, 2, 1.
+    norm, centered_norm = np.sqrt(16 + 20 + 16 + 36), np.sqrt(2 * 4 + 2 * 4 + 9 + 1 + 1 + 9)
+    # The nearest neighbors change from 2, 1, 4, 3 to 4, 1, 2, 1.
     assert rows["other"] == pytest.approx(
         {
-            "error": np.sqrt(72) / norm,
-            "error_of_spread": np.sqrt(72) / spread,
+            "relative_error": np.sqrt(72) / norm,
+            "centered_error": np.sqrt(72) / centered_norm,
             "lowest_cosine": 0,
             "same_neighbor": 0.25,
         },
@@ -51,23 +51,23 @@ def test_errors_of_embeddings():
 
 
 def test_scores_of_a_tagger():
-    right = [[1, 0], [0, 1], [1, 1], [0, 0]]
-    half = [[1, 0], [0, 0], [1, 1], [0, 1]]  # of "piano" one pair of four is the wrong way round, two are ties
-    hearings = {
-        EXACT: replay(pooler_output=EXACT_EMBEDDINGS, logits=right),
+    perfect = [[1, 0], [0, 1], [1, 1], [0, 0]]
+    half = [[1, 0], [0, 0], [1, 1], [0, 1]]  # for "piano", one of four pairs is in the wrong order, two are ties
+    implementations = {
+        EXACT: replay(pooler_output=EXACT_EMBEDDINGS, logits=perfect),
         "other": replay(pooler_output=EXACT_EMBEDDINGS, logits=half),
     }
-    rows = measure_accuracy(make_tagger(("calm", "piano")), hearings, CLIPS)
+    rows = measure_accuracy(make_tagger(("calm", "piano")), implementations, CLIPS)
     assert rows[EXACT]["roc_auc"] == 1
     assert rows["other"]["roc_auc"] == pytest.approx((1 + 0.5) / 2)
     assert rows["other"]["difference"] == pytest.approx(-0.25)
     assert rows["other"]["low"] <= -0.25 <= rows["other"]["high"]
 
 
-def test_a_tagger_of_something_else():
-    hearings = {EXACT: replay(pooler_output=EXACT_EMBEDDINGS, logits=[[0, 0]] * 4)}
-    with pytest.raises(ValueError, match=r"labels \(cat, dog, ...\) are neither tags nor the styles"):
-        measure_accuracy(make_tagger(("cat", "dog")), hearings, CLIPS)
+def test_taggers_with_other_labels_are_refused():
+    implementations = {EXACT: replay(pooler_output=EXACT_EMBEDDINGS, logits=[[0, 0]] * 4)}
+    with pytest.raises(ValueError, match=r"labels of the tagger \(cat, dog, ...\) are neither tags nor styles"):
+        measure_accuracy(make_tagger(("cat", "dog")), implementations, CLIPS)
 
 
 def test_report(tmp_path):
@@ -76,19 +76,19 @@ def test_report(tmp_path):
     for name in ("tiny", "tagger"):
         assert (tmp_path / f"precision-{name}.md").read_text() in text
         report = json.loads((tmp_path / f"precision-{name}.json").read_text())
-        ways = [variant["name"] for variant in report["variants"]][:-1]
-        assert ways == list(report["accuracy"])
-        assert ways == [
+        names = [variant["name"] for variant in report["variants"]][:-1]
+        assert names == list(report["accuracy"])
+        assert names == [
             EXACT,
             "torch, bfloat16",
             "ONNX Runtime, float32",
             "ONNX Runtime, int8, dynamic",
             "ONNX Runtime, int8, static",
         ]
-        errors = [row["error"] for row in report["accuracy"].values()]
+        errors = [row["relative_error"] for row in report["accuracy"].values()]
         assert errors[0] == 0
         assert errors[2] < 1e-5
         assert all(1e-4 < errors[index] < 0.1 for index in (1, 3, 4))
-        assert all(f"| {way} |" in text for way in ways)
+        assert all(f"| {name} |" in text for name in names)
     assert "roc_auc" in report["accuracy"][EXACT]
     assert "| roc_auc | difference (95 % interval) |" in text

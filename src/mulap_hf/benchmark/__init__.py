@@ -1,1 +1,1 @@
-"""What `training/benchmark.py` measures: variants of one computation, side by side in one process."""
+"""The parts of training/benchmark.py: each compares variants of one computation in a single process."""

@@ -1,4 +1,4 @@
-"""The input pipeline beside the models that consume what it delivers."""
+"""Speed of the input pipeline of training, compared with the training speed of the models."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -17,12 +17,12 @@ from ..processing_mulap import MulapProcessor
 from ..synthetic import CorpusConfig, make_clip
 from ..tokenization import train_tokenizer
 from .measure import Variant, measure
-from .report import write_report
+from .report import make_report, write_report
 from .training import make_batch, make_step
 
 CLIP_SECONDS = 20.0
 FILE_SECONDS = 60.0
-# What catalogs hold, as (suffix, sampling rate, channels).
+# Audio formats of music catalogs: suffix, sampling rate in Hz, channels.
 FORMATS = [("wav", 16000, 1), ("flac", 16000, 1)] + [(suffix, 44100, 2) for suffix in ("wav", "flac", "ogg", "mp3")]
 BATCH = 8
 
@@ -35,15 +35,18 @@ def run(
     workers: Sequence[int] = (0, 1, 2),
     file_seconds: float = FILE_SECONDS,
 ) -> str:
-    """Clips per second from files of every format, and of every preset's training; writes `OUTPUT/data.*`.
+    """Measure the loading of clips from each format and the training of each preset; write `OUTPUT/data.*`.
 
     Args:
-        output: folder; the audio files are put into its `audio/`.
-        rounds: measurements of each.
-        model_batches: clips in a training batch of each preset.
-        batches: batches of `BATCH` clips in a measurement.
-        workers: numbers of loading processes to try.
-        file_seconds: length of the files.
+        output: Folder of the report; the audio files go to its subfolder `audio`.
+        rounds: Number of measured rounds.
+        model_batches: Number of clips per training batch, by preset.
+        batches: Number of batches of `BATCH` clips in a measurement.
+        workers: Numbers of loading processes to measure.
+        file_seconds: Length of the files in seconds.
+
+    Returns:
+        The Markdown report.
     """
     variants = [
         Variant(name, make_feed(loader), batches * BATCH)
@@ -53,19 +56,22 @@ def run(
     for preset, batch in model_batches.items():
         config = MulapConfig.from_preset(preset)
         step = make_step(MulapForPreTraining(config).train(), make_batch(config, batch, CLIP_SECONDS))
-        models[f"{preset} model, training"] = Variant(f"{preset} model, training", step, batch)
+        name = f"training of the {preset} model"
+        models[name] = Variant(name, step, batch)
     measurements = measure([*variants, *models.values()], rounds)
     notes = [
-        f"Clips of {CLIP_SECONDS:g} s from files of {file_seconds:g} s through the pipeline of training/pretrain.py, "
-        "and what the models consume in training."
+        f"The input pipeline of training/pretrain.py loads clips of {CLIP_SECONDS:g} s from files of "
+        f"{file_seconds:g} s. A speedup above 1 over the training of a model means that the pipeline is not the "
+        "bottleneck."
     ]
-    return write_report(output / "data", measurements, "clips", list(models), notes=notes)
+    report = make_report("Speed of the input pipeline of training", measurements, "clips", list(models), None, notes)
+    return write_report(output / "data", report)
 
 
 def make_loaders(
     folder: Path, batches: int, workers: Sequence[int], file_seconds: float
 ) -> Iterator[tuple[str, DataLoader]]:
-    """The pipeline of `training/pretrain.py` on music in every format, for every number of workers."""
+    """Yield the name and the loader of the input pipeline for each format and number of workers."""
     config = CorpusConfig(clip_seconds=file_seconds)
     clips = [make_clip(config, "train", index) for index in range(BATCH)]
     processor = MulapProcessor(MulapFeatureExtractor(), train_tokenizer([clip["caption"] for clip in clips]))
@@ -81,12 +87,12 @@ def make_loaders(
         (place / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         for number in workers:
             yield (
-                f"{name}, {number} workers",
+                f"{name}, workers={number}",
                 DataLoader(
                     open_pairs(place).dataset.shuffle(seed=0, buffer_size=256),
                     batch_size=BATCH,
                     num_workers=number,
-                    persistent_workers=number > 0,  # they start in the round that does not count
+                    persistent_workers=number > 0,  # workers start in the warm-up round
                     collate_fn=PreTrainingCollator(
                         processor=processor, chunk_length=chunk_length, clip_seconds=CLIP_SECONDS
                     ),
@@ -95,15 +101,17 @@ def make_loaders(
 
 
 def write_audio(path: Path, waveform: np.ndarray, rate: int, channels: int):
-    """Writes 16 kHz mono `(samples,)` at another rate, and with the second channel at 80 %."""
+    """Write a waveform at 16 kHz, `(samples,)`, at another sampling rate; a second channel has 80 % of the level."""
     samples = soxr.resample(waveform, 16000, rate) if rate != 16000 else waveform
     samples = np.stack([samples, 0.8 * samples][:channels], axis=1)
     with sf.SoundFile(path, "w", rate, channels) as file:
-        for start in range(0, len(samples), rate):  # libsndfile's ogg encoder crashes on long blocks
+        for start in range(0, len(samples), rate):  # the Ogg encoder of libsndfile crashes on long blocks
             file.write(samples[start : start + rate])
 
 
 def make_feed(loader: DataLoader) -> Callable[[], object]:
+    """Return a function that reads all batches of a loader."""
+
     def feed():
         for _ in loader:
             pass

@@ -1,4 +1,4 @@
-"""The backbone's fast path beside the plain computation."""
+"""Embedding speed of the backbone with the fast path, compared with the reference computation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,11 +7,11 @@ import torch
 
 from ..configuration_mulap import MulapConfig
 from ..modeling_mulap_audio import MulapAudioModel
-from .measure import Variant, measure, roof
+from .measure import Variant, matrix_product, measure
 from .reference import count_gflop, plain
-from .report import write_report
+from .report import make_report, write_report
 
-LOOP, BATCHED = "chunk by chunk, plain", "all chunks, plain"
+LOOP, BATCHED = "chunk by chunk, reference", "one batch, reference"
 
 
 def run(
@@ -23,15 +23,18 @@ def run(
     dtype: torch.dtype = torch.float32,
     compiled: bool = False,
 ) -> str:
-    """Embeds one track of each preset's backbone (random weights) in several ways; writes `OUTPUT/embedding-PRESET.*`.
+    """Measure the embedding of one track by a backbone with random weights; write `OUTPUT/embedding-PRESET.*`.
 
     Args:
-        output: folder.
-        rounds: measurements of each way.
-        presets: of `MulapConfig.from_preset`.
-        chunks: length of the track.
-        device, dtype: of the computation.
-        compiled: measure the plain computation through `torch.compile` as well.
+        output: Folder of the reports.
+        rounds: Number of measured rounds.
+        presets: Presets of the backbone, see `MulapConfig.from_preset`.
+        chunks: Length of the track in chunks.
+        device, dtype: Device and precision of the computation.
+        compiled: Also measure the reference with `torch.compile`.
+
+    Returns:
+        The Markdown reports.
     """
     reports = []
     for preset in presets:
@@ -39,28 +42,23 @@ def run(
         with torch.inference_mode():
             measurements = measure(variants, rounds, device)
         config = MulapConfig.from_preset(preset).audio_config
+        difference = largest_difference(preset, chunks, device, dtype)
         notes = [
-            f"Backbone of the preset `{preset}`: from the waveform to the embedding of a track of {chunks} chunks of "
-            f"{config.chunk_seconds:g} s. The embeddings differ from the plain ones by "
-            f"{largest_difference(preset, chunks, device, dtype):.0e} of their largest value."
+            f"Backbone of the preset `{preset}`, from the waveform to the embedding of a track of {chunks} chunks of "
+            f"{config.chunk_seconds:g} s.",
+            f"The embeddings of the fast path differ from the reference by at most {difference:.0e} of the largest "
+            "value.",
         ]
-        reports.append(
-            write_report(
-                output / f"embedding-{preset}",
-                measurements,
-                "seconds of audio",
-                [LOOP, BATCHED],
-                roof=measurements[-1].name,
-                notes=notes,
-                device=device,
-            )
-        )
+        peak = measurements[-1].name
+        title = f"Embedding speed: preset {preset}"
+        report = make_report(title, measurements, "seconds of audio", [LOOP, BATCHED], peak, notes, device)
+        reports.append(write_report(output / f"embedding-{preset}", report))
     return "\n".join(reports)
 
 
 @torch.inference_mode()
 def largest_difference(preset: str, chunks: int = 2, device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
-    """Between the default's chunk features and the plain ones, relative to the largest of these."""
+    """Return the largest difference of chunk features between fast path and reference, relative to the largest."""
     model = MulapAudioModel(MulapConfig.from_preset(preset).audio_config).to(device, dtype).eval()
     track = 0.1 * torch.randn(1, chunks * model.config.chunk_length, device=device)
     fast, expected = (copy(track).last_hidden_state.float() for copy in (model, plain(model)))
@@ -70,7 +68,7 @@ def largest_difference(preset: str, chunks: int = 2, device: str = "cpu", dtype:
 def make_variants(
     preset: str, chunks: int, device: str = "cpu", dtype: torch.dtype = torch.float32, compiled: bool = False
 ) -> list[Variant]:
-    """The plain ways first, the default last but the roof."""
+    """Return the variants: the reference, the fast path, and the matrix product for the peak rate."""
     config = MulapConfig.from_preset(preset).audio_config
     fast = MulapAudioModel(config).to(device, dtype).eval()
     slow = plain(fast)
@@ -85,10 +83,10 @@ def make_variants(
     variants = [
         Variant(LOOP, lambda: one_by_one(slow), seconds, gflop),
         Variant(BATCHED, lambda: slow(track), seconds, gflop),
-        Variant("chunk by chunk", lambda: one_by_one(fast), seconds, gflop),
-        Variant("all chunks", lambda: fast(track), seconds, gflop),
+        Variant("chunk by chunk, fast path", lambda: one_by_one(fast), seconds, gflop),
+        Variant("one batch, fast path", lambda: fast(track), seconds, gflop),
     ]
     if compiled:
         graph = torch.compile(plain(fast), fullgraph=True)
-        variants.append(Variant("all chunks, torch.compile", lambda: graph(track), seconds, gflop))
-    return [*variants, roof(dtype, device)]
+        variants.append(Variant("one batch, torch.compile", lambda: graph(track), seconds, gflop))
+    return [*variants, matrix_product(dtype, device)]

@@ -1,4 +1,4 @@
-"""Embedding a folder of files: the pipeline of `mulap embed` beside one file after the other."""
+"""Speed of `mulap embed` on a folder of files, compared with embedding one file at a time."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,10 +16,10 @@ from ..modeling_mulap_audio import MulapAudioModel
 from ..synthetic import CorpusConfig, make_clip
 from .data import write_audio
 from .measure import Variant, measure
-from .report import write_report
+from .report import make_report, write_report
 
 FORMATS = [("wav", 16000, 1), ("flac", 44100, 2), ("mp3", 44100, 2)]  # suffix, sampling rate, channels
-FORMER = "one file after the other"
+SEQUENTIAL = "one file at a time"
 _CLIPS = 10
 
 
@@ -33,17 +33,20 @@ def run(
     formats: Sequence[tuple[str, int, int]] = FORMATS,
     device: str = "cpu",
 ) -> str:
-    """Seconds of audio per second from files to a parquet file; writes `OUTPUT/folder-PRESET-SUFFIX.*`.
+    """Measure the embedding of audio files to a parquet file; write `OUTPUT/folder-PRESET-SUFFIX.*`.
 
     Args:
-        output: folder.
-        rounds: measurements of each variant.
-        presets: of `MulapConfig.from_preset`; the weights of the backbones are random.
-        files: how many there are of each format.
-        file_seconds: their length.
-        workers: numbers of decoding processes to try.
-        formats: each a suffix, a sampling rate in Hz and a number of channels.
-        device: where the model computes.
+        output: Folder of the reports.
+        rounds: Number of measured rounds.
+        presets: Presets of the backbone, see `MulapConfig.from_preset`; the weights are random.
+        files: Number of files of each format.
+        file_seconds: Length of a file in seconds.
+        workers: Numbers of decoding processes to measure.
+        formats: Suffix, sampling rate in Hz and number of channels of each format.
+        device: Device of the model.
+
+    Returns:
+        The Markdown reports.
     """
     reports = []
     with TemporaryDirectory() as folder:
@@ -54,36 +57,36 @@ def run(
                 variants = make_variants(embedder, music, Path(folder, "embeddings.parquet"), file_seconds, workers)
                 measurements = measure(variants, rounds, device)
                 notes = [
-                    f"{files} files of {file_seconds:g} s, {suffix}, {rate / 1000:g} kHz, {channels} channels, to a "
-                    f"parquet file; backbone of the preset `{preset}`. Memory is that of the main process."
+                    f"Embedding of {files} files of {file_seconds:g} s ({suffix}, {rate / 1000:g} kHz, "
+                    f"{'stereo' if channels == 2 else 'mono'}) to a parquet file, by a backbone of the preset "
+                    f"`{preset}`. Memory is that of the main process."
                 ]
-                path = output / f"folder-{preset}-{suffix}"
-                reports.append(
-                    write_report(path, measurements, "seconds of audio", [FORMER], notes=notes, device=device)
-                )
+                title = f"Embedding speed of `mulap embed`: {suffix} files, preset {preset}"
+                report = make_report(title, measurements, "seconds of audio", [SEQUENTIAL], None, notes, device)
+                reports.append(write_report(output / f"folder-{preset}-{suffix}", report))
     return "\n".join(reports)
 
 
 def make_variants(
     embedder: Embedder, music: Sequence[Path], table: Path, file_seconds: float, workers: Sequence[int]
 ) -> list[Variant]:
-    """The former way, and what `mulap embed` does with so many workers."""
+    """Return the variants: one file at a time, and the pipeline of `mulap embed` for each number of workers."""
     units = len(music) * file_seconds
 
     def pipeline(number: int) -> Variant:
         return Variant(
-            f"pipeline, {number} workers",
+            f"pipeline, workers={number}",
             lambda: write_embeddings(embedder, music, table, workers=number, progress=False),
             units,
         )
 
-    return [Variant(FORMER, lambda: one_by_one(embedder, music, table), units), *map(pipeline, workers)]
+    return [Variant(SEQUENTIAL, lambda: one_by_one(embedder, music, table), units), *map(pipeline, workers)]
 
 
 def make_files(
     folder: Path, count: int, seconds: float, suffix: str, rate: int, channels: int, clips: int = _CLIPS
 ) -> list[Path]:
-    """Generated music; all but the first `clips` files are links to them."""
+    """Write files of generated music; all files after the first `clips` are hard links to these."""
     folder.mkdir(parents=True)
     config = CorpusConfig(clip_seconds=seconds)
     paths = [folder / f"{index:06d}.{suffix}" for index in range(count)]
@@ -96,7 +99,7 @@ def make_files(
 
 
 def one_by_one(embedder: Embedder, paths: Iterable[Path], output: Path):
-    """A track at a time through the model, while a thread decodes the next; the table is written at the end."""
+    """Embed one file at a time, while a thread decodes the next one; write the table at the end."""
     rows = []
     for path, waveform in prefetch((path, load_audio(path, embedder.sampling_rate)) for path in paths):
         chunks = embedder.chunk_features([waveform])[0]

@@ -1,11 +1,12 @@
-"""How time and memory grow with the work: longer tracks, more files, larger batches, longer texts, more pairs."""
+"""Growth of time and memory with the length of a track, the number of files, and the sizes of batches and texts."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import matplotlib
 
@@ -25,22 +26,61 @@ from ..synthetic import CorpusConfig, make_clip
 from .folder import make_files
 from .measure import Measurement, Variant, measure
 from .processes import run_embed
-from .report import machine
+from .report import machine, plain_log_ticks
 
 CLIP_SECONDS = 10.0
-_IN_PROCESS = "Peak memory of a fresh process and its workers, imports included."
-_ABOVE = "Peak memory above what was in use before."
-# What is varied, the unit of work, and what is measured.
+_PROCESS = "the memory of a new process and its workers, including imports"
+_INCREASE = "the increase over the memory in use before the forward pass"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of growth.
+
+    Attributes:
+        size: The quantity that varies.
+        unit: Unit of work in the plural.
+        what: A sentence about the measured computation.
+        memory: The definition of the peak memory.
+    """
+
+    size: str
+    unit: str
+    what: str
+    memory: str
+
+
 KINDS = {
-    "track": (
-        "length of a track (s)",
+    "track": Kind(
+        "length of the track (s)",
         "seconds of audio",
-        f"`mulap embed` of a flac, 44.1 kHz, stereo. {_IN_PROCESS}",
+        "`mulap embed` embeds one FLAC file (44.1 kHz, stereo) of increasing length.",
+        _PROCESS,
     ),
-    "folder": ("files", "seconds of audio", f"`mulap embed` of mp3s of {CLIP_SECONDS:g} s. {_IN_PROCESS}"),
-    "batch": ("clips", "clips", f"`MulapAudioModel` of a batch of clips of {CLIP_SECONDS:g} s. {_ABOVE}"),
-    "text": ("tokens", "tokens", f"`MulapModel` of 4 clips of {CLIP_SECONDS:g} s and 4 texts. {_ABOVE}"),
-    "pairs": ("clips, and texts", "pairs", f"`MulapModel` of all pairs of clips and texts of 16 tokens. {_ABOVE}"),
+    "folder": Kind(
+        "number of files",
+        "seconds of audio",
+        f"`mulap embed` embeds a folder of MP3 files of {CLIP_SECONDS:g} s each.",
+        _PROCESS,
+    ),
+    "batch": Kind(
+        "clips in a batch",
+        "clips",
+        f"`MulapAudioModel` embeds a batch of clips of {CLIP_SECONDS:g} s each.",
+        _INCREASE,
+    ),
+    "text": Kind(
+        "tokens in a text",
+        "tokens",
+        f"`MulapModel` scores 4 clips of {CLIP_SECONDS:g} s against 4 texts of increasing length.",
+        _INCREASE,
+    ),
+    "pairs": Kind(
+        "number of clips and of texts",
+        "pairs",
+        f"`MulapModel` scores all pairs of clips of {CLIP_SECONDS:g} s and texts of 16 tokens.",
+        _INCREASE,
+    ),
 }
 SIZES = {
     "track": (10, 60, 600, 3600, 7200),
@@ -58,14 +98,17 @@ def run(
     sizes: Mapping[str, Sequence[int]] = SIZES,
     options: Sequence[str] = (),
 ) -> str:
-    """Measures each kind of growth; writes `OUTPUT/growth-KIND-PRESET.*`: a table, the raw numbers and a plot.
+    """Measure each kind of growth; write `OUTPUT/growth-KIND-PRESET.*`.
 
     Args:
-        output: folder.
-        rounds: measurements of each size.
-        preset: of `MulapConfig.from_preset`; the weights are random.
-        sizes: which kinds, and how much of each, ascending; texts as long as the preset takes them.
-        options: of `mulap embed`, for instance `["--workers", "2"]`.
+        output: Folder of the reports.
+        rounds: Number of measurements of each size.
+        preset: Preset of the model, see `MulapConfig.from_preset`; the weights are random.
+        sizes: Ascending sizes by kind; texts that are too long for the preset are skipped.
+        options: Options of `mulap embed`, for example `["--workers", "2"]`.
+
+    Returns:
+        The Markdown reports.
     """
     config = MulapConfig.from_preset(preset)
     reports = []
@@ -75,12 +118,13 @@ def run(
         else:
             with torch.inference_mode():
                 measurements = measure(make_variants(kind, config, values), rounds)
-        reports.append(write_growth(output / f"growth-{kind}-{preset}", kind, measurements, f"Preset `{preset}`"))
+        report = make_growth_report(kind, preset, measurements)
+        reports.append(write_growth(output / f"growth-{kind}-{preset}", report))
     return "\n".join(reports)
 
 
 def make_variants(kind: str, config: MulapConfig, sizes: Sequence[int]) -> list[Variant]:
-    """Forward passes on random waveforms of `CLIP_SECONDS` and random texts, one variant per size."""
+    """Return forward passes on random waveforms of `CLIP_SECONDS` and random texts, one variant per size."""
     model = MulapModel(config).eval()
     samples = round(CLIP_SECONDS * config.audio_config.sampling_rate)
 
@@ -111,7 +155,7 @@ def make_variants(kind: str, config: MulapConfig, sizes: Sequence[int]) -> list[
 def embed_in_processes(
     kind: str, config: MulapConfig, sizes: Sequence[int], rounds: int, options: Sequence[str] = ()
 ) -> list[Measurement]:
-    """`mulap embed` of a track of so many seconds, or of so many files: a fresh process each time, interleaved."""
+    """Measure `mulap embed` on a track or a folder of each size, in interleaved rounds, each in a new process."""
     measurements = []
     with TemporaryDirectory() as folder:
         MulapAudioModel(config.audio_config).save_pretrained(Path(folder, "model"))
@@ -136,7 +180,7 @@ def embed_in_processes(
 
 
 def make_track(path: Path, seconds: float):
-    """A minute of generated music, again and again, as stereo at 44.1 kHz."""
+    """Write a stereo track at 44.1 kHz that repeats a minute of generated music."""
     clip = make_clip(CorpusConfig(clip_seconds=min(60.0, seconds)), "train", 0)["audio"]
     samples = soxr.resample(clip, 16000, 44100)
     samples = np.stack([samples, 0.8 * samples], axis=1)
@@ -148,61 +192,89 @@ def make_track(path: Path, seconds: float):
             missing -= min(missing, len(samples))
 
 
-def write_growth(path: Path, kind: str, measurements: Sequence[Measurement], about: str) -> str:
-    """Writes `PATH.md`, `PATH.json` and `PATH.png`; returns the Markdown.
+def make_growth_report(kind: str, preset: str, measurements: Sequence[Measurement]) -> dict[str, Any]:
+    """Return a report as JSON values.
 
     Args:
-        path: without suffix.
-        kind: a key of `KINDS`.
-        measurements: with the sizes as names, ascending.
-        about: a sentence without its full stop, for instance which preset it is.
+        kind: A key of `KINDS`.
+        preset: Preset of the model.
+        measurements: One per size, with the size as name, in ascending order.
+    """
+    return {
+        "machine": machine(),
+        "kind": kind,
+        "preset": preset,
+        "unit": KINDS[kind].unit,
+        "sizes": [asdict(measurement) for measurement in measurements],
+    }
+
+
+def write_growth(path: Path, report: Mapping[str, Any]) -> str:
+    """Write a report to `PATH.json`, `PATH.md` and `PATH.png`; return the Markdown page.
+
+    Args:
+        path: Path without suffix.
+        report: The result of `make_growth_report`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    size, unit, what = KINDS[kind]
-    sizes = [int(row.name) for row in measurements]
-    medians = [median(row.seconds) for row in measurements]
-    place = machine()
-    text = (
-        f"{what} {about}. {place['device']}, {place['threads']} threads, torch {place['torch']}; median (lowest to "
-        f"highest) of {len(measurements[0].seconds)} measurements.\n\n"
-    )
-    if len(sizes) > 1:
-        units = [row.units for row in measurements]
-        exponent = np.log(medians[-1] / medians[-2]) / np.log(units[-1] / units[-2])
-        text += f"Between the last two rows time grows as (number of {unit}) to the power of {exponent:.2f}.\n\n"
-    text += markdown_table(
-        [size, "seconds", f"{unit} per second", f"ms per 1000 {unit}", "peak memory"],
+    text = render_growth(report)
+    path.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
+    plot_growth(path.with_suffix(".png"), report)
+    return text
+
+
+def render_growth(report: Mapping[str, Any]) -> str:
+    """Return the Markdown page of a report."""
+    kind, about = KINDS[report["kind"]], report["machine"]
+    rows = [Measurement(**row) for row in report["sizes"]]
+    medians = [median(row.seconds) for row in rows]
+    table = markdown_table(
+        [kind.size, "seconds", f"{kind.unit} per second", f"ms per 1,000 {kind.unit}", "peak memory"],
         [
             [
                 row.name,
                 f"{middle:.3g} ({min(row.seconds):.3g} to {max(row.seconds):.3g})",
                 f"{row.rate:.4g}",
-                f"{1e6 * middle / row.units:.4g}",
+                f"{1e6 * middle / row.units:,.0f}",
                 None if row.peak_mib is None else f"{row.peak_mib:.0f} MiB",
             ]
-            for row, middle in zip(measurements, medians, strict=True)
+            for row, middle in zip(rows, medians, strict=True)
         ],
     )
-    path.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
-    raw = {"machine": place, "kind": kind, "unit": unit, "sizes": [asdict(row) for row in measurements]}
-    path.with_suffix(".json").write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
-    plot_growth(path.with_suffix(".png"), measurements, size, unit)
-    return text + "\n"
+    sections = [
+        f"# Growth of time and memory: {kind.size}",
+        f"{kind.what} The model has the preset `{report['preset']}` and random weights.",
+    ]
+    if len(rows) > 1:
+        exponent = np.log(medians[-1] / medians[-2]) / np.log(rows[-1].units / rows[-2].units)
+        sections.append(
+            f"Between the last two rows, the time grows with the number of {kind.unit} to the power of {exponent:.2f}."
+        )
+    items = (
+        f"* Machine: {about['device']}, {about['threads']} threads, torch {about['torch']}.\n"
+        f"* Times are medians over {len(rows[0].seconds)} measurements. In brackets: the lowest and the highest.\n"
+        f"* Peak memory is {kind.memory}."
+    )
+    return "\n\n".join([*sections, table, items]) + "\n"
 
 
-def plot_growth(path: Path, measurements: Sequence[Measurement], size: str, unit: str):
-    """Time and memory over the units, both logarithmic, and the line of proportional time through the last point."""
-    units = np.array([row.units for row in measurements])
-    seconds = np.array([median(row.seconds) for row in measurements])
+def plot_growth(path: Path, report: Mapping[str, Any]):
+    """Plot time and memory over the amount of work, beside linear growth through the last measurement."""
+    kind, rows = KINDS[report["kind"]], [Measurement(**row) for row in report["sizes"]]
+    units = np.array([row.units for row in rows])
+    seconds = np.array([median(row.seconds) for row in rows])
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
-    left.loglog(units, units * seconds[-1] / units[-1], "--", color="0.6", label="slope one")
+    left.loglog(units, units * seconds[-1] / units[-1], "--", color="0.6", label="linear growth")
     left.loglog(units, seconds, "o-", label="measured")
-    left.set(xlabel=unit, ylabel="seconds")
+    left.set(xlabel=kind.unit, ylabel="time (s)")
     left.legend()
-    right.semilogx(units, [np.nan if row.peak_mib is None else row.peak_mib for row in measurements], "o-")
-    right.set(xlabel=unit, ylabel="peak memory, MiB")
-    right.set_ylim(bottom=0)
-    figure.suptitle(size)
+    right.semilogx(units, [np.nan if row.peak_mib is None else row.peak_mib for row in rows], "o-")
+    right.set(xlabel=kind.unit, ylabel="peak memory (MiB)")
+    right.set_ylim(0, 1.1 * right.get_ylim()[1])
+    for axis in (left.xaxis, left.yaxis, right.xaxis):
+        plain_log_ticks(axis)
+    figure.suptitle(f"{kind.size}, preset {report['preset']}")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)

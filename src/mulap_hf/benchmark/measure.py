@@ -1,4 +1,4 @@
-"""Times variants of a computation against one another: in one process, one round after the other."""
+"""Time and memory of variants of a computation, measured in one process in interleaved rounds."""
 
 import ctypes
 import time
@@ -15,12 +15,13 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of doing a piece of work.
+    """One variant of a computation.
 
-    name: as the report calls it.
-    run: does it once.
-    units: how much that is, in the benchmark's unit (seconds of audio, clips).
-    gflop: 10^9 floating-point operations that the plain computation of this work takes, if they were counted.
+    Attributes:
+        name: Name in the report.
+        run: Function that runs the computation once.
+        units: Amount of work of one run, for example seconds of audio or clips.
+        gflop: 10^9 floating-point operations of the reference computation of this work, if known.
     """
 
     name: str
@@ -31,10 +32,12 @@ class Variant:
 
 @dataclass
 class Measurement:
-    """What was measured of a variant.
+    """The measurements of a variant.
 
-    seconds: of every round.
-    peak_mib: most memory above what was in use before, in MiB; None where it cannot be measured.
+    Attributes:
+        name, units, gflop: See `Variant`.
+        seconds: Run time of each round in seconds.
+        peak_mib: Largest increase of memory during a run, in MiB; None if it cannot be measured.
     """
 
     name: str
@@ -45,16 +48,16 @@ class Measurement:
 
     @property
     def rate(self) -> float:
-        """Units per second, the median of the rounds."""
+        """Units per second: the median over the rounds."""
         return self.units / median(self.seconds)
 
     @property
     def gflops(self) -> float | None:
-        """10^9 operations per second, the median of the rounds."""
+        """10^9 operations per second: the median over the rounds."""
         return None if self.gflop is None else self.gflop / median(self.seconds)
 
     def faster_than(self, other: "Measurement") -> list[float]:
-        """In every round, how many times the other's units per second."""
+        """Return the speedup over another variant in each round."""
         return [
             (self.units / mine) / (other.units / theirs)
             for mine, theirs in zip(self.seconds, other.seconds, strict=True)
@@ -64,15 +67,15 @@ class Measurement:
 def measure(
     variants: Sequence[Variant], rounds: int, device: torch.device | str = "cpu", progress: bool = True
 ) -> list[Measurement]:
-    """Runs every variant `rounds` times, interleaved, after one round that does not count.
+    """Run every variant in `rounds` interleaved rounds, after one warm-up round.
 
-    Every round starts with another variant, so that none always runs after the same one.
+    The order of the variants is rotated after every round.
 
     Args:
-        variants: what to compare; at least one.
-        rounds: measurements of each.
-        device: waited for before the clock is read.
-        progress: show a bar.
+        variants: The variants, at least one.
+        rounds: Number of measured rounds.
+        device: Device of the computation; it is synchronized before reading the clock.
+        progress: Show a progress bar.
     """
     device = torch.device(device)
     measurements = [Measurement(variant.name, variant.units, variant.gflop) for variant in variants]
@@ -91,15 +94,17 @@ def measure(
     return measurements
 
 
-def roof(dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", size: int = 2048) -> Variant:
-    """The product of two square matrices: the rate that no computation made of products exceeds on this machine."""
+def matrix_product(
+    dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", size: int = 2048
+) -> Variant:
+    """Return the product of two square matrices as a variant, for the peak arithmetic rate of the machine."""
     first, second = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     gflop = 2 * size**3 / 1e9
     return Variant(f"matrix product, {str(dtype).removeprefix('torch.')}", lambda: first @ second, gflop, gflop)
 
 
 def _run(run: Callable[[], object], device: torch.device) -> tuple[float, float | None]:
-    """Seconds, and MiB of memory above what was in use before."""
+    """Run once; return the seconds and the largest increase of memory in MiB."""
     _synchronize(device)
     before = _reset_peak(device)
     started = time.perf_counter()
@@ -115,13 +120,13 @@ def _synchronize(device: torch.device):
 
 
 def _reset_peak(device: torch.device) -> int | None:
-    """Bytes in use; from now on the peak counts from there."""
+    """Reset the peak of memory; return the bytes in use, or None if the platform cannot tell."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
     if not _RESET.exists():  # not Linux
         return None
-    ctypes.CDLL(None).malloc_trim(0)  # what earlier variants freed is not kept for this one
+    ctypes.CDLL(None).malloc_trim(0)  # return memory that earlier variants freed to the system
     _RESET.write_text("5")
     return _status("VmRSS")
 

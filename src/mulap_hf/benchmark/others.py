@@ -1,4 +1,4 @@
-"""MuLaP's backbone beside the audio models of transformers that a user would take instead."""
+"""Embedding speed of the MuLaP backbone, compared with other audio models in transformers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,42 +21,55 @@ from transformers import (
 from ..configuration_mulap import MulapConfig
 from ..modeling_mulap_audio import MulapAudioModel
 from .measure import Variant, measure
-from .report import write_report
+from .report import make_report, write_report
 
-SECONDS = 30  # of music in every measurement
+SECONDS = 30  # of audio in every measurement
+TITLE = "Embedding speed: MuLaP and other audio models"
+NOTES = [
+    f"Each model embeds {SECONDS} s of audio, with random weights in the size of the published checkpoint.",
+    "All segments are computed in one batch: 10 s for CLAP (HTSAT) and AST, 5 s for Wav2Vec2-base (16 kHz) and "
+    "MERT-95M (HuBERT at 24 kHz), 30 s for the encoder of Whisper-small.",
+    "Spectrograms of CLAP, AST and Whisper are computed in advance. MuLaP computes its spectrogram in the measured "
+    "time.",
+]
 
 
 def run(
     output: Path, rounds: int, presets: Sequence[str], device: str = "cpu", dtype: torch.dtype = torch.float32
 ) -> str:
-    """Seconds of audio per second of each model, all with random weights; writes `OUTPUT/others.*`."""
+    """Measure the embedding speed of each model with random weights; write `OUTPUT/others.*`.
+
+    Args:
+        output: Folder of the report.
+        rounds: Number of measured rounds.
+        presets: Presets of the MuLaP backbone, see `MulapConfig.from_preset`.
+        device, dtype: Device and precision of the computation.
+
+    Returns:
+        The Markdown report.
+    """
     variants = [_backbone(preset, device, dtype) for preset in presets]
     variants += [
         Variant(name, _forward(model, inputs, device, dtype), units=SECONDS) for name, model, inputs in others()
     ]
     with torch.inference_mode():
         measurements = measure(variants, rounds, device)
-    notes = [
-        f"Embedding {SECONDS} s of music, with random weights and the sizes of the published checkpoints: CLAP with "
-        "its HTSAT and AST on pieces of 10 s, Wav2Vec2-base (16 kHz) and MERT-95M (its HuBERT at 24 kHz) on 5 s, the "
-        "encoder of Whisper-small on 30 s, each all pieces in one batch. Where another model takes a spectrogram, it "
-        "gets it ready-made; MuLaP computes its own."
-    ]
     baselines = [measurement.name for measurement in measurements[len(presets) :]]
-    return write_report(output / "others", measurements, "seconds of audio", baselines, notes=notes, device=device)
+    report = make_report(TITLE, measurements, "seconds of audio", baselines, notes=NOTES, device=device)
+    return write_report(output / "others", report)
 
 
 def others() -> Iterator[tuple[str, PreTrainedModel, dict[str, torch.Tensor]]]:
-    """Name, model, and its input for `SECONDS` of audio."""
+    """Yield the name, the model, and its input for `SECONDS` of audio."""
     yield (
         "CLAP",
         ClapAudioModel(ClapAudioConfig()),
-        {"input_features": torch.randn(SECONDS // 10, 1, 1001, 64)},  # (pieces, 1, frames of 10 ms, mel bands)
+        {"input_features": torch.randn(SECONDS // 10, 1, 1001, 64)},  # (segments, 1, frames of 10 ms, mel bands)
     )
     yield (
         "AST",
         ASTModel(ASTConfig()),
-        {"input_values": torch.randn(SECONDS // 10, 1024, 128)},  # (pieces, frames of 10 ms, mel bands)
+        {"input_values": torch.randn(SECONDS // 10, 1024, 128)},  # (segments, frames of 10 ms, mel bands)
     )
     yield (
         "Wav2Vec2-base",

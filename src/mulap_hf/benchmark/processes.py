@@ -1,4 +1,4 @@
-"""Time and memory of a command in a process of its own, with the processes that it starts."""
+"""Time and memory of `mulap embed` in a new process, including its worker processes."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 _POLL_SECONDS = 0.05
-# The command of a user, without the imports: they take seconds, and do not grow.
+# The command without the time for imports, which does not depend on the amount of work.
 _EMBED = (
     "import sys, time\nfrom mulap_hf.cli import main\nstarted = time.perf_counter()\nstatus = main(sys.argv[1:])\n"
     "print(time.perf_counter() - started)\nsys.exit(status)"
@@ -15,14 +15,17 @@ _EMBED = (
 
 
 def run_embed(*arguments: str | Path) -> tuple[float, float | None]:
-    """Runs `mulap embed` in a process of its own.
+    """Run `mulap embed` in a new process.
+
+    Args:
+        arguments: Command-line arguments after `mulap embed`.
 
     Returns:
-        Its seconds without the imports, and the most memory in MiB of it and its workers, imports included; None
-        where there is no /proc.
+        The run time in seconds without imports, and the peak memory in MiB of the process and its workers, with
+        imports (None on systems without /proc).
 
     Raises:
-        RuntimeError: it failed; with what it complained about.
+        RuntimeError: The command failed; the message has its error output.
     """
     peak = None
     with TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
@@ -35,12 +38,12 @@ def run_embed(*arguments: str | Path) -> tuple[float, float | None]:
             time.sleep(_POLL_SECONDS)
         output.seek(0), errors.seek(0)
         if process.returncode:
-            raise RuntimeError(f"{command} ended with status {process.returncode}: {errors.read()}")
+            raise RuntimeError(f"{command} failed with exit status {process.returncode}: {errors.read()}")
         return float(output.read().split()[-1]), peak
 
 
 def tree_memory(pid: int) -> float | None:
-    """MiB of a process and its descendants; pages that several of them share count once. None if it has ended."""
+    """Return the memory of a process and its descendants in MiB, with shared pages counted once; None if it ended."""
     folder = Path("/proc", str(pid))
     try:
         lines = (folder / "smaps_rollup").read_text().splitlines()

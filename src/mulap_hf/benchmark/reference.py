@@ -1,4 +1,4 @@
-"""The plain computation, which every fast one is measured against and must equal."""
+"""The reference computation: plain convolutions instead of the fast path of `modeling_mulap_conv`."""
 
 import copy
 
@@ -8,11 +8,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 class PlainConv2d(nn.Conv2d):
-    """A convolution that `modeling_mulap_conv` leaves as it is: it takes over only those of torch's own class."""
+    """A convolution without the fast path, which replaces only modules of the exact class `nn.Conv2d`."""
 
 
 def plain(model: nn.Module) -> nn.Module:
-    """A copy whose convolutions, BatchNorms, ReLUs and maxima are computed one after the other, and kept."""
+    """Return a copy of a model that computes convolution, BatchNorm, ReLU and maximum one after the other."""
     model = copy.deepcopy(model)
     for module in model.modules():
         if type(module) is nn.Conv2d:
@@ -22,7 +22,7 @@ def plain(model: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def count_gflop(model: nn.Module, **inputs) -> float:
-    """10^9 floating-point operations of a forward pass: its products and convolutions, as torch counts them."""
+    """Return the 10^9 floating-point operations of a forward pass of the reference, as counted by torch."""
     with FlopCounterMode(display=False) as counter:
         plain(model)(**inputs)
     return counter.get_total_flops() / 1e9

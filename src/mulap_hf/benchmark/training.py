@@ -1,4 +1,4 @@
-"""Training steps by the fast path beside plain ones."""
+"""Speed of pre-training steps with the fast path, compared with the reference computation."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from ..configuration_mulap import MulapConfig
 from ..modeling_mulap import MulapForPreTraining
 from .measure import Variant, measure
 from .reference import plain
-from .report import write_report
+from .report import make_report, write_report
 
-PLAIN = "plain"
-WORDS = 24  # of a description
+REFERENCE = "reference"
+WORDS = 24  # tokens of a description
 
 
 def run(
@@ -23,41 +23,45 @@ def run(
     precision: torch.dtype = torch.float32,
     compiled: bool = False,
 ) -> str:
-    """Steps of pre-training (forward, backward, optimizer) on one batch; writes `OUTPUT/training-PRESET.*`.
+    """Measure pre-training steps (forward, backward, optimizer) on one batch; write `OUTPUT/training-PRESET.*`.
 
     Args:
-        output: folder.
-        rounds: measurements of each way.
-        batches: clips in a batch of each preset.
-        clip_seconds: length of a clip.
-        device: where to compute.
-        precision: of autocast; float32 is without.
-        compiled: measure the plain step through `torch.compile` as well.
+        output: Folder of the reports.
+        rounds: Number of measured rounds.
+        batches: Number of clips per batch, by preset.
+        clip_seconds: Length of a clip in seconds.
+        device: Device of the computation.
+        precision: Data type of autocast; float32 for no autocast.
+        compiled: Also measure the reference with `torch.compile`.
+
+    Returns:
+        The Markdown reports.
     """
     reports = []
     for preset, batch in batches.items():
         config = MulapConfig.from_preset(preset)
         torch.manual_seed(0)
         fast = MulapForPreTraining(config).to(device).train()
-        models = {PLAIN: plain(fast), "default": fast}
+        models = {REFERENCE: plain(fast), "fast path": fast}
         if compiled:
-            models["plain, torch.compile"] = torch.compile(plain(fast))
+            models["reference, torch.compile"] = torch.compile(plain(fast))
         inputs = make_batch(config, batch, clip_seconds, device)
         variants = [Variant(name, make_step(model, inputs, precision), batch) for name, model in models.items()]
         measurements = measure(variants, rounds, device)
         notes = [
-            f"Pre-training of the preset `{preset}` on batches of {batch} clips of {clip_seconds:g} s with {WORDS} "
-            "words: forward, backward, AdamW. The gradients differ from the plain ones by "
-            f"{gradient_difference(fast, inputs):.0e} of their norm."
+            f"Pre-training steps of the preset `{preset}`: forward, backward and AdamW on a batch of {batch} clips of "
+            f"{clip_seconds:g} s with {WORDS} tokens each.",
+            f"The gradients of the fast path differ from the reference by {gradient_difference(fast, inputs):.0e} "
+            "(norm of the difference, relative to the norm of the gradients).",
         ]
-        reports.append(
-            write_report(output / f"training-{preset}", measurements, "clips", [PLAIN], notes=notes, device=device)
-        )
+        title = f"Pre-training speed: preset {preset}"
+        report = make_report(title, measurements, "clips", [REFERENCE], notes=notes, device=device)
+        reports.append(write_report(output / f"training-{preset}", report))
     return "\n".join(reports)
 
 
 def gradient_difference(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> float:
-    """Norm of the difference between a model's gradients and the plain ones, relative to the norm of these."""
+    """Return the norm of the difference between the gradients of a model and the reference, relative to the latter."""
     gradients = []
     for copy in (plain(model), model):
         torch.manual_seed(0)  # the same dropout
@@ -70,7 +74,7 @@ def gradient_difference(model: torch.nn.Module, inputs: dict[str, torch.Tensor])
 
 
 def make_batch(config: MulapConfig, batch: int, clip_seconds: float, device: str = "cpu") -> dict[str, torch.Tensor]:
-    """Noise and random words with the labels of all three tasks."""
+    """Return noise and random tokens with the labels of the three pre-training tasks."""
     samples = round(clip_seconds * config.audio_config.sampling_rate)
     chunks = samples // config.audio_config.chunk_length
     words = torch.randint(5, config.text_config.vocab_size, (batch, WORDS))
@@ -85,7 +89,7 @@ def make_batch(config: MulapConfig, batch: int, clip_seconds: float, device: str
 
 
 def make_step(model: torch.nn.Module, inputs: dict[str, torch.Tensor], precision: torch.dtype = torch.float32):
-    """Forward, backward and optimizer as one call."""
+    """Return a function that runs one training step: forward, backward, optimizer."""
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     device = inputs["input_values"].device.type
 

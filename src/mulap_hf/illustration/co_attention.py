@@ -163,8 +163,7 @@ def _choose_clip(
         candidates = [example]
     else:
         raise DataError(
-            f"--example {example}: no clip of {split.split} with a description has this id; pass the id of a clip with "
-            "a description"
+            f"--example {example}: no clip of {split.split} with a description has this id; pass the id of such a clip"
         )
     waveforms = split.waveforms(candidates, scorer.extractor.sampling_rate)
     if not waveforms:

@@ -1,0 +1,20 @@
+"""The reports in model_cards/benchmark are what the package renders from their stored numbers."""
+
+import json
+
+import pytest
+from helpers import ROOT
+
+from mulap_hf.benchmark.growth import render_growth
+from mulap_hf.benchmark.precision import render_accuracy
+from mulap_hf.benchmark.report import render
+
+REPORTS = sorted((ROOT / "model_cards" / "benchmark").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.stem)
+def test_stored_pages_are_up_to_date(path):
+    report = json.loads(path.read_text(encoding="utf-8"))
+    text = render_growth(report) if "sizes" in report else render(report)
+    text += render_accuracy(report) if "accuracy" in report else ""
+    assert path.with_suffix(".md").read_text(encoding="utf-8") == text

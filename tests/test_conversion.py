@@ -163,7 +163,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         convert_mulap, CHECKPOINT, config(model_config__bert__text__num_attention_heads=7),
     )  # fmt: skip
     refused(
-        r"config.yaml: hidden_act 'nope' is no activation",
+        r"config.yaml: hidden_act 'nope' is not an activation",
         convert_mulap, CHECKPOINT, config(model_config__bert__text__hidden_act="nope"),
     )  # fmt: skip
 
@@ -189,14 +189,102 @@ def test_what_does_not_fit_is_refused(tmp_path):
     refused("another log-mel", convert_musicnn, tmp_path / "tagger.pth", tmp_path / "tags.txt")
 
 
-def test_interpolations_and_data_parallel_names(tmp_path):
-    text = CONFIG.read_text() + "data_root: ${env.base_dir}/data\n"
-    (tmp_path / "config.yaml").write_text(text)
-    weights = {f"module.{name}": value for name, value in read_checkpoint(CHECKPOINT).items()}
-    torch.save({"state_dict": weights}, tmp_path / "parallel.pth")
-    plain = convert_mulap(CHECKPOINT, CONFIG).model.state_dict()
-    other = convert_mulap(tmp_path / "parallel.pth", tmp_path / "config.yaml").model.state_dict()
-    assert all(torch.equal(value, other[name]) for name, value in plain.items())
+def test_interpolations(tmp_path):
+    (tmp_path / "config.yaml").write_text(CONFIG.read_text() + "data_root: ${env.base_dir}/data\n")
+    assert convert_mulap(CHECKPOINT, tmp_path / "config.yaml").recomputed == []
+
+
+def saved(weights: dict[str, torch.Tensor], path, key: str | None = "state_dict", **others):
+    torch.save(weights if key is None else {key: weights, **others}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, torch.Tensor]:
+    return torch.load(CHECKPOINT, weights_only=True)["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, torch.Tensor]:
+    return convert_mulap(CHECKPOINT, CONFIG).model.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "key"),
+    [
+        ("module.", "state_dict"),  # DataParallel
+        ("_orig_mod.", None),  # torch.compile
+        ("model.", "state_dict"),  # Lightning, by the attribute that holds the network
+        ("net.", "state_dict"),
+        ("tagger.network._orig_mod.", "state_dict"),
+        ("module.model._orig_mod.", "model_state_dict"),
+        ("", "model"),
+    ],
+)
+def test_prefixes_that_training_leaves(prefix, key, published, plain, tmp_path):
+    weights = {f"{prefix}{name}": value for name, value in published.items()} | {"loss.weight": torch.ones(2)}
+    converted = convert_mulap(saved(weights, tmp_path / "wrapped.ckpt", key), CONFIG)
+    state = converted.model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in plain.items())
+    assert "loss.weight" in converted.unused
+
+
+def test_a_compiled_part(published, plain, tmp_path):
+    inside = {
+        name.replace("feature_extractor.", "feature_extractor._orig_mod."): published[name] for name in published
+    }
+    state = convert_mulap(saved(inside, tmp_path / "inside.ckpt"), CONFIG).model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in plain.items())
+
+
+def test_two_networks_in_one_checkpoint(published, tmp_path):
+    both = {f"{prefix}{name}": value for prefix in ("model.", "ema.") for name, value in published.items()}
+    with pytest.raises(ModelError, match=r"holds 2 networks, named 'model.', 'ema.': save one of them alone"):
+        convert_mulap(saved(both, tmp_path / "both.ckpt"), CONFIG)
+    twice = published | {f"module.{name}": value for name, value in published.items()}
+    with pytest.raises(ModelError, match="holds a network twice"):
+        convert_mulap(saved(twice, tmp_path / "twice.ckpt"), CONFIG)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(dtype, published, plain, tmp_path):
+    """Weights are those of the file; the log-mel is computed anew, because rounded filters change every embedding."""
+    half = {name: value.to(dtype) if value.is_floating_point() else value for name, value in published.items()}
+    converted = convert_mulap(saved(half, tmp_path / "half.pth"), CONFIG)
+    assert converted.recomputed == ["audio_model.log_mel.window", "audio_model.log_mel.mel_filters"]
+    for name, value in converted.model.state_dict().items():
+        expected = plain[name] if "log_mel" in name or not value.is_floating_point() else plain[name].to(dtype).float()
+        torch.testing.assert_close(value, expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("how", ["missing", "empty"])
+def test_buffers_that_can_be_computed(how, published, plain, tmp_path):
+    rest = {name: value for name, value in published.items() if "num_batches_tracked" not in name}
+    for name in ("spec.spectrogram.window", "spec.mel_scale.fb"):
+        del rest[f"audio_backbone.feature_extractor.{name}"]
+        if how == "empty":  # as older torchaudio saves filters that it has not used yet
+            rest[f"audio_backbone.feature_extractor.{name}"] = torch.empty(0)
+    converted = convert_mulap(saved(rest, tmp_path / "rest.pth"), CONFIG)
+    state = converted.model.state_dict()
+    assert {name for name in plain if "log_mel" in name or "num_batches_tracked" in name} == set(converted.recomputed)
+    for name, value in plain.items():
+        if "num_batches_tracked" in name:
+            assert state[name] == 0
+        else:
+            torch.testing.assert_close(state[name], value, rtol=0, atol=2e-5)
+    del rest["audio_backbone.feature_extractor.spec_bn.running_var"]  # which nothing can compute
+    with pytest.raises(ModelError, match=r"audio_model.musicnn.input_norm.running_var missing"):
+        convert_mulap(saved(rest, tmp_path / "less.pth"), CONFIG)
+
+
+def test_a_tagger_from_lightning(tmp_path):
+    weights = musicnn_checkpoint(tmp_path / "plain.pth")
+    (tmp_path / "tags.txt").write_text("\n".join("abcdefg"))
+    expected = convert_musicnn(tmp_path / "plain.pth", tmp_path / "tags.txt").model.state_dict()
+    lightning = {f"net.{name}": value for name, value in weights.items() if "num_batches" not in name}
+    path = saved(lightning, tmp_path / "lightning.ckpt", epoch=3, hyper_parameters={"lr": 1e-3})
+    state = convert_musicnn(path, tmp_path / "tags.txt").model.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in expected.items() if "num_batches" not in name)
 
 
 def test_command_line_refuses(tmp_path):

@@ -9,10 +9,11 @@ import soundfile as sf
 import soxr
 import torch
 from datasets import Dataset
+from helpers import CHUNK, RATE, micro_config, settle, waveforms
+from transformers import Trainer, TrainingArguments
 
-from mulap_hf import AudioError, MulapFeatureExtractor
+from mulap_hf import AudioError, MulapFeatureExtractor, MulapForAudioClassification
 
-RATE = 16000
 WAVE = np.sin(np.arange(4000) * 0.1).astype(np.float32) * 0.5
 
 
@@ -203,6 +204,23 @@ def test_pad_keeps_what_is_padding():
         assert all(batch[name].equal(value) for name, value in expected.items())
     bare = extract.pad([{"input_values": torch.from_numpy(wave)} for wave in waves])
     assert all(bare[name].equal(value) for name, value in expected.items())
+
+
+def test_trainers_own_collator(tmp_path):
+    """With nothing but the extractor as `processing_class`, padding changes no prediction."""
+    extract = MulapFeatureExtractor()
+    waves = list(waveforms(2, 3 * CHUNK).numpy())
+    waves[1] = waves[1][:CHUNK]
+    rows = Dataset.from_dict({"wave": waves, "label": [0, 1]}).map(
+        lambda row: {name: value[0] for name, value in extract(row["wave"], sampling_rate=RATE).items()},
+        remove_columns="wave",
+    )
+    model = settle(MulapForAudioClassification(micro_config(num_labels=2)))
+    options = TrainingArguments(str(tmp_path), report_to=[], use_cpu=True, disable_tqdm=True)
+    logits = Trainer(model, options, processing_class=extract).predict(rows).predictions
+    with torch.no_grad():
+        expected = [model(torch.from_numpy(wave)[None]).logits[0] for wave in waves]
+    np.testing.assert_allclose(logits[0] if isinstance(logits, tuple) else logits, torch.stack(expected), atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,19 @@ def main(arguments: list[str] | None = None):
         print(f"{len(converted.unused)} weights of the checkpoint have no place in the model and were not used:")
         for name in converted.unused:
             print(f"  {name}")
+    if converted.recomputed:
+        print(f"{len(converted.recomputed)} buffers that the checkpoint lacks, or has rounded, were computed anew:")
+        for name in converted.recomputed:
+            print(f"  {name}")
     print(f"Saved {type(converted.model).__name__} to {output}")
 
 
 def save(converted: Converted, output: Path, tokenizer: str | None = None):
-    """The model with its processor; without a tokenizer, with its feature extractor."""
+    """Saves the model with its processor; without a tokenizer, with its feature extractor.
+
+    Raises:
+        ModelError: the tokenizer cannot be loaded, or is not the one that the model was trained with.
+    """
     feature_extractor = MulapFeatureExtractor(sampling_rate=converted.model.config.audio_config.sampling_rate)
     if tokenizer is not None:
         with loading_errors(tokenizer):

@@ -2,16 +2,16 @@
 
 import pickle
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel
 
 from .configuration_mulap import MulapConfig
+from .conversion_config import read_mulap_config, read_text
 from .errors import ModelError
 from .modeling_mulap import MulapForAudioClassification, MulapForPreTraining
 
@@ -85,6 +85,14 @@ MULAP_NAMES = [
 ]
 
 
+# A name that a network of each format has.
+_MUSICNN_ANCHOR = "spec_bn.weight"
+_MULAP_ANCHOR = "audio_backbone.feature_extractor.spec_bn.weight"
+_STATE_KEYS = ("state_dict", "model_state_dict", "model")
+_WRAPPERS = ("module", "_orig_mod")  # of DataParallel, of torch.compile
+_LOG_MEL = ("audio_model.log_mel.window", "audio_model.log_mel.mel_filters")
+
+
 def first_line(error: Exception) -> str:
     """What an error says, in one line; of a configuration's, what its check says."""
     told = error.__cause__ if isinstance(error, StrictDataclassError) else error
@@ -93,39 +101,48 @@ def first_line(error: Exception) -> str:
 
 @dataclass
 class Converted:
-    """A converted model, and the names in the checkpoint that have no place in it."""
+    """What became of a checkpoint.
+
+    model: in eval mode, float32.
+    unused: the names in the checkpoint that have no place in the model.
+    recomputed: the model's buffers that the checkpoint lacks, or has in half precision only.
+    """
 
     model: PreTrainedModel
     unused: list[str]
+    recomputed: list[str]
 
 
 def convert_mulap(checkpoint: str | Path, config: str | Path) -> Converted:
-    """A published MuLaP checkpoint with its `config.yaml` -> `MulapForPreTraining`.
+    """A published MuLaP checkpoint with its `config.yaml` as a `MulapForPreTraining`.
 
     Raises:
         ModelError: a file is not of the published format, or the weights do not fit the configuration.
     """
-    weights = read_checkpoint(checkpoint)
+    weights = _unwrap(read_checkpoint(checkpoint), _MULAP_ANCHOR, checkpoint)
+    positions = weights.get("bert.audio_embeddings.audio_location_embeddings.weight")
+    if positions is None:
+        raise ModelError(f"{checkpoint}: has no bert.audio_embeddings: it is not a published MuLaP")
     try:
-        model = MulapForPreTraining(_read_mulap_config(config, weights))
+        model = MulapForPreTraining(read_mulap_config(config, len(positions)))
     except StrictDataclassError as error:
         raise ModelError(f"{config}: {first_line(error)}") from error
     except KeyError as error:
-        raise ModelError(f"{config}: hidden_act {error} is no activation that transformers knows") from error
+        raise ModelError(f"{config}: hidden_act {error} is not an activation that transformers knows") from error
     return _load(model, weights, MULAP_NAMES, checkpoint)
 
 
 def convert_musicnn(checkpoint: str | Path, labels: str | Path) -> Converted:
-    """A supervised MusiCNN (Won et al., SMC 2020) with its tags, one per line -> `MulapForAudioClassification`.
+    """A supervised MusiCNN (Won et al., SMC 2020) with its tags, one per line, as a `MulapForAudioClassification`.
 
     Raises:
         ModelError: a file is not of the published format, or there are more or fewer labels than outputs.
     """
-    weights = read_checkpoint(checkpoint)
-    tags = [line.strip() for line in _read_text(labels).splitlines() if line.strip()]
+    weights = _unwrap(read_checkpoint(checkpoint), _MUSICNN_ANCHOR, checkpoint)
+    tags = [line.strip() for line in read_text(labels).splitlines() if line.strip()]
     for name in ("dense1.weight", "dense2.weight"):
         if name not in weights:
-            raise ModelError(f"{checkpoint}: there is no {name!r} in it: this is no MusiCNN tagger")
+            raise ModelError(f"{checkpoint}: has no {name!r}: it is not a MusiCNN tagger")
     outputs = len(weights["dense2.weight"])
     if len(tags) != outputs:
         raise ModelError(f"{labels}: {len(tags)} labels for a tagger with {outputs} outputs ({checkpoint})")
@@ -141,10 +158,12 @@ def convert_musicnn(checkpoint: str | Path, labels: str | Path) -> Converted:
 
 
 def read_checkpoint(path: str | Path) -> StateDict:
-    """The tensors of a checkpoint, bare or under "state_dict", without the prefix that DataParallel adds.
+    """The tensors of a checkpoint by name: bare, or under one of the keys that training libraries use.
+
+    Names are without the components that DataParallel and `torch.compile` add.
 
     Raises:
-        ModelError: the file does not exist, is no checkpoint, or holds more than tensors and plain values.
+        ModelError: the file does not exist, is not a checkpoint, or holds more than tensors and plain values.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -155,13 +174,16 @@ def read_checkpoint(path: str | Path) -> StateDict:
             f"{path}: not a PyTorch checkpoint that can be read safely (weights_only=True): {first_line(error)}"
         ) from error
     if isinstance(content, dict):
-        content = content.get("state_dict", content)
+        content = next((content[key] for key in _STATE_KEYS if isinstance(content.get(key), dict)), content)
     if not isinstance(content, dict) or not content or not all(torch.is_tensor(value) for value in content.values()):
-        raise ModelError(f'{path}: holds no state dict, neither at its top nor under "state_dict"')
-    return {name.removeprefix("module."): value for name, value in content.items()}
+        raise ModelError(f"{path}: holds no state dict, neither at its top nor under {' or '.join(_STATE_KEYS)}")
+    weights = {".".join(part for part in name.split(".") if part not in _WRAPPERS): content[name] for name in content}
+    if len(weights) < len(content):
+        raise ModelError(f"{path}: holds a network twice, with and without {' or '.join(_WRAPPERS)} in its names")
+    return weights
 
 
-def rename(names: list[str], rules: list[tuple[str, str]]) -> dict[str, str]:
+def rename(names: Iterable[str], rules: list[tuple[str, str]]) -> dict[str, str]:
     """Published name -> ours."""
     renamed = {}
     for name in names:
@@ -172,104 +194,60 @@ def rename(names: list[str], rules: list[tuple[str, str]]) -> dict[str, str]:
     return renamed
 
 
+def _unwrap(weights: StateDict, anchor: str, source: str | Path) -> StateDict:
+    """The weights of the network inside a larger module, Lightning's for instance, which names it as it likes.
+
+    Args:
+        weights: by name.
+        anchor: a name that the network has, by which its prefix is found; without it nothing is done.
+        source: what a message calls the file.
+
+    Raises:
+        ModelError: there are several such networks.
+    """
+    prefixes = [name.removesuffix(anchor) for name in weights if name == anchor or name.endswith(f".{anchor}")]
+    if len(prefixes) > 1:
+        found = ", ".join(f"{prefix!r}" for prefix in prefixes)
+        raise ModelError(f"{source}: holds {len(prefixes)} networks, named {found}: save one of them alone")
+    prefix = prefixes[0] if prefixes else ""
+    return {name.removeprefix(prefix): value for name, value in weights.items()}
+
+
 def _load(model: PreTrainedModel, weights: StateDict, rules: list[tuple[str, str]], source: str | Path) -> Converted:
     """Fills every weight of the model, or says which are missing or do not fit."""
-    names = rename(list(weights), rules)
+    names = rename(weights, rules)
     wanted = model.state_dict()
     found = {new: weights[old] for old, new in names.items() if new in wanted}
-    missing = [name for name in wanted if name not in found]
+    recomputed = [name for name in wanted if _recomputable(name) and _is_worse(found.get(name))]
+    missing = [name for name in wanted if name not in found and name not in recomputed]
     if missing:
         raise ModelError(f"{source}: {_listed(missing)} missing: the checkpoint is of another model")
     misfits = [
-        f"{name} is {tuple(found[name].shape)} in the file, {tuple(wanted[name].shape)} by the configuration"
-        for name in wanted
-        if found[name].shape != wanted[name].shape
+        f"{name} is {tuple(value.shape)} in the file, {tuple(wanted[name].shape)} by the configuration"
+        for name, value in found.items()
+        if value.shape != wanted[name].shape and value.numel()
     ]
     if misfits:
         raise ModelError(f"{source}: {_listed(misfits)}")
-    for name in ("audio_model.log_mel.window", "audio_model.log_mel.mel_filters"):
-        if not torch.allclose(found[name], wanted[name], atol=1e-4):
+    for name in _LOG_MEL:
+        value = found.get(name, wanted[name])
+        precision = max(1e-4, torch.finfo(value.dtype).eps)
+        if value.numel() and not torch.allclose(value.float(), wanted[name], rtol=precision, atol=precision):
             raise ModelError(f"{source}: its {name} is another one: the checkpoint was made with another log-mel")
-    model.load_state_dict(found)
-    return Converted(model.eval(), sorted(old for old, new in names.items() if new not in wanted))
+    model.load_state_dict(found | {name: wanted[name] for name in recomputed})
+    return Converted(model.eval(), sorted(old for old, new in names.items() if new not in wanted), recomputed)
+
+
+def _recomputable(name: str) -> bool:
+    """Whether the model has the right value of a buffer without a checkpoint."""
+    return name in _LOG_MEL or name.endswith(".num_batches_tracked")
+
+
+def _is_worse(value: torch.Tensor | None) -> bool:
+    """Whether a buffer of the checkpoint is missing, empty, or rounded to half precision."""
+    return value is None or value.numel() == 0 or (value.is_floating_point() and value.itemsize < 4)
 
 
 def _listed(items: list[str], most: int = 5) -> str:
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + more
-
-
-def _read_text(path: str | Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: cannot be read as text in UTF-8: {error}") from error
-
-
-def _read_mulap_config(path: str | Path, weights: StateDict) -> MulapConfig:
-    try:
-        content = yaml.safe_load(_read_text(path))
-    except yaml.YAMLError as error:
-        raise ModelError(f"{path}: not a readable YAML file: {error}") from error
-
-    def get(*keys: str, default: Any = None, expect: Any = None) -> Any:
-        value = content
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        if value is None:
-            if default is None:
-                raise ModelError(f"{path}: {'.'.join(keys)} is missing")
-            return default
-        if expect is not None and value != expect:
-            raise ModelError(f"{path}: {'.'.join(keys)} is {value!r}; only {expect!r} can be converted")
-        return value
-
-    get("model_config", "audio", "feature_extractor_type", expect="musicnn")
-    get("model_config", "audio", "pool_type", default="avg", expect="avg")
-    get("model_config", "bert", "with_coattention", default=True, expect=True)
-    objective = str(get("model_config", "audio_objective", default="regression_mse"))
-    mam_loss = next((loss for loss in ("mse", "huber", "kl") if loss in objective.lower()), None)
-    if mam_loss is None:
-        raise ModelError(f"{path}: model_config.audio_objective is {objective!r}, not mse, huber or kl")
-    positions = weights.get("bert.audio_embeddings.audio_location_embeddings.weight")
-    if positions is None:
-        raise ModelError("the checkpoint has no bert.audio_embeddings: it is no published MuLaP")
-
-    def stream(name: str) -> dict[str, Any]:
-        fields = (
-            "hidden_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "intermediate_size",
-            "hidden_act",
-            "hidden_dropout_prob",
-            "attention_probs_dropout_prob",
-        )
-        return {field: get("model_config", "bert", name, field) for field in fields}
-
-    bert = ("model_config", "bert")
-    text = {
-        **stream("text"),
-        "vocab_size": get(*bert, "text", "vocab_size"),
-        "max_position_embeddings": get(*bert, "text", "max_position_embeddings"),
-    }
-    audio = {
-        **stream("audio"),
-        "max_position_embeddings": len(positions),
-        "sampling_rate": get("dataset_config", "audio", "sr", default=16000),
-    }
-    return MulapConfig(
-        text_config=text,
-        audio_config=audio,
-        connection_text_layers=get(*bert, "t_biattention_id"),
-        connection_audio_layers=get(*bert, "a_biattention_id"),
-        connection_hidden_size=get(*bert, "bi_hidden_size"),
-        connection_num_heads=get(*bert, "bi_num_attention_heads"),
-        pooled_size=get(*bert, "bi_hidden_size"),
-        fusion=get(*bert, "fusion_method", default="mul"),
-        mlm_loss_weight=get("model_config", "mlm_loss_weight", default=0.1),
-        mam_loss_weight=get("model_config", "audio_loss_weight", default=4.0),
-        matching_loss_weight=get("model_config", "atm_loss_weight", default=2.0),
-        mam_loss=mam_loss,
-        freeze_text=get("model_config", "freeze_text_branch", default=False),
-    )

@@ -34,7 +34,7 @@ def write_comparison_report(folder: Path, results: Mapping[str, Any]) -> Path:
     write_json(folder / "comparison.json", results)
     pictures = folder / PICTURES_FOLDER
     pictures.mkdir(exist_ok=True)
-    sections = ["# Comparison of training strategies", _how(results), "## Overview", _overview(results)]
+    sections = ["# Comparison of training strategies", _overview(results), "## Method", _how(results)]
     sections += ["## Tasks", _picture(draw_scores(results, pictures / "scores.png"))]
     for task, by_split in results["scores"].items():
         sections += [_scores(results, task, split, rows) for split, rows in by_split.items() if rows]

@@ -14,6 +14,7 @@ from mulap_hf import (
     MulapModel,
     modeling_mulap_joint,
 )
+from mulap_hf.modeling_mulap_losses import mam_loss
 
 
 @pytest.fixture
@@ -112,13 +113,19 @@ def test_flash_attention_is_refused(joint):
 @torch.no_grad()
 def test_attentions_and_hidden_states(joint, monkeypatch):
     batch = inputs(batch=3, chunks=3, tokens=10)
-    told = []
-    monkeypatch.setattr(modeling_mulap_joint.logger, "warning_once", told.append)
-    assert joint(**batch, output_attentions=True).text_attentions is None
-    assert len(told) == 1
-    assert "'sdpa' returns no weights; call model.set_attn_implementation(\"eager\") first" in told[0]
+    warnings = []
+    monkeypatch.setattr(modeling_mulap_joint.logger, "warning_once", warnings.append)
+    from_sdpa = joint(**batch, output_attentions=True)
+    assert len(warnings) == 1
+    assert "'sdpa' returns no weights, so attention is computed eagerly, which is slower" in warnings[0]
+    assert from_sdpa.text_hidden_states is None
     joint.set_attn_implementation("eager")
     output = joint(**batch, output_attentions=True, output_hidden_states=True)
+    assert len(warnings) == 1
+    for name in ("text", "audio", "text_to_audio", "audio_to_text"):
+        for weights, expected in zip(from_sdpa[f"{name}_attentions"], output[f"{name}_attentions"], strict=True):
+            assert torch.equal(weights, expected)
+    assert torch.equal(from_sdpa.matching_logits, output.matching_logits)
     assert [tuple(a.shape) for a in output.text_attentions] == [(3, 4, 10, 10)] * 2
     assert [tuple(a.shape) for a in output.audio_attentions] == [(3, 4, 4, 4)] * 2
     assert [tuple(a.shape) for a in output.text_to_audio_attentions] == [(3, 4, 10, 4)] * 2
@@ -169,8 +176,7 @@ def test_losses_by_hand(model):
 
 @torch.no_grad()
 @pytest.mark.parametrize("loss", ["huber", "kl"])
-def test_other_mam_losses(model, loss):
-    model.config.mam_loss = loss
+def test_other_mam_losses(loss):
     generator = torch.Generator().manual_seed(0)
     predictions, features = torch.randn(2, 2, 3, 8, generator=generator)
     masked = torch.tensor([[1, 0, 1], [0, 1, 0]]).bool()
@@ -178,7 +184,7 @@ def test_other_mam_losses(model, loss):
         expected = F.huber_loss(predictions[masked], features[masked])
     else:
         expected = F.kl_div(predictions[masked].log_softmax(-1), features[masked].softmax(-1), reduction="batchmean")
-    torch.testing.assert_close(model.mam_loss(predictions, features, masked), expected)
+    torch.testing.assert_close(mam_loss(loss, predictions, features, masked), expected)
 
 
 @torch.no_grad()

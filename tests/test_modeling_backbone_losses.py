@@ -29,7 +29,7 @@ def test_words_loss_in_full(model):
     first = -(0.5 * chances[0, 7] + 0.3 * chances[0, 9] + 0.2 * chances[0, 11])
     second = -(0.25 * chances[1, 50] + 0.75 * chances[1, 7])
     assert_near(output.words_loss, (first + second) / 2)
-    assert_near(output.loss, 0.5 * output.words_loss)  # nothing else has labels
+    assert_near(output.loss, 0.5 * output.words_loss + 2.0 * output.chunks_loss)  # nothing else has labels
     assert model(**batch).words_loss is None
 
 

@@ -30,7 +30,7 @@ def test_text_stream_is_berts_first_layers(bert, tmp_path):
     ids = torch.randint(0, 90, (2, 12), generator=torch.Generator().manual_seed(0))
     mask = torch.tensor([[1] * 12, [1] * 7 + [0] * 5])
     expected = bert(ids, attention_mask=mask, output_hidden_states=True).hidden_states
-    stream = model.start_text(ids, mask)  # one layer before the first connection
+    stream = model.start_text(ids, mask, output_hidden_states=True)  # one layer before the first connection
     torch.testing.assert_close(stream.hidden_states[0], expected[0])
     torch.testing.assert_close(stream.states[mask.bool()], expected[1][mask.bool()])
     rest = model._run(model.text_layers[1:], stream)

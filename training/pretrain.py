@@ -4,7 +4,7 @@ accelerate launch training/pretrain.py                              # makes a sm
 accelerate launch training/pretrain.py --train_data my_catalog    # audio files + metadata.jsonl or .csv
 accelerate launch training/pretrain.py --recipe published --train_data my_catalog
 
-An interrupted run goes on when its command is repeated.
+An interrupted run resumes when its command is repeated.
 """
 
 import os
@@ -21,10 +21,10 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from mulap_hf import MulapConfig, MulapFeatureExtractor, MulapProcessor
+from mulap_hf import MulapConfig, MulapFeatureExtractor
 from mulap_hf.data import PairStream, has_split, open_pairs
 from mulap_hf.data.provenance import describe_corpus, provenance
 from mulap_hf.errors import DataError
@@ -66,9 +66,13 @@ def main(arguments: list[str] | None = None):
     kind = find_objective(model_args.objective)
     train_pairs, validation_pairs = load_pairs(data_args, kind, accelerator)
     args.max_steps = count_steps(args, train_pairs, accelerator)
-    processor = make_processor(model_args, data_args, kind, train_pairs)
-    objective = kind(model_args, data_args, args, processor, train_pairs)
-    model = make_model(model_args, objective, processor, accelerator, args)
+    tokenizer = make_tokenizer(model_args, data_args, train_pairs) if kind.needs_captions else None
+    if tokenizer is None and model_args.text_model is not None and accelerator.is_main_process:
+        print(
+            f"--text_model {model_args.text_model} is not used: --objective {model_args.objective} reads no captions"
+        )
+    objective = kind(model_args, data_args, args, MulapFeatureExtractor(), train_pairs, tokenizer)
+    model = make_model(model_args, objective, accelerator, args)
     if accelerator.num_processes > 1:
         set_seed(args.seed, device_specific=True)  # or all would draw the same dropout and negatives
     train_loader, validation_loader = make_loaders(
@@ -82,7 +86,6 @@ def main(arguments: list[str] | None = None):
         accelerator,
         args,
         Path(args.output_dir),
-        processor,
         train_pairs.fingerprint,
     )
     start_trackers(accelerator, settings, loop.progress.step or None)
@@ -90,7 +93,9 @@ def main(arguments: list[str] | None = None):
     skipped = gather_object([*loop.stream.skipped.values(), *loop.validation_skipped.values()])
     if accelerator.is_main_process:
         known = {item.id: item for item in [*train_pairs.skipped, *validation_pairs.skipped, *skipped]}
-        validated = validation_pairs.num_pairs and min(validation_pairs.num_pairs, data_args.max_validation)
+        validated = validation_pairs.num_pairs
+        if validated and data_args.max_validation:
+            validated = min(validated, data_args.max_validation)
         facts = {
             "pairs": {"train": train_pairs.num_pairs, "validation": validated},
             "max_steps": args.max_steps,
@@ -144,43 +149,42 @@ def count_steps(args: TrainingArguments, pairs: PairStream, accelerator: Acceler
     return args.num_epochs * math.ceil(pairs.num_pairs / per_step)
 
 
-def make_processor(
-    model_args: ModelArguments, data_args: DataArguments, kind: type[Objective], pairs: PairStream
-) -> MulapProcessor:
-    if model_args.text_model is None:
-        captions = pairs.captions() if kind.needs_captions else [" "]  # a processor has a tokenizer in any case
-        if not captions:
-            raise DataError(f"--train_data {data_args.train_data}: not one of its rows has a caption")
-        tokenizer = train_tokenizer(captions, model_args.vocab_size, data_args.max_text_length)
-    else:
+def make_tokenizer(model_args: ModelArguments, data_args: DataArguments, pairs: PairStream) -> PreTrainedTokenizerBase:
+    """The tokenizer of --text_model, or one trained on the captions."""
+    if model_args.text_model is not None:
         with loading_errors(model_args.text_model):
-            tokenizer = AutoTokenizer.from_pretrained(
-                model_args.text_model, model_max_length=data_args.max_text_length
-            )
-    return MulapProcessor(MulapFeatureExtractor(), tokenizer)
+            return AutoTokenizer.from_pretrained(model_args.text_model, model_max_length=data_args.max_text_length)
+    captions = pairs.captions()
+    if not captions:
+        raise DataError(f"--train_data {data_args.train_data}: none of its rows has a caption")
+    return train_tokenizer(captions, model_args.vocab_size, data_args.max_text_length)
 
 
 def make_model(
     model_args: ModelArguments,
     objective: Objective,
-    processor: MulapProcessor,
     accelerator: Accelerator,
     args: TrainingArguments,
 ) -> PreTrainedModel:
-    tokenizer = processor.tokenizer
-    text_config = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-    if model_args.text_model is not None:
-        text_config |= text_config_from_bert(model_args.text_model, model_args.num_text_layers)
+    tokenizer, text_config = objective.tokenizer, {}
+    text_model = None if tokenizer is None else model_args.text_model
+    if tokenizer is not None:
+        text_config = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    if text_model is not None:
+        text_config |= text_config_from_bert(text_model, model_args.num_text_layers)
     own = model_args.config_fields()
     text_config |= own.pop("text_config", {})
     fields = objective.config_fields | {"freeze_text": model_args.freeze_text} | own
     config = MulapConfig.from_preset(model_args.preset, text_config=text_config, **fields)
-    longest, limit = tokenizer.model_max_length, config.text_config.max_position_embeddings
-    if longest > limit:
-        raise DataError(f"--max_text_length {longest} is longer than the {limit} tokens that the model takes")
+    limit = config.text_config.max_position_embeddings
+    if tokenizer is not None and tokenizer.model_max_length > limit:
+        raise DataError(
+            f"--max_text_length {tokenizer.model_max_length} is longer than the {limit} tokens that the model takes: "
+            f"pass {limit} or less"
+        )
     model = objective.make_model(config)
-    if model_args.text_model is not None:
-        load_bert(model, model_args.text_model)
+    if text_model is not None:
+        load_bert(model, text_model)
     if model_args.backbone is not None:
         load_backbone(model, model_args.backbone)
     if model_args.gradient_checkpointing:

@@ -9,6 +9,8 @@ require_version("transformers>=5.10", "Older releases do not load MuLaP: pip ins
 from huggingface_hub.dataclasses import strict  # noqa: E402
 from transformers import PreTrainedConfig  # noqa: E402
 
+LOSSES = ("mlm", "mam", "matching", "contrastive", "words", "chunks")
+
 
 @strict
 class MulapTextConfig(PreTrainedConfig):
@@ -60,7 +62,10 @@ class MulapAudioConfig(PreTrainedConfig):
         temporal_channels: filters of each of the long convolutions on the frequency mean.
         temporal_lengths: their lengths in frames (odd).
         midend_channels, midend_layers, midend_length: the 1-D convolutions after the front end (length odd).
-        chunk_batch_size: chunks that go through the backbone at once in eval mode; bounds memory.
+        chunk_batch_size: chunks that the backbone computes at a time in eval mode; bounds memory.
+        fast_convolutions: on CPUs, compute the tall convolutions as matrix products (`modeling_mulap_conv`): the same
+            up to rounding, several times as fast. The plain convolutions are taken in any case where the modules have
+            hooks, pruning or other parametrizations, or weights on a disk.
         hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, hidden_act: the audio Transformer.
         max_position_embeddings: longest sequence of the audio Transformer: one global token plus the chunks.
     """
@@ -85,6 +90,7 @@ class MulapAudioConfig(PreTrainedConfig):
     midend_layers: int = 3
     midend_length: int = 7
     chunk_batch_size: int = 16
+    fast_convolutions: bool = True
 
     hidden_size: int = 256
     num_hidden_layers: int = 6
@@ -167,6 +173,8 @@ class MulapConfig(PreTrainedConfig):
         chunks_loss_weight: weight of telling two chunks of one clip from those of other clips; 0: there is no head for
             it.
         chunks_temperature: what the cosine similarities of chunks are divided by.
+        content_aware_weights: whether the contrastive loss, in training, weights each pair by how much its text
+            resembles the other texts.
         mam_loss: what masked audio modeling minimizes: "mse", "huber", or "kl" between softmaxes.
         mam_target: what it predicts: the masked chunks' "features", the same "normalized" (each feature over the real
             chunks of the batch, to mean 0 and variance 1), or "zeros", a fault of the published implementation.
@@ -203,6 +211,7 @@ class MulapConfig(PreTrainedConfig):
     words_loss_weight: float | int = 0.0
     chunks_loss_weight: float | int = 0.0
     chunks_temperature: float = 0.5
+    content_aware_weights: bool = False
     mam_loss: Literal["mse", "huber", "kl"] = "mse"
     mam_target: Literal["features", "normalized", "zeros"] = "features"
     global_token: Literal["unmasked", "all"] = "unmasked"
@@ -221,6 +230,18 @@ class MulapConfig(PreTrainedConfig):
             if not isinstance(getattr(self, name), PreTrainedConfig):
                 setattr(self, name, config_class(**(getattr(self, name) or {})))
         super().__post_init__(**kwargs)
+
+    def loss_weights(self) -> dict[str, float]:
+        """Weights of the terms of `MulapForPreTraining`'s loss, by their names in its output.
+
+        A term is left out if the model has no part that computes it.
+        """
+        parts = {
+            "contrastive": self.projection_size,
+            "words": self.words_loss_weight,
+            "chunks": self.chunks_loss_weight,
+        }
+        return {f"{name}_loss": getattr(self, f"{name}_loss_weight") for name in LOSSES if parts.get(name, True)}
 
     @classmethod
     def from_preset(cls, name: str, **overrides) -> "MulapConfig":

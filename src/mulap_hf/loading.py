@@ -18,11 +18,11 @@ from .errors import ModelError
 from .modeling_mulap import MulapJointModel
 from .modeling_mulap_audio import MulapAudioModel, MulapPreTrainedModel
 
-# What a backbone is made of: the audio stream's fields without those of a Transformer, and without what bounds memory.
+# What a backbone computes: the fields of the audio stream without those of a Transformer and those of its execution.
 _BACKBONE_FIELDS = [
     field
     for field in MulapAudioConfig.__annotations__
-    if field not in MulapTextConfig.__annotations__ and field != "chunk_batch_size"
+    if field not in MulapTextConfig.__annotations__ and field not in ("chunk_batch_size", "fast_convolutions")
 ]
 
 

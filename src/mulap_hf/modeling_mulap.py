@@ -1,31 +1,48 @@
-"""MuLaP for its users: scores and embeddings, the pre-training heads, and the classifier on the backbone."""
+"""The models that users load: scores and embeddings, pre-training, and a classifier on the backbone."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.utils import ModelOutput
+from transformers.utils import logging
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_mulap import MulapConfig
+from .modeling_mulap_arguments import check_shape, check_token_types, only_known_arguments
 from .modeling_mulap_audio import (
     HEADS,
     JOINT_PARTS,
     MulapAudioModel,
-    MulapAudioOutput,
     MulapPreTrainedModel,
-    check_shape,
     keeps_padding,
     masked_mean,
     unpack,
 )
-from .modeling_mulap_joint import MulapJointModel, MulapStates, Stream
-from .modeling_mulap_layers import MulapPredictionHead, MulapViewHead, MulapWordsHead
+from .modeling_mulap_joint import MulapJointModel, Stream
+from .modeling_mulap_layers import MulapPredictionHead, MulapViewHead, MulapWordsHead, classifier_head
+from .modeling_mulap_losses import (
+    IGNORED_LABEL,
+    MATCHED,
+    MISMATCHED,
+    PreTrainingLabels,
+    balanced_matching_loss,
+    classification_loss,
+    cross_entropy,
+    mam_loss,
+    mam_targets,
+    nt_xent,
+    words_loss,
+)
+from .modeling_mulap_outputs import (
+    MulapAudioOutput,
+    MulapClassifierOutput,
+    MulapForPreTrainingOutput,
+    MulapOutput,
+    MulapStates,
+)
 
-MATCHED, MISMATCHED = 0, 1
-IGNORED_LABEL = -100
+logger = logging.get_logger(__name__)
 
 _AUTO_MAP = {
     "AutoConfig": "configuration_mulap.MulapConfig",
@@ -35,67 +52,14 @@ _AUTO_MAP = {
     "AutoFeatureExtractor": "feature_extraction_mulap.MulapFeatureExtractor",
     "AutoProcessor": "processing_mulap.MulapProcessor",
 }
-
-
-@dataclass
-class MulapOutput(MulapStates):
-    """Every clip against every text and, where there are as many clips as texts, the states of the aligned pairs.
-
-    logits_per_audio: `(clips, texts)`, log-odds that the text describes the clip; of a dual encoder, their scaled
-        cosine similarity.
-    logits_per_text: its transpose.
-    """
-
-    logits_per_audio: torch.FloatTensor | None = None
-    logits_per_text: torch.FloatTensor | None = None
-
-
-@dataclass
-class MulapForPreTrainingOutput(MulapStates):
-    """The losses, and what they are computed from.
-
-    loss: weighted sum of the losses whose labels were given.
-    mlm_loss, mam_loss, matching_loss: masked language modeling, masked audio modeling, audio-text matching.
-    words_loss: of the captions' words, from the track embeddings alone.
-    mlm_logits: `(labeled tokens, vocabulary)` with `mlm_labels`, else `(batch, tokens, vocabulary)`.
-    mam_predictions, mam_targets: `(batch, chunks, features)`, what is predicted of each chunk, and the truth.
-    words_logits: `(batch, vocabulary)`, of a model with `config.words_loss_weight`.
-    chunk_features: `(batch, chunks, features)`, what the backbone hears, unmasked.
-    chunk_views: `(clips, 2, 128)`, of a model with `config.chunks_loss_weight`: two chunks of every clip that has two,
-        in the space where a contrastive loss compares them; which two is drawn at random in training, the first two
-        otherwise.
-    """
-
-    loss: torch.FloatTensor | None = None
-    mlm_loss: torch.FloatTensor | None = None
-    mam_loss: torch.FloatTensor | None = None
-    matching_loss: torch.FloatTensor | None = None
-    words_loss: torch.FloatTensor | None = None
-    mlm_logits: torch.FloatTensor | None = None
-    mam_predictions: torch.FloatTensor | None = None
-    mam_targets: torch.FloatTensor | None = None
-    words_logits: torch.FloatTensor | None = None
-    chunk_features: torch.FloatTensor | None = None
-    chunk_views: torch.FloatTensor | None = None
-
-
-@dataclass
-class MulapClassifierOutput(ModelOutput):
-    """What the classifier says of each track and, over time, of each of its chunks.
-
-    logits: `(batch, labels)`, mean of the real chunks' logits.
-    chunk_logits: `(batch, chunks, labels)`, zero where a chunk is padding.
-    chunk_mask: `(batch, chunks)`, 1 = real, 0 = padding.
-    hidden_states: on request, as `MulapAudioOutput.hidden_states`.
-    pooler_output: `(batch, features)`, the backbone's embedding of the track.
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    chunk_logits: torch.FloatTensor | None = None
-    chunk_mask: torch.LongTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    pooler_output: torch.FloatTensor | None = None
+# The inputs that give each term of the pre-training loss, for the warning about a term that is missing.
+_INPUTS_OF_TERMS = {
+    "mlm_loss": "mlm_labels",
+    "mam_loss": "masked_chunks",
+    "matching_loss": "matching_labels (or caption_ids, if config.matching_negatives is not 'given')",
+    "contrastive_loss": "caption_ids",
+    "words_loss": "word_ids and word_weights",
+}
 
 
 class MulapModel(MulapJointModel):
@@ -108,40 +72,51 @@ class MulapModel(MulapJointModel):
         self.post_init()
 
     @can_return_tuple
+    @only_known_arguments
     def get_audio_features(
-        self, input_values: torch.Tensor, audio_attention_mask: torch.Tensor | None = None, **kwargs
+        self,
+        input_values: torch.Tensor,
+        audio_attention_mask: torch.Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        attention_mask: torch.Tensor | None = None,
     ) -> MulapAudioOutput:
-        """The backbone alone, as `MulapAudioModel.forward`; the embedding of each track is `pooler_output`.
+        """Output of the backbone alone, as `MulapAudioModel.forward`; `pooler_output` is the embedding of each track.
 
-        With `config.projection_size` that is `(clips, projection size)`, of length 1, in the space of
-        `get_text_features`; what the backbone itself makes of a track is `audio_model(...).pooler_output`.
+        With `config.projection_size`, `pooler_output` is `(clips, projection size)`, of length 1, in the joint
+        embedding space of `get_text_features`. The embedding of the backbone is `audio_model(...).pooler_output`.
         """
-        audio = self.audio_model(input_values, audio_attention_mask, **kwargs)
-        if self.alignment is not None:
-            audio.pooler_output = self.alignment.project_audio(audio.pooler_output)
-        return audio
+        audio = self.audio_model(input_values, audio_attention_mask, output_hidden_states, attention_mask)
+        if self.alignment is None:
+            return audio
+        return replace(audio, pooler_output=self.alignment.project_audio(audio.pooler_output))
 
     @can_return_tuple
+    @only_known_arguments
     def get_text_features(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
     ) -> BaseModelOutputWithPooling:
         """The text stream before it meets the audio.
 
-        `last_hidden_state` is `(texts, tokens, text size)`; `pooler_output`, in the space of `get_audio_features`, is
-        `(texts, projection size)`, of length 1.
+        `last_hidden_state` is `(texts, tokens, text size)`. `pooler_output` is `(texts, projection size)`, of length
+        1, in the joint embedding space of `get_audio_features`.
 
         Raises:
-            ValueError: the model was made without a shared space.
+            ValueError: the model has no joint embedding space.
         """
         if self.alignment is None:
             raise ValueError(
-                "this model has no space shared by texts and clips (config.projection_size is 0): score pairs with "
-                "model(input_values, input_ids), or train with an aligning recipe"
+                "this model has no joint embedding space (config.projection_size is 0): score pairs with "
+                "model(input_values, input_ids), or train with a recipe that sets projection_size"
             )
+        check_token_types(token_type_ids)
         text = self.start_text(input_ids, attention_mask)
         return BaseModelOutputWithPooling(last_hidden_state=text.states, pooler_output=text.embeds)
 
     @can_return_tuple
+    @only_known_arguments
     def forward(
         self,
         input_values: torch.Tensor,
@@ -151,7 +126,9 @@ class MulapModel(MulapJointModel):
         return_logits: bool = True,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
-        **kwargs,
+        return_loss: bool | None = None,
+        caption_ids: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
     ) -> MulapOutput:
         """Matching scores of every clip with every text and, for as many clips as texts, the states of pair i, i.
 
@@ -160,43 +137,61 @@ class MulapModel(MulapJointModel):
             input_ids: `(texts, tokens)`.
             audio_attention_mask: `(clips, samples)`, 1 = real.
             attention_mask: `(texts, tokens)`, 1 = real.
-            return_logits: score all pairs, `config.pair_batch_size` at a time; switch it off where only the aligned
-                pairs are wanted: scoring fuses clips x texts pairs.
-            output_hidden_states, output_attentions: also return these of the aligned pairs; attentions need
-                `attn_implementation="eager"`.
+            return_logits: score all pairs, `config.pair_batch_size` at a time. Scoring fuses clips x texts pairs:
+                switch it off if only the aligned pairs are wanted.
+            output_hidden_states, output_attentions: also return these of the aligned pairs. Attentions are computed
+                eagerly, with a warning if the model has another attention implementation.
+            return_loss: also return the contrastive loss of the aligned pairs, as CLIP does: it trains the joint
+                embedding space alone. `MulapForPreTraining` has the whole objective.
+            caption_ids: `(clips,)`, for the loss: equal for equal captions, which are not each other's negatives.
+            token_type_ids: all 0, as BERT's tokenizers return them.
 
         Raises:
-            ValueError: a shape does not fit.
+            ValueError: a shape does not fit, or a loss is asked for that the model cannot compute.
+            TypeError: an argument is unknown.
         """
-        audio = self.audio_model(input_values, audio_attention_mask)
-        text_stream = self.start_text(input_ids, attention_mask)
-        audio_stream = self.start_audio(audio)
-        states = {
-            "chunk_mask": audio.chunk_mask,
-            "audio_embeds": audio_stream.embeds,
-            "text_embeds": text_stream.embeds,
-            "logit_scale": None if self.alignment is None else self.alignment.scale,
-        }
-        scores = None
-        if return_logits and self.is_dual_encoder:
-            scores = self.alignment.scale * audio_stream.embeds @ text_stream.embeds.T
-        elif return_logits:
-            pairs = torch.arange(len(input_values) * len(input_ids), device=input_ids.device)
-            scores = self.score_pairs(text_stream, audio_stream, pairs % len(input_ids), pairs // len(input_ids))
-            scores = scores.view(len(input_values), len(input_ids))
-        if len(input_ids) == len(input_values) and not self.is_dual_encoder:
-            states = self._fuse(text_stream, audio_stream, output_hidden_states, output_attentions)
-        return MulapOutput(logits_per_audio=scores, logits_per_text=None if scores is None else scores.T, **states)
+        check_token_types(token_type_ids)
+        check_shape("caption_ids", caption_ids, "(clips,)", input_values.shape[:1])
+        recorded = self._what_to_record(output_hidden_states, output_attentions)
+        backbone = self.audio_model(input_values, audio_attention_mask)
+        text = self.start_text(input_ids, attention_mask, *recorded)
+        audio = self.start_audio(backbone, None, *recorded)
+        scores = self._score_all(text, audio) if return_logits else None
+        is_aligned = len(input_ids) == len(input_values)
+        loss = None
+        if return_loss:
+            if self.alignment is None or not is_aligned:
+                raise ValueError(
+                    f"return_loss=True needs as many texts as clips, here {len(input_ids)} and {len(input_values)}, "
+                    f"and a joint embedding space, here config.projection_size={self.config.projection_size}"
+                )
+            loss = self.contrastive_loss(audio.embeds, text.embeds, caption_ids)
+        fused = self._fuse(text, audio) if is_aligned and not self.is_dual_encoder else MulapStates()
+        return MulapOutput(
+            **self._unfused(text, audio, backbone),
+            **fused,
+            loss=loss,
+            logits_per_audio=scores,
+            logits_per_text=None if scores is None else scores.T,
+        )
+
+    def _score_all(self, text: Stream, audio: Stream) -> torch.Tensor:
+        """Scores of every clip with every text, `(clips, texts)`."""
+        if self.is_dual_encoder:
+            return self.alignment.scale * audio.embeds @ text.embeds.T
+        clips, texts = len(audio.states), len(text.states)
+        pairs = torch.arange(clips * texts, device=text.states.device)
+        return self.score_pairs(text, audio, pairs % texts, pairs // texts).view(clips, texts)
 
     def score_pairs(self, text: Stream, audio: Stream, texts: torch.Tensor, clips: torch.Tensor) -> torch.Tensor:
-        """Log-odds that a text describes a clip, of any pairs. Only the fused layers run once per pair.
+        """Log-odds that a text describes a clip, for any pairs. Only the fused layers run once per pair.
 
         Args:
-            text, audio: as `start_text` and `start_audio` give them; they stay as they are.
+            text, audio: as `start_text` and `start_audio` return them.
             texts, clips: `(pairs,)`, which rows of the two make a pair.
 
         Returns:
-            `(pairs,)`, `config.pair_batch_size` of them computed at a time.
+            `(pairs,)`; `config.pair_batch_size` pairs are computed at a time.
         """
         logits = torch.cat(
             [
@@ -210,8 +205,27 @@ class MulapModel(MulapJointModel):
 
 
 class MulapForPreTraining(MulapJointModel):
-    """MuLaP with its proxy tasks: the matching head of `MulapModel`, heads for MLM and MAM and, if they have a weight,
-    heads on the backbone alone for the captions' words and for the likeness of a clip's chunks."""
+    """MuLaP with its training objective: the matching head of `MulapModel`, heads for masked language and masked audio
+    modeling and, if their losses have a weight, heads on the backbone for the words of the caption and for comparing
+    chunks of a clip.
+
+    `loss` is the sum of all terms whose inputs are given, each multiplied by its weight in the configuration; without
+    any of these inputs it is None. Each term is a mean over its items in the batch.
+
+    | term | weight in the configuration | inputs that give it |
+    |---|---|---|
+    | `mlm_loss` | `mlm_loss_weight` | `mlm_labels` |
+    | `mam_loss` | `mam_loss_weight` | `masked_chunks` |
+    | `matching_loss` | `matching_loss_weight` | `matching_labels`; instead of these `caption_ids`, if `matching_negatives` is "random" or "hard" |
+    | `contrastive_loss` | `contrastive_loss_weight`, if `projection_size` | `caption_ids`; of the pairs whose `matching_labels`, if given, are 0 |
+    | `words_loss` | `words_loss_weight` | `word_ids` and `word_weights` |
+    | `chunks_loss` | `chunks_loss_weight` | any of the inputs above |
+
+    In training mode the contrastive terms (`contrastive_loss`, `chunks_loss`) take their negatives from all processes,
+    so all processes must call the model. In training mode, too, a term is warned about that has a weight but lacks its
+    inputs. `data.collator.PreTrainingCollator` makes all inputs. `transformers.Trainer` evaluates the loss if
+    `TrainingArguments(label_names=["mlm_labels"])` tells it that these batches have labels.
+    """  # noqa: E501, a table
 
     _auto_map = _AUTO_MAP
     _tied_weights_keys = {"mlm_head.decoder.weight": "text_embeddings.word_embeddings.weight"}
@@ -237,7 +251,7 @@ class MulapForPreTraining(MulapJointModel):
     def resize_token_embeddings(
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
     ) -> nn.Embedding:
-        """As transformers', and the words of `words_head` are as many."""
+        """As in transformers; `words_head` is resized, too."""
         embeddings = super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
         if self.words_head is not None:
             self.words_head.decoder = self._get_resized_lm_head(
@@ -246,6 +260,7 @@ class MulapForPreTraining(MulapJointModel):
         return embeddings
 
     @can_return_tuple
+    @only_known_arguments
     def forward(
         self,
         input_values: torch.Tensor,
@@ -260,75 +275,113 @@ class MulapForPreTraining(MulapJointModel):
         word_weights: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
-        **kwargs,
+        token_type_ids: torch.Tensor | None = None,
     ) -> MulapForPreTrainingOutput:
-        """Losses of the proxy tasks on aligned pairs; a task without labels has none.
+        """The loss and its terms on aligned pairs; the table in the docstring of the class says what gives which term.
 
         Args:
             input_values, input_ids, audio_attention_mask, attention_mask: as `MulapModel.forward`, equally many.
-            masked_chunks: `(batch, chunks)`, 1 = the chunk's feature is replaced by zeros and to be predicted.
+            masked_chunks: `(batch, chunks)`, 1 = the feature of the chunk is replaced by zeros and predicted.
             mlm_labels: `(batch, tokens)`, the token to predict, -100 elsewhere.
             matching_labels: `(batch,)`, 0 = matched, 1 = mismatched, -100 = ignored.
-            caption_ids: `(batch,)`, instead of `matching_labels` where all pairs are matched: the mismatched ones are
-                drawn from the batch as `config.matching_negatives` says, never of two equal captions' clips.
-            word_ids, word_weights: `(batch, words)`, the tokens of each clip's own caption, and what each counts: they
-                sum to 1 for a caption, or to 0 if it has none that count.
+            caption_ids: `(batch,)`, equal for equal captions. If the pairs are all matched (no `matching_labels`) and
+                `config.matching_negatives` is "random" or "hard", mismatched pairs are drawn from the batch, never a
+                clip with a caption that equals its own.
+            word_ids, word_weights: `(batch, words)`, the tokens of the caption of each clip and their weights, which
+                sum to 1 for each caption, or to 0 if none of its tokens counts.
+            output_hidden_states, output_attentions, token_type_ids: as `MulapModel.forward`.
 
         Raises:
             ValueError: a shape does not fit.
+            TypeError: an argument is unknown.
         """
         if len(input_ids) != len(input_values):
             raise ValueError(f"{len(input_values)} clips with {len(input_ids)} texts: pre-training takes pairs")
-        check_shape("mlm_labels", mlm_labels, "(batch, tokens)", input_ids.shape)
-        check_shape("matching_labels", matching_labels, "(batch,)", input_ids.shape[:1])
-        check_shape("caption_ids", caption_ids, "(batch,)", input_ids.shape[:1])
-        if word_ids is not None:
-            check_shape("word_ids", word_ids, "(batch, words)", (len(input_ids), word_ids.shape[-1]))
-            check_shape("word_weights", word_weights, "(batch, words)", word_ids.shape)
-        audio = self.audio_model(input_values, audio_attention_mask)
-        features, chunk_mask = audio.last_hidden_state, audio.chunk_mask.bool()
-        check_shape("masked_chunks", masked_chunks, "(batch, chunks)", chunk_mask.shape)
-        if masked_chunks is not None:
-            masked_chunks = masked_chunks.bool() & chunk_mask
-        text_stream = self.start_text(input_ids, attention_mask)
-        audio_stream = self.start_audio(audio, masked_chunks)
+        check_token_types(token_type_ids)
+        recorded = self._what_to_record(output_hidden_states, output_attentions)
+        backbone = self.audio_model(input_values, audio_attention_mask)
+        chunk_mask = backbone.chunk_mask.bool()
+        labels = PreTrainingLabels(masked_chunks, mlm_labels, matching_labels, caption_ids, word_ids, word_weights)
+        labels = labels.checked(input_ids, chunk_mask)
+        text = self.start_text(input_ids, attention_mask, *recorded)
+        audio = self.start_audio(backbone, labels.masked_chunks, *recorded)
         negatives = None
         if matching_labels is None and caption_ids is not None and self.config.matching_negatives != "given":
-            negatives = self._fuse_negatives(text_stream, audio_stream, caption_ids)
-        states = self._fuse(text_stream, audio_stream, output_hidden_states, output_attentions)
-        output = MulapForPreTrainingOutput(**states, chunk_features=features)
-        if self.words_head is not None:
-            output.words_logits = self.words_head(audio.pooler_output)  # (batch, vocabulary)
-        if self.chunks_head is not None:
-            output.chunk_views = self.chunks_head(self._two_chunks(features, chunk_mask))  # (clips, 2, 128)
-        output.mam_predictions = self.mam_head(states.audio_last_hidden_state[:, 1:])  # (batch, chunks, features)
-        weighted_losses = []
-        if mlm_labels is None:
-            output.mlm_logits = self.mlm_head(states.text_last_hidden_state)  # (batch, tokens, vocabulary)
-        else:
-            labeled = mlm_labels != IGNORED_LABEL
-            output.mlm_logits = self.mlm_head(states.text_last_hidden_state[labeled])  # (labeled, vocabulary)
-            output.mlm_loss = _cross_entropy(output.mlm_logits, mlm_labels[labeled])
-            weighted_losses.append(self.config.mlm_loss_weight * output.mlm_loss)
-        if masked_chunks is not None:
-            output.mam_targets = self.mam_targets(features, chunk_mask)
-            output.mam_loss = self.mam_loss(output.mam_predictions, output.mam_targets, masked_chunks)
-            weighted_losses.append(self.config.mam_loss_weight * output.mam_loss)
-        if matching_labels is not None:
-            output.matching_loss = _cross_entropy(states.matching_logits, matching_labels)
+            negatives = self._fuse_negatives(text, audio, caption_ids)
+        fused = self._fuse(text, audio)
+        output = MulapForPreTrainingOutput(
+            **self._unfused(text, audio, backbone),
+            **fused,
+            **self._predictions(fused, backbone, chunk_mask, labels),
+        )
+        terms = self._terms(output, labels, negatives)
+        return replace(output, **terms, loss=self._weighted_sum(terms))
+
+    def _predictions(
+        self, fused: MulapStates, backbone: MulapAudioOutput, chunk_mask: torch.Tensor, labels: PreTrainingLabels
+    ) -> dict[str, torch.Tensor | None]:
+        """Outputs of the heads, and the targets of masked audio modeling, as fields of the output."""
+        features, tokens = backbone.last_hidden_state, fused.text_last_hidden_state
+        is_masked, is_labeled = labels.masked_chunks is not None, labels.mlm_labels is not None
+        return {
+            "words_logits": None if self.words_head is None else self.words_head(backbone.pooler_output),
+            "chunk_views": None
+            if self.chunks_head is None
+            else self.chunks_head(self._two_chunks(features, chunk_mask)),
+            "mam_predictions": self.mam_head(fused.audio_last_hidden_state[:, 1:]),
+            "mam_targets": mam_targets(self.config.mam_target, features, chunk_mask) if is_masked else None,
+            "mlm_logits": self.mlm_head(tokens[labels.mlm_labels != IGNORED_LABEL] if is_labeled else tokens),
+        }
+
+    def _terms(
+        self, output: MulapForPreTrainingOutput, labels: PreTrainingLabels, negatives: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        """The terms of the loss whose inputs are given, by name.
+
+        Args:
+            output: without the loss.
+            labels: what is given.
+            negatives: matching logits `(negatives, 2)` of the mismatched pairs that were drawn, if any were.
+        """
+        terms = {}
+        if labels.mlm_labels is not None:
+            targets = labels.mlm_labels[labels.mlm_labels != IGNORED_LABEL]
+            terms["mlm_loss"] = cross_entropy(output.mlm_logits, targets)
+        if labels.masked_chunks is not None:
+            terms["mam_loss"] = mam_loss(
+                self.config.mam_loss, output.mam_predictions, output.mam_targets, labels.masked_chunks
+            )
+        if labels.matching_labels is not None:
+            terms["matching_loss"] = cross_entropy(output.matching_logits, labels.matching_labels)
         elif negatives is not None:
-            output.matching_loss = _balanced_matching_loss(states.matching_logits, negatives)
-        if output.matching_loss is not None:
-            weighted_losses.append(self.config.matching_loss_weight * output.matching_loss)
-        if output.words_logits is not None and word_ids is not None:
-            chances = output.words_logits.float().log_softmax(dim=-1).gather(1, word_ids)  # (batch, words)
-            output.words_loss = -(word_weights * chances).sum() / len(word_ids)
-            weighted_losses.append(self.config.words_loss_weight * output.words_loss)
-        output.loss = sum(weighted_losses) if weighted_losses else None
-        return output
+            terms["matching_loss"] = balanced_matching_loss(output.matching_logits, negatives)
+        if labels.caption_ids is not None and self.alignment is not None:
+            terms["contrastive_loss"] = self.contrastive_loss(
+                output.audio_embeds, output.text_embeds, labels.caption_ids, labels.matched
+            )
+        if labels.word_ids is not None and self.words_head is not None:
+            terms["words_loss"] = words_loss(output.words_logits, labels.word_ids, labels.word_weights)
+        if labels.are_given and self.chunks_head is not None:
+            first, second = output.chunk_views.unbind(dim=1)
+            terms["chunks_loss"] = nt_xent(first, second, self.config.chunks_temperature, self.training)
+        return terms
+
+    def _weighted_sum(self, terms: dict[str, torch.Tensor]) -> torch.Tensor | None:
+        """The loss, from its terms by name."""
+        if not terms:
+            return None
+        weights = self.config.loss_weights()
+        missing = [name for name, weight in weights.items() if weight and name not in terms]
+        if missing and self.training and not torch.compiler.is_compiling():
+            needs = ", ".join(f"{name} needs {_INPUTS_OF_TERMS[name]}" for name in missing)
+            logger.warning_once(
+                f"The loss lacks terms that have a weight in the configuration: {needs}. Pass these inputs, or set "
+                "the weights to 0."
+            )
+        return sum(weights[name] * term for name, term in terms.items())
 
     def _two_chunks(self, features: torch.Tensor, chunk_mask: torch.Tensor) -> torch.Tensor:
-        """`(clips, 2, features)`, of the clips that have two real chunks."""
+        """Features `(clips, 2, features)` of two chunks of each clip that has two: random ones in training."""
         if chunk_mask.shape[1] < 2:
             return features.new_zeros(0, 2, features.shape[-1])
         features, chunk_mask = (part[chunk_mask.sum(dim=1) > 1] for part in (features, chunk_mask))
@@ -339,82 +392,33 @@ class MulapForPreTraining(MulapJointModel):
         return features.gather(1, chosen.unsqueeze(-1).expand(-1, -1, features.shape[-1]))
 
     def _fuse_negatives(self, text: Stream, audio: Stream, caption_ids: torch.Tensor) -> torch.Tensor:
-        """Matching logits `(negatives, 2)` of every clip with others' texts and of every text with others' clips.
+        """Matching logits `(negatives, 2)` of each clip with texts of others and of each text with clips of others.
 
-        Drawn as in ALBEF (Li et al., 2021, section 3.2).
+        They are drawn as in ALBEF (Li et al., 2021, section 3.2).
         """
         allowed = caption_ids[:, None] != caption_ids  # (clips, texts)
         similarity = torch.zeros_like(allowed, dtype=torch.float32)
         if self.config.matching_negatives == "hard":
             similarity = (self.alignment.scale * audio.embeds @ text.embeds.T).detach().float()
         clips, texts = [], []
-        for scores, askers, answers in ((similarity, clips, texts), (similarity.T, texts, clips)):
-            rows = allowed.any(dim=1).nonzero().squeeze(1)  # those with anything to draw
-            chances = scores[rows].masked_fill(~allowed[rows], -torch.inf).softmax(dim=1)
-            drawn = torch.multinomial(chances, self.config.num_matching_negatives, replacement=True)
-            askers.append(rows.repeat_interleave(self.config.num_matching_negatives))
+        for scores, queries, answers in ((similarity, clips, texts), (similarity.T, texts, clips)):
+            rows = allowed.any(dim=1).nonzero().squeeze(1)  # those that have a negative
+            probabilities = scores[rows].masked_fill(~allowed[rows], -torch.inf).softmax(dim=1)
+            drawn = torch.multinomial(probabilities, self.config.num_matching_negatives, replacement=True)
+            queries.append(rows.repeat_interleave(self.config.num_matching_negatives))
             answers.append(drawn.flatten())
         clips, texts = torch.cat(clips), torch.cat(texts)
         if not len(clips):
             return audio.states.new_zeros(0, 2)
         return self._fuse(text.select(texts), audio.select(clips)).matching_logits
 
-    def mam_targets(self, features: torch.Tensor, chunk_mask: torch.Tensor) -> torch.Tensor:
-        """What masked audio modeling predicts, `(batch, chunks, features)`, as `config.mam_target` says; no gradient.
-
-        Args:
-            features: `(batch, chunks, features)`, unmasked.
-            chunk_mask: `(batch, chunks)`, bool, which chunks are real.
-        """
-        features = features.detach().float()
-        if self.config.mam_target == "zeros":
-            return torch.zeros_like(features)
-        if self.config.mam_target == "normalized":
-            real = features[chunk_mask]  # (real chunks, features)
-            deviation = real.var(dim=0, unbiased=False).sqrt().clamp(min=1e-5)
-            return (features - real.mean(dim=0)) / deviation
-        return features
-
-    def mam_loss(self, predictions: torch.Tensor, targets: torch.Tensor, masked_chunks: torch.Tensor) -> torch.Tensor:
-        """Distance of the predictions to the targets at the masked chunks.
-
-        Args:
-            predictions, targets: `(batch, chunks, features)`.
-            masked_chunks: `(batch, chunks)`, bool. Where none is masked the loss is 0.
-        """
-        predicted = predictions[masked_chunks].float()  # (masked, features)
-        target = targets[masked_chunks].float()
-        if self.config.mam_loss == "kl":
-            divergence = F.kl_div(
-                predicted.log_softmax(dim=-1), target.log_softmax(dim=-1), reduction="none", log_target=True
-            )
-            per_chunk = divergence.sum(dim=-1)
-        else:
-            distance = F.mse_loss if self.config.mam_loss == "mse" else F.huber_loss
-            per_chunk = distance(predicted, target, reduction="none").mean(dim=-1)
-        return per_chunk.sum() / max(1, len(per_chunk))
-
-
-def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean over the labels that are not ignored; 0, with a gradient path, where all are."""
-    total = F.cross_entropy(logits.float(), labels, ignore_index=IGNORED_LABEL, reduction="sum")
-    return total / (labels != IGNORED_LABEL).sum().clamp(min=1)
-
-
-def _balanced_matching_loss(matched: torch.Tensor, mismatched: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of the logits of matched and of mismatched pairs, each kind counting one half."""
-    kinds = [(matched, MATCHED), (mismatched, MISMATCHED)]
-    return sum(
-        _cross_entropy(logits, torch.full((len(logits),), label, device=logits.device)) for logits, label in kinds
-    ) / len(kinds)
-
 
 class MulapForAudioClassification(MulapPreTrainedModel):
     """A classifier or regressor on the backbone's chunk features, averaged over the track.
 
     `config.problem_type` selects the loss: "single_label_classification", "multi_label_classification" or
-    "regression"; without it the first labels' dtype decides and sets it, as in transformers. `config.freeze_audio`
-    leaves the backbone as it is, BatchNorm statistics included.
+    "regression". Without it the first labels decide and set it. `config.freeze_audio` leaves the backbone as it is,
+    BatchNorm statistics included.
     """
 
     input_modalities = ("audio",)
@@ -440,24 +444,29 @@ class MulapForAudioClassification(MulapPreTrainedModel):
         return self.audio_model.get_input_embeddings()
 
     @can_return_tuple
+    @only_known_arguments
     def forward(
         self,
         input_values: torch.Tensor,
         audio_attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
-        **kwargs,
+        attention_mask: torch.Tensor | None = None,
     ) -> MulapClassifierOutput:
         """Logits of each track and of each of its chunks.
 
         Args:
-            input_values, audio_attention_mask: as `MulapAudioModel.forward`.
+            input_values, audio_attention_mask, attention_mask: as `MulapAudioModel.forward`.
             labels: `(batch,)` class indices, `(batch, labels)` 0/1, or `(batch, labels)` values to regress.
-            output_hidden_states: also return the backbone's stages.
+            output_hidden_states: also return the stages of the backbone.
+
+        Raises:
+            ValueError: a shape does not fit.
+            TypeError: an argument is unknown.
         """
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
-        audio = self.audio_model(input_values, audio_attention_mask, output_hidden_states=output_hidden_states)
+        audio = self.audio_model(input_values, audio_attention_mask, output_hidden_states, attention_mask)
         features, mask = audio.last_hidden_state, audio.chunk_mask.bool()
         if keeps_padding(self):
             chunk_logits = self.classifier(features.flatten(0, 1)).unflatten(0, mask.shape) * mask.unsqueeze(-1)
@@ -483,34 +492,6 @@ class MulapForAudioClassification(MulapPreTrainedModel):
             else:
                 config.problem_type = "multi_label_classification"
         return classification_loss(config.problem_type, logits, labels)
-
-
-def classification_loss(problem: str, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The loss of a `config.problem_type`: cross entropy, binary cross entropy, or squared error; a mean.
-
-    Args:
-        problem: the type.
-        logits: `(batch, labels)`.
-        labels: `(batch,)` class indices, `(batch, labels)` 0/1, or `(batch, labels)` values to regress.
-    """
-    if problem == "single_label_classification":
-        return F.cross_entropy(logits.float(), labels.view(-1))
-    loss = F.mse_loss if problem == "regression" else F.binary_cross_entropy_with_logits
-    return loss(logits.float(), labels.view(logits.shape).float())
-
-
-def classifier_head(head: str, feature_size: int, num_labels: int, hidden_size: int, dropout: float) -> nn.Module:
-    """`(chunks, features)` -> `(chunks, labels)`; `head` as `config.classifier_head`."""
-    if head == "linear":
-        return nn.Linear(feature_size, num_labels)
-    norm = [nn.BatchNorm1d(hidden_size)] if head == "musicnn" else []
-    return nn.Sequential(
-        nn.Linear(feature_size, hidden_size),
-        *norm,
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(hidden_size, num_labels),
-    )
 
 
 __all__ = [

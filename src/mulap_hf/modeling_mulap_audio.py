@@ -1,7 +1,6 @@
 """The audio backbone: waveform -> chunks -> log-mel -> MusiCNN -> one feature per chunk and one per track."""
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -9,32 +8,20 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_mulap import MulapAudioConfig, MulapConfig
-from .modeling_mulap_conv import max_over_frequency
+from .modeling_mulap_arguments import check_shape, mask_of_audio, only_known_arguments
+from .modeling_mulap_conv import MulapConv, max_over_frequency
 from .modeling_mulap_layers import MulapAlignment
+from .modeling_mulap_outputs import MulapAudioOutput
 from .pipeline_mulap_tasks import custom_pipelines
 
-# Weights of the other parts that a saved folder may hold, as regular expressions.
+# Regular expressions for the weights of other parts that a saved folder may contain.
 JOINT_PARTS = (
     r"^(alignment|audio_embeddings|audio_layers|audio_pooler|text_embeddings|text_layers|text_pooler|connections)\."
 )
 HEADS = r"^(matching_head|mlm_head|mam_head|words_head|chunks_head|classifier)\."
-
-
-@dataclass
-class MulapAudioOutput(BaseModelOutputWithPooling):
-    """What the backbone hears.
-
-    last_hidden_state: `(batch, chunks, features)`, zero where a chunk is padding.
-    pooler_output: `(batch, features)`, mean of the real chunks' features: the embedding of the track.
-    chunk_mask: `(batch, chunks)`, 1 = real, 0 = padding.
-    hidden_states: on request, `(batch, chunks, frames, channels)` after the front end and after each mid-end layer.
-    """
-
-    chunk_mask: torch.LongTensor | None = None
 
 
 class MulapLogMel(nn.Module):
@@ -47,7 +34,7 @@ class MulapLogMel(nn.Module):
     def __init__(self, config: MulapAudioConfig):
         super().__init__()
         self.config = config
-        # Persistent, because transformers builds models on the meta device and fills them from the file.
+        # Persistent, because transformers builds a model on the meta device and fills it from the file.
         self.register_buffer("window", torch.hann_window(config.n_fft, dtype=torch.float32))
         self.register_buffer("mel_filters", mel_filters(config))
 
@@ -56,7 +43,7 @@ class MulapLogMel(nn.Module):
         init.copy_(self.mel_filters, mel_filters(self.config))
 
     def _apply(self, fn, recurse=True):
-        """`.to(bfloat16)` moves the buffers but leaves them float32: rounded filters would change every embedding."""
+        """Moves the buffers but keeps them float32: rounded filters would change every embedding."""
         buffers = {name: fn(buffer) for name, buffer in self._buffers.items()}
         for name, moved in buffers.items():
             self._buffers[name] = moved if moved.dtype == torch.float32 else self._buffers[name].to(moved.device)
@@ -96,23 +83,12 @@ def mel_filters(config: MulapAudioConfig) -> torch.Tensor:
     return torch.minimum(rising, falling).clamp(min=0).float()
 
 
-class MulapConv(nn.Module):
-    """Convolution, BatchNorm, ReLU."""
-
-    def __init__(self, conv: nn.Conv1d | nn.Conv2d):
-        super().__init__()
-        self.conv = conv
-        self.norm = (nn.BatchNorm1d if isinstance(conv, nn.Conv1d) else nn.BatchNorm2d)(conv.out_channels)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return F.relu(self.norm(self.conv(inputs)))
-
-
 class MulapMusiCNN(nn.Module):
     """MusiCNN (Pons & Serra, 2019; Won et al., SMC 2020) without its classifier."""
 
     def __init__(self, config: MulapAudioConfig):
         super().__init__()
+        self.config = config
         self.input_norm = nn.BatchNorm2d(1)
         self.timbral = nn.ModuleList(
             MulapConv(
@@ -138,7 +114,7 @@ class MulapMusiCNN(nn.Module):
     def forward(self, log_mel: torch.Tensor) -> list[torch.Tensor]:
         """`(chunks, mel bands, frames)` -> the stages, each `(chunks, channels, frames)`."""
         image = self.input_norm(log_mel[:, None].to(self.input_norm.weight.dtype))  # (chunks, 1, mel bands, frames)
-        timbre = max_over_frequency(image, self.timbral)  # each (chunks, channels, frames)
+        timbre = max_over_frequency(image, self.timbral, self.config.fast_convolutions)  # (chunks, channels, frames)
         energy = image.mean(dim=2)  # (chunks, 1, frames)
         stages = [torch.cat(timbre + [conv(energy) for conv in self.temporal], dim=1)]
         for index, conv in enumerate(self.midend):
@@ -148,23 +124,25 @@ class MulapMusiCNN(nn.Module):
 
 
 class MulapPreTrainedModel(PreTrainedModel):
-    """What all MuLaP models share: weight initialization, and saved folders that load without this package."""
+    """Base of all MuLaP models: weight initialization, frozen parts, folders that load without this package."""
 
     config: MulapConfig
-    # Every model's backbone sits under this name, so that any folder's weights load into any of the classes.
+    # All models name their backbone like this, so the weights of any folder load into any of the classes.
     base_model_prefix = "audio_model"
     main_input_name = "input_values"
     input_modalities = ("audio", "text")
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    # transformers unpads the queries by the keys' mask, and co-attention's queries are another sequence.
+    # transformers unpads the queries by the mask of the keys, but in co-attention the queries are another sequence.
     _supports_flash_attn = False
     _supports_flex_attn = True
     _supports_attention_backend = True
     _no_split_modules = ["MulapMusiCNN", "MulapLayer", "MulapConnection"]
-    # "Class of transformers' Auto family" -> "file.Class", for every class that can be made from a saved folder.
+    # Trainer divides the loss by the number of accumulated batches itself: each term is a mean over its batch.
+    accepts_loss_kwargs = False
+    # Name of a class of transformers' Auto family -> "file.Class", for every class that loads from a saved folder.
     _auto_map: dict[str, str] = {}
-    # Modules that get no gradient and stay in eval mode.
+    # Names of modules that get no gradient and stay in eval mode.
     _frozen_modules: tuple[str, ...] = ()
 
     @torch.no_grad()
@@ -182,28 +160,28 @@ class MulapPreTrainedModel(PreTrainedModel):
     def train(self, mode: bool = True):
         super().train(mode)
         for name in self._frozen_modules:
-            # The gradient here, too: `from_pretrained` makes new parameters, then calls this.
+            # Here as well as in `_freeze`, because `from_pretrained` replaces the parameters and then calls this.
             self.get_submodule(name).requires_grad_(False).eval()
         return self
 
     def post_init(self):
         super().post_init()
-        # A sub-model's exemptions are for loading it on its own: inside another model an unknown weight is a fault.
+        # The exemptions of a sub-model are for loading it alone: inside another model an unknown weight is an error.
         self._keys_to_ignore_on_load_unexpected = set(type(self)._keys_to_ignore_on_load_unexpected or ())
 
     def save_pretrained(self, save_directory, **kwargs):
-        """As transformers', and config.json names every class and pipeline that the folder can be loaded as."""
+        """As in transformers; in addition, config.json names every class and pipeline that the folder loads as."""
         self.config.auto_map = dict(self._auto_map)
         self.config.custom_pipelines = custom_pipelines(self.config, type(self).__name__)
         super().save_pretrained(save_directory, **kwargs)
 
 
 class MulapAudioModel(MulapPreTrainedModel):
-    """The audio backbone that MuLaP's pre-training is for; what is transferred to other tasks."""
+    """The audio backbone, which MuLaP pre-trains and which is transferred to other tasks."""
 
     config: MulapAudioConfig
     input_modalities = ("audio",)
-    # Recomputing a layer would count its batch twice in BatchNorm's statistics.
+    # Recomputing a layer in the backward pass would count its batch twice in the statistics of BatchNorm.
     supports_gradient_checkpointing = False
     _keys_to_ignore_on_load_unexpected = [JOINT_PARTS, HEADS]
     _auto_map = {
@@ -222,27 +200,32 @@ class MulapAudioModel(MulapPreTrainedModel):
         return self.musicnn.input_norm
 
     @can_return_tuple
+    @only_known_arguments
     def forward(
         self,
         input_values: torch.Tensor,
         audio_attention_mask: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
-        **kwargs,
+        attention_mask: torch.Tensor | None = None,
     ) -> MulapAudioOutput:
         """Features of every chunk and the embedding of every track.
 
-        A track is cut into chunks of `config.chunk_length` samples without overlap; a last incomplete chunk is
-        dropped, unless it is the only one: then it is padded with silence. In eval mode the chunks go through the
-        backbone `config.chunk_batch_size` at a time, so a track may be as long as memory holds its samples.
+        A track is cut into chunks of `config.chunk_length` samples without overlap. An incomplete last chunk is
+        dropped; if it is the only one, it is padded with silence instead. In eval mode the backbone computes
+        `config.chunk_batch_size` chunks at a time, so the length of a track is limited only by the memory for its
+        samples.
 
         Args:
             input_values: `(batch, samples)`, mono waveforms at `config.sampling_rate`, in [-1, 1].
             audio_attention_mask: `(batch, samples)`, 1 = real, 0 = padding. Without it every sample is real.
             output_hidden_states: also return the stages of the backbone, frame by frame.
+            attention_mask: another name of `audio_attention_mask`, which `SequenceFeatureExtractor.pad` uses.
 
         Raises:
-            ValueError: a shape does not fit.
+            ValueError: a shape does not fit, or the two masks differ.
+            TypeError: an argument is unknown.
         """
+        audio_attention_mask = mask_of_audio(audio_attention_mask, attention_mask)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         chunks, chunk_mask = self._split(input_values, audio_attention_mask)
@@ -265,7 +248,7 @@ class MulapAudioModel(MulapPreTrainedModel):
         )
 
     def _split(self, input_values: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Chunks `(batch, chunks, samples)`, silent where there is padding, and which of them are real."""
+        """Chunks `(batch, chunks, samples)`, silent where padded, and a mask `(batch, chunks)` of the real ones."""
         length = self.config.chunk_length
         if input_values.dim() != 2 or input_values.shape[1] == 0:
             raise ValueError(
@@ -305,31 +288,21 @@ class MulapAudioModel(MulapPreTrainedModel):
         return features, [stage.transpose(1, 2) for stage in stages] if with_stages else []
 
 
-def check_shape(name: str, value: torch.Tensor | None, axes: str, shape: tuple[int, ...]):
-    """Of an argument that may be left out.
-
-    Raises:
-        ValueError: it has another shape.
-    """
-    if value is not None and value.shape != shape:
-        raise ValueError(f"{name} has shape {tuple(value.shape)}, it must be {axes}, here {tuple(shape)}")
-
-
 def keeps_padding(model: nn.Module) -> bool:
-    """Whether padded chunks are computed, then zeroed: only in graphs compiled for inference, whose shapes must not
-    depend on the data. Elsewhere they cost nothing and do not reach BatchNorm's statistics."""
+    """Whether padded chunks are computed and then zeroed: only in graphs compiled for inference, whose shapes must not
+    depend on the data. Elsewhere they are left out, so they cost nothing and do not enter BatchNorm statistics."""
     return torch.compiler.is_compiling() and not model.training
 
 
 def unpack(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Puts `(real items, ...)` back to where `(batch, items)` is True; zero elsewhere: `(batch, items, ...)`."""
+    """Spreads `(real items, ...)` to where the mask `(batch, items)` is True; zero elsewhere."""
     unpacked = values.new_zeros(*mask.shape, *values.shape[1:])
     unpacked[mask] = values
     return unpacked
 
 
 def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean over dim 1 of `(batch, items, size)` where `(batch, items)` is True; zero where nothing is."""
+    """Mean over the items of `(batch, items, size)` where the mask `(batch, items)` is True; zero where none is."""
     weights = mask.unsqueeze(-1).to(values.dtype)
     return (values * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 

@@ -1,15 +1,15 @@
-"""Tall convolutions of a spectrogram, of which only the maximum over frequency is kept, as matrix products for CPUs.
+"""Tall convolutions of a spectrogram, of which only the maximum over frequency is used, as matrix products for CPUs.
 
-Four facts make the plain computation, `relu(norm(conv(image))).amax(dim=2)`, avoidable:
+The plain computation is `relu(norm(conv(image))).amax(dim=2)`. Four facts make it unnecessary:
 
-- BatchNorm is an affine map per channel and ReLU is monotone, so the maximum may be taken before both; it becomes the
-  minimum where the scale is negative. The convolution's output is then needed block by block only.
+- BatchNorm is an affine map per channel and ReLU is monotone, so the maximum may be taken before both. Where the scale
+  of BatchNorm is negative, it becomes the minimum. So only blocks of the convolution's output exist at a time.
 - Correlation along frequency is a product of spectra (a discrete Fourier transform over the bands). With the heights
-  counted from their middle, those at +q and -q are a sum of cosines minus and plus the same sum of sines, so their
-  maximum is the first plus the absolute value of the second. That takes a quarter of the multiplications.
-- The mean and the variance of that output are a linear and a quadratic form of the filter, in the mean and the
+  counted from their middle, the outputs at +q and -q are a sum of cosines minus and plus the same sum of sines, so
+  their maximum is the first plus the absolute value of the second. That takes a quarter of the multiplications.
+- The mean and the variance of the output are a linear and a quadratic form of the filter, in the mean and the
   covariance of the image's patches.
-- The maximum's gradient reaches one height per channel and frame: a sum of that few patches, not a convolution.
+- The gradient of the maximum reaches one height per channel and frame: a sum of that few patches, not a convolution.
 """
 
 import math
@@ -20,39 +20,69 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# Elements of the products that a thread computes at a time: few enough to stay in its cache.
+# Elements of the products that a thread computes at a time: few enough to fit into its cache.
 PRODUCTS = 320 * 1024
 # Elements of the windows gathered at a time in the backward pass.
 GATHERED = 2**20
 
 
-def max_over_frequency(image: torch.Tensor, layers: nn.ModuleList) -> list[torch.Tensor]:
-    """Convolution, BatchNorm, ReLU and the maximum over frequency, for layers that look at the same image.
+class MulapConv(nn.Module):
+    """Convolution, BatchNorm, ReLU."""
+
+    def __init__(self, conv: nn.Conv1d | nn.Conv2d):
+        super().__init__()
+        self.conv = conv
+        self.norm = (nn.BatchNorm1d if isinstance(conv, nn.Conv1d) else nn.BatchNorm2d)(conv.out_channels)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.norm(self.conv(inputs)))
+
+
+def max_over_frequency(image: torch.Tensor, layers: nn.ModuleList, fast: bool = True) -> list[torch.Tensor]:
+    """Convolution, BatchNorm, ReLU and the maximum over frequency, of several layers on the same image.
 
     Args:
         image: `(chunks, 1, bands, frames)`.
-        layers: each with a `conv` of one input channel, as many frames out as in, and a `norm`.
+        layers: `MulapConv`s with one input channel and as many output frames as input frames.
+        fast: use the matrix products where they compute the same (see `_is_fast`).
 
     Returns:
         For every layer `(chunks, channels, frames)`.
     """
-    if not _is_fast(image, layers):
+    if not (fast and _is_fast(image, layers)):
         return [layer(image).amax(dim=2) for layer in layers]
     with torch.autocast(device_type=image.device.type, enabled=False):
-        # Half precision in single: its plain convolutions are slower than these products.
+        # Half precision is computed in single precision: these products are then faster than plain convolutions.
         return [output.to(image.dtype) for output in _max_over_frequency(_at_least_single(image), layers)]
 
 
 def _is_fast(image: torch.Tensor, layers: nn.ModuleList) -> bool:
-    """Whether the products replace the plain computation, which serves tracing, GPUs, training in half precision and
-    other norms (synchronized ones). Where a scale is exactly zero the maximum is no longer that of the convolution.
+    """Whether the products compute what a call of the layers does.
+
+    Tracing, GPUs, training in half precision, and convolutions or norms of other classes (synchronized ones) take the
+    plain computation. So do layers whose call does more than their class: with hooks, pruning or another
+    parametrization, or with weights on a disk. Where a scale is exactly zero, the maximum before BatchNorm is not the
+    maximum after it.
     """
     return (
         image.device.type == "cpu"
         and (image.dtype in (torch.float32, torch.float64) or not any(layer.norm.training for layer in layers))
         and not torch.compiler.is_compiling()
-        and all(type(layer.conv) is nn.Conv2d and type(layer.norm) is nn.BatchNorm2d for layer in layers)
+        and not nn.modules.module._has_any_global_hook()
+        and all(_is_plain(layer, MulapConv) for layer in layers)
+        and all(_is_plain(layer.conv, nn.Conv2d) and _is_plain(layer.norm, nn.BatchNorm2d) for layer in layers)
         and all(bool(layer.norm.weight.all()) for layer in layers)
+    )
+
+
+def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether calling a module does what its class does, with parameters that are in memory."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return (
+        type(module) is kind
+        and "forward" not in vars(module)  # which accelerate replaces to load weights from a disk
+        and not any(hooks)
+        and all(type(value) is nn.Parameter and value.device.type == "cpu" for value in module.parameters(False))
     )
 
 
@@ -86,7 +116,7 @@ def _at_least_single(values: torch.Tensor) -> torch.Tensor:
 
 
 def _patches(padded: torch.Tensor, width: int) -> torch.Tensor:
-    """What filters see at each frame: `(chunks, bands, frames + width - 1)` -> `(chunks * frames, bands * width)`."""
+    """The window of each frame: `(chunks, bands, frames + width - 1)` -> `(chunks * frames, bands * width)`."""
     return padded.unfold(2, width, 1).transpose(1, 2).flatten(2).flatten(0, 1)
 
 
@@ -100,11 +130,11 @@ def _filter_moments(filters, patch_mean, covariance, width) -> tuple[torch.Tenso
 
 @torch.no_grad()
 def track_statistics(norm: nn.modules.batchnorm._BatchNorm, mean: torch.Tensor, variance: torch.Tensor):
-    """Updates running statistics as BatchNorm does.
+    """Updates running statistics in place, as BatchNorm does.
 
     Args:
         norm: its `running_mean`, `running_var` and `num_batches_tracked` change, if it has them.
-        mean, variance: `(channels,)` of the batch; the variance is the unbiased one.
+        mean, variance: `(channels,)` of the batch; the variance is unbiased.
     """
     if not norm.track_running_stats:
         return
@@ -144,17 +174,19 @@ class _WindowMean(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        size, share = len(grad), grad / len(ctx.starts)
+        size, part = len(grad), grad / len(ctx.starts)
         total = grad.new_zeros(ctx.shape)
         for start in ctx.starts:
-            total[start : start + size, start : start + size] += share
+            total[start : start + size, start : start + size] += part
         return total, None, None
 
 
 class _Highest(torch.autograd.Function):
-    """Highest output of every filter `(channels, height * width)` over the heights of a spectrogram that is padded in
-    time, `(chunks, bands, frames + width - 1)`: `(chunks, frames, channels)`. The gradient reaches the window that was
-    highest."""
+    """Highest output of every filter over the heights of a spectrogram, `(chunks, frames, channels)`.
+
+    The spectrogram is `(chunks, bands, frames + width - 1)`, padded in time; the filters are `(channels, height *
+    width)`. The gradient reaches the window with the highest output.
+    """
 
     @staticmethod
     def forward(ctx, padded, filters, width):
@@ -166,8 +198,8 @@ class _Highest(torch.autograd.Function):
         weights = filters.view(channels, -1, width).permute(2, 1, 0)  # (width, height, channels)
         real, imaginary = (torch.matmul(phase, weights).transpose(0, 1) for phase in phases)  # (bins, width, channels)
 
-        # Every thread has a block of rows (frames of all chunks, one after the other, what lies between two chunks
-        # included) and takes it through all steps: what one thread wrote and another reads would come slowly.
+        # Every thread takes a block of rows through all steps, because reading what another thread wrote is slow. The
+        # rows are the frames of all chunks one after the other, including the padding between two chunks.
         threads, total = torch.get_num_threads(), chunks * columns
         turns = math.ceil(total * bins * channels / (threads * PRODUCTS))
         rows = math.ceil(total / (threads * turns))
@@ -181,7 +213,7 @@ class _Highest(torch.autograd.Function):
         tracked = any(ctx.needs_input_grad)
         highest = padded.new_empty(turns, threads, rows * channels)
         codes = torch.empty_like(highest) if tracked else None
-        # Written again and again: memory that is new costs more time than the products.
+        # These buffers are reused in every turn: allocating memory would take longer than the products.
         products = padded.new_empty(threads * bins, rows, channels)
         even, odd, sums = padded.new_empty(3, threads, pairs, rows * channels)
         for turn, best in enumerate(highest):
@@ -193,8 +225,8 @@ class _Highest(torch.autograd.Function):
             torch.abs(odd, out=sums).add_(even)  # the higher one of every pair of heights
             torch.amax(sums, dim=1, out=best)
             if tracked:
-                # Which pair, and which of the two. Comparisons that give numbers are faster than those that give
-                # booleans, and all of it is faster than `max` with its indices.
+                # The index of the pair, and which of the two heights it is. Comparisons that return numbers are faster
+                # than those that return booleans, and both are faster than `max` with its indices.
                 odd.lt_(0).add_(2 * torch.arange(pairs, dtype=odd.dtype)[:, None])
                 torch.amax(sums.eq_(best[:, None]).mul_(odd), dim=1, out=codes[turn])
 
@@ -224,7 +256,7 @@ class _Highest(torch.autograd.Function):
 
 @lru_cache
 def _tables(bands: int, heights: int) -> tuple[np.ndarray, ...]:
-    """Discrete Fourier transform of the bands, that of filters, and back to the heights, counted from their middle.
+    """Discrete Fourier transforms of bands and of filters, and back to the heights, counted from their middle.
 
     Returns:
         analysis: `(2 * bins, bands)`, real parts, then imaginary ones.
@@ -257,17 +289,17 @@ def _fold(patches: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def _spread(filters, where, grad, width, starts) -> torch.Tensor:
-    """Gradient of the patches: of each, the sum of the filters, every one put where its product was highest."""
+    """Gradient of the patches: for each, the sum of the filters, each placed where its product was highest."""
     spare = (starts - 1) * width
     padded = F.pad(filters, (spare, spare))  # (channels, ...)
-    # Row `start` of a channel's table is the padded filter, shifted such that it begins at that start.
+    # Row `start` of a channel's table is the padded filter, shifted to begin at that start.
     table = padded.unfold(1, spare + filters.shape[1], width).flip(1).flatten(0, 1)  # (channels * starts, size)
     rows = where + torch.arange(len(filters)) * starts
     return F.embedding_bag(rows, table, per_sample_weights=grad.contiguous(), mode="sum")
 
 
 def _gather(patches, where, grad, width, starts) -> torch.Tensor:
-    """Gradient of the filters: of each, the sum of the windows where its product was highest."""
+    """Gradient of the filters: for each, the sum of the windows where its product was highest."""
     size = patches.shape[1] - (starts - 1) * width
     rows = max(1, GATHERED // (starts * size))
     total = patches.new_zeros(grad.shape[1], size)

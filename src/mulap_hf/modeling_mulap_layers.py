@@ -1,4 +1,4 @@
-"""Building blocks of the two Transformer streams and of the co-attention between them."""
+"""Building blocks of the two Transformer streams, of the co-attention between them, and of the heads."""
 
 import math
 
@@ -16,7 +16,7 @@ LARGEST_LOGIT_SCALE = math.log(100)
 
 
 def eager_attention_forward(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
-    """Attention written out: the one implementation that can return its weights."""
+    """Attention step by step: the only implementation that returns its weights."""
     scores = query @ key.transpose(2, 3) * scaling  # (batch, heads, queries, keys)
     if attention_mask is not None:
         scores = scores + attention_mask
@@ -30,8 +30,8 @@ class MulapAttention(nn.Module):
 
     Args:
         config: of the whole model; its `_attn_implementation` is read at every call.
-        stream: of the stream that asks.
-        context_size: width of the stream that answers.
+        stream: of the stream of the queries.
+        context_size: width of the stream of the keys and values.
         hidden_size, num_heads: of the attention itself.
     """
 
@@ -50,15 +50,26 @@ class MulapAttention(nn.Module):
         self.norm = nn.LayerNorm(stream.hidden_size, eps=stream.layer_norm_eps)
 
     def forward(
-        self, hidden_states: torch.Tensor, context: torch.Tensor, mask: torch.Tensor | None
+        self,
+        hidden_states: torch.Tensor,
+        context: torch.Tensor,
+        mask: torch.Tensor | None,
+        output_attentions: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """`(batch, queries, size)` and `(batch, keys, context size)` -> `(batch, queries, size)` and, from eager
-        attention only, the weights `(batch, heads, queries, keys)`."""
+        attention only, the weights `(batch, heads, queries, keys)`.
+
+        Args:
+            hidden_states, context: the stream of the queries and that of the keys.
+            mask: which keys the queries may attend to.
+            output_attentions: compute eagerly, whatever implementation is configured.
+        """
 
         def split_heads(states: torch.Tensor) -> torch.Tensor:
             return states.unflatten(-1, (-1, self.head_size)).transpose(1, 2)  # (batch, heads, items, head size)
 
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
+        implementation = "eager" if output_attentions else self.config._attn_implementation
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
         attended, weights = attend(
             self,
             split_heads(self.q_proj(hidden_states)),
@@ -73,7 +84,7 @@ class MulapAttention(nn.Module):
 
 
 class MulapFeedForward(nn.Module):
-    """Two linear maps with an activation between, then dropout, residual and LayerNorm."""
+    """Two linear layers with an activation between them, then dropout, residual and LayerNorm."""
 
     def __init__(self, stream: StreamConfig):
         super().__init__()
@@ -97,13 +108,16 @@ class MulapLayer(GradientCheckpointingLayer):
         )
         self.feed_forward = MulapFeedForward(stream)
 
-    def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor | None):
-        hidden_states, weights = self.attention(hidden_states, hidden_states, mask)
+    def forward(
+        self, hidden_states: torch.Tensor, mask: torch.Tensor | None, output_attentions: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """`(batch, tokens, size)` -> the same and, from eager attention only, `(batch, heads, tokens, tokens)`."""
+        hidden_states, weights = self.attention(hidden_states, hidden_states, mask, output_attentions)
         return self.feed_forward(hidden_states), weights
 
 
 class MulapConnection(GradientCheckpointingLayer):
-    """Co-attention (Lu et al., ViLBERT, 2019): each stream's queries meet the other stream's keys and values."""
+    """Co-attention (Lu et al., ViLBERT, 2019): each stream's queries attend to the other stream's keys and values."""
 
     def __init__(self, config: MulapConfig):
         super().__init__()
@@ -120,15 +134,17 @@ class MulapConnection(GradientCheckpointingLayer):
         audio_states: torch.Tensor,
         text_mask: torch.Tensor | None,
         audio_mask: torch.Tensor | None,
-    ):
+        output_attentions: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """The two streams and, from eager attention only, the weights of text to audio and of audio to text.
 
         Args:
             text_states, audio_states: `(batch, tokens, text size)` and `(batch, 1 + chunks, audio size)`.
-            text_mask, audio_mask: which keys the text's queries, and which the audio's, may see.
+            text_mask, audio_mask: which keys the queries of the text, and those of the audio, may attend to.
+            output_attentions: compute eagerly, whatever implementation is configured.
         """
-        text, text_weights = self.text_attention(text_states, audio_states, text_mask)
-        audio, audio_weights = self.audio_attention(audio_states, text_states, audio_mask)
+        text, text_weights = self.text_attention(text_states, audio_states, text_mask, output_attentions)
+        audio, audio_weights = self.audio_attention(audio_states, text_states, audio_mask, output_attentions)
         return self.text_feed_forward(text), self.audio_feed_forward(audio), text_weights, audio_weights
 
 
@@ -150,7 +166,8 @@ class MulapTextEmbeddings(nn.Module):
                 f"a text has {tokens} tokens, the model takes {limit}: tokenize with truncation=True, "
                 f"max_length={limit}, or configure text_config.max_position_embeddings"
             )
-        return self.dropout(self.norm(self.word_embeddings(input_ids) + self.position_embeddings.weight[:tokens]))
+        positions = self.position_embeddings(torch.arange(tokens, device=input_ids.device))
+        return self.dropout(self.norm(self.word_embeddings(input_ids) + positions))
 
 
 class MulapAudioEmbeddings(nn.Module):
@@ -173,14 +190,15 @@ class MulapAudioEmbeddings(nn.Module):
                 "embeddings (get_audio_features) have no limit"
             )
         hidden_states = self.projection(torch.cat([global_feature.unsqueeze(1), features], dim=1))
-        return self.dropout(self.norm(hidden_states + self.position_embeddings.weight[:tokens]))
+        positions = self.position_embeddings(torch.arange(tokens, device=features.device))
+        return self.dropout(self.norm(hidden_states + positions))
 
 
 class MulapAlignment(nn.Module):
-    """A space shared by clips and texts (Radford et al., CLIP, 2021; Li et al., ALBEF, 2021, section 3.2).
+    """The joint embedding space of clips and texts (Radford et al., CLIP, 2021; Li et al., ALBEF, 2021, section 3.2).
 
-    What all clips have in common, and all texts, is taken out first (BatchNorm): otherwise random projections of them
-    point the same way, and the contrastive loss has hardly a gradient to start from.
+    BatchNorm first removes what all clips have in common, and all texts. Without it their random projections point in
+    almost the same direction, and the contrastive loss starts with a very small gradient.
     """
 
     def __init__(self, config: MulapConfig):
@@ -191,10 +209,14 @@ class MulapAlignment(nn.Module):
         self.text_projection = nn.Linear(config.text_config.hidden_size, config.projection_size)
         self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init_value, dtype=torch.float32))
 
+    def forward(self) -> torch.Tensor:
+        """The factor of cosine similarities: one over the trained temperature, 100 at most."""
+        return self.logit_scale.clamp(max=LARGEST_LOGIT_SCALE).exp()
+
     @property
     def scale(self) -> torch.Tensor:
-        """What cosine similarities are multiplied by: one over the learned temperature, 100 at most."""
-        return self.logit_scale.clamp(max=LARGEST_LOGIT_SCALE).exp()
+        """As `forward`, which is called, so that hooks on this module (weights on a disk) run."""
+        return self()
 
     def project_audio(self, features: torch.Tensor) -> torch.Tensor:
         """`(clips, features)` -> `(clips, projection size)`, of length 1."""
@@ -206,9 +228,9 @@ class MulapAlignment(nn.Module):
 
 
 def batch_norm(norm: nn.BatchNorm1d, values: torch.Tensor) -> torch.Tensor:
-    """A single row has no statistics: it is normalized by those so far, as in eval mode.
+    """BatchNorm that also takes a single row in training, and normalizes it by the running statistics.
 
-    A synchronized norm takes the rows of all processes together, and all of them must call it.
+    A synchronized norm takes the statistics of all processes, so all of them must call it.
     """
     if norm.training and len(values) < 2 and type(norm) is nn.BatchNorm1d:
         return F.batch_norm(values, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
@@ -216,8 +238,8 @@ def batch_norm(norm: nn.BatchNorm1d, values: torch.Tensor) -> torch.Tensor:
 
 
 class MulapWordsHead(nn.Module):
-    """Words of a caption from the embedding of its track (Huang et al., SuperClass, NeurIPS 2024): the classes of a
-    linear classifier, after BatchNorm."""
+    """Predicts the words of a caption from the embedding of its track: BatchNorm and a linear classifier (Huang et
+    al., SuperClass, NeurIPS 2024)."""
 
     def __init__(self, config: MulapConfig):
         super().__init__()
@@ -230,8 +252,8 @@ class MulapWordsHead(nn.Module):
 
 
 class MulapViewHead(nn.Sequential):
-    """Backbone features -> what views of the same clip are compared by (Chen et al., SimCLR, ICML 2020, section 2.1):
-    `(views, features)` -> `(views, 128)`."""
+    """Projects backbone features to where views of the same clip are compared, `(views, features)` -> `(views, 128)`
+    (Chen et al., SimCLR, ICML 2020, section 2.1)."""
 
     size = 128  # SimCLR's, and CLMR's
 
@@ -240,7 +262,7 @@ class MulapViewHead(nn.Sequential):
 
 
 class MulapPredictionHead(nn.Module):
-    """Dense, activation, LayerNorm, and the map to what is predicted: words or chunk features."""
+    """Linear layer, activation, LayerNorm, and a linear layer to what is predicted: tokens or chunk features."""
 
     def __init__(self, stream: StreamConfig, output_size: int):
         super().__init__()
@@ -251,3 +273,23 @@ class MulapPredictionHead(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.decoder(self.norm(self.activation(self.dense(hidden_states))))
+
+
+def classifier_head(head: str, feature_size: int, num_labels: int, hidden_size: int, dropout: float) -> nn.Module:
+    """A new classifier, `(chunks, features)` -> `(chunks, labels)`.
+
+    Args:
+        head: as `config.classifier_head`.
+        feature_size, num_labels: sizes of what it takes and returns.
+        hidden_size, dropout: of the hidden layer; ignored by "linear".
+    """
+    if head == "linear":
+        return nn.Linear(feature_size, num_labels)
+    norm = [nn.BatchNorm1d(hidden_size)] if head == "musicnn" else []
+    return nn.Sequential(
+        nn.Linear(feature_size, hidden_size),
+        *norm,
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden_size, num_labels),
+    )

@@ -52,6 +52,7 @@ def test_model_takes_what_it_gives(processor, rows, model):
     batch = collator(processor)(rows[:6])
     assert batch.pop("skipped") == []
     assert batch.pop("ids") == ["0", "1", "2", "3", "4", "5"]
+    assert batch.pop("worker") == 0
     assert batch["input_values"].shape == (6, 19200)
     assert batch["masked_chunks"].shape == (6, 4)
     assert torch.isfinite(model(**batch).loss)

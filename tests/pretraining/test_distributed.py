@@ -7,9 +7,10 @@ import pytest
 import torch
 from helpers import run, settle
 from torch import nn
-from two_processes import SPLITS, step
+from two_processes import SPLITS, step, whole_batch, whole_losses, whole_model
 
-from mulap_hf.pretraining.distributed import gather_rows, sum_over_processes, synchronize_batch_norm
+from mulap_hf.modeling_mulap_distributed import gather_rows
+from mulap_hf.pretraining.distributed import SyncBatchNorm, sum_over_processes, synchronize_batch_norm
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +41,16 @@ def test_sums_are_exact(results):
     assert results["sums"] == {"odd": 2**25 + 2, "rank": 1}
 
 
-def test_one_process_alone_waits_for_no_other(results):
-    (joined, first), sums = results["alone"]
-    assert (joined.tolist(), first, sums) == ([0, 1, 2], 0, {"rows": 3})
+def test_in_eval_mode_no_process_waits_for_another(results):
+    with torch.no_grad():
+        expected = [loss for loss, _ in whole_losses(whole_model(), whole_batch())]
+    torch.testing.assert_close(results["alone"], expected, rtol=1e-6, atol=0)
 
 
 def test_batch_norm_of_one_value_is_refused(results):
-    assert results["one value"] == "BatchNorm trains on 2 values per channel or more; all processes have 1"
+    assert results["one value"] == (
+        "BatchNorm trains on 2 values per channel or more; all processes together have 1: train on larger batches"
+    )
 
 
 def test_without_processes_nothing_changes():
@@ -59,9 +63,10 @@ def test_synchronized_batch_norm_of_one_process_is_batch_norm():
     plain = settle(nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2)))
     synchronized = synchronize_batch_norm(copy.deepcopy(plain))
     batch = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
-    assert isinstance(synchronized[0], nn.modules.batchnorm._BatchNorm)
+    assert [type(module) for module in synchronized] == [SyncBatchNorm, nn.Conv2d, SyncBatchNorm]
+    assert isinstance(synchronize_batch_norm(nn.BatchNorm1d(3)), SyncBatchNorm)
     for training in (True, False):
         assert torch.equal(synchronized.train(training)(batch), plain.train(training)(batch))
     state = synchronized.state_dict()
-    assert state.keys() == plain.state_dict().keys()
+    assert list(state) == list(plain.state_dict())
     assert all(torch.equal(state[name], value) for name, value in plain.state_dict().items())

@@ -15,11 +15,12 @@ from mulap_hf import MulapAudioModel
 from mulap_hf.data import open_pairs
 from mulap_hf.data.augmentation import Augmentation
 from mulap_hf.errors import DataError
+from mulap_hf.modeling_mulap_losses import nt_xent
+from mulap_hf.modeling_mulap_outputs import MulapAudioOutput
 from mulap_hf.pretraining.arguments import OBJECTIVES, DataArguments, ModelArguments, TrainingArguments
-from mulap_hf.pretraining.contrastive import nt_xent
 from mulap_hf.pretraining.evaluation import evaluate
 from mulap_hf.pretraining.objective import find_objective
-from mulap_hf.pretraining.objectives.simclr import ViewCollator, ViewOutput
+from mulap_hf.pretraining.objectives.simclr import ViewCollator
 
 CLIPS = 12
 FIELDS = {"muscall": {"projection_size": 16}}
@@ -52,7 +53,9 @@ def make_objective(name, catalog, processor, **data):
     kind = find_objective(name)
     data = DataArguments(clip_seconds=0.6, **data)
     pairs = open_pairs(catalog, "train", None, data.label_column if kind.needs_labels else None, kind.needs_captions)
-    return kind(ModelArguments(objective=name), data, TrainingArguments(), processor, pairs)
+    tokenizer = processor.tokenizer if kind.needs_captions else None
+    extractor = processor.feature_extractor
+    return kind(ModelArguments(objective=name), data, TrainingArguments(), extractor, pairs, tokenizer)
 
 
 def make_model(objective, seed=0):
@@ -74,6 +77,10 @@ def tensors_of(batch):
     return {name: value for name, value in batch.items() if torch.is_tensor(value)}
 
 
+def terms_of(objective, model, batch):
+    return objective.terms(objective.forward(model, batch))
+
+
 @pytest.fixture(params=OBJECTIVES)
 def objective(request, catalog, processor):
     return make_objective(request.param, catalog, processor)
@@ -82,7 +89,7 @@ def objective(request, catalog, processor):
 def test_losses_reach_the_backbone(objective):
     model = make_model(objective).train()
     batch = tensors_of(*batches_of(objective, model, training=True))
-    losses = objective.losses(model, batch)
+    losses = terms_of(objective, model, batch)
     weights = objective.loss_weights(model.config)
     assert losses.keys() == weights.keys()
     assert all(torch.isfinite(loss) and loss > 0 for loss in losses.values())
@@ -111,7 +118,7 @@ def test_loss_of_an_evaluation_is_that_of_its_batches(objective):
     for name, weight in objective.loss_weights(model.config).items():
         counts = [objective.count(tensors_of(batch))[name] for batch in batches]
         with torch.no_grad():
-            losses = [objective.losses(model, tensors_of(batch))[name].item() for batch in batches]
+            losses = [terms_of(objective, model, tensors_of(batch))[name].item() for batch in batches]
         assert metrics[name] == pytest.approx(np.average(losses, weights=counts))
         total += weight * metrics[name]
     assert metrics["loss"] == pytest.approx(total)
@@ -132,10 +139,10 @@ def test_step_is_the_same_however_it_is_split_up(name, catalog, processor):
     objective = make_objective(name, catalog, processor)
     model = make_model(objective).eval()
     batch = tensors_of(*batches_of(objective, model))
-    whole, counts = objective.losses(model, batch), objective.count(batch)
+    whole, counts = terms_of(objective, model, batch), objective.count(batch)
     parts = [{key: value[rows] for key, value in batch.items()} for rows in (slice(5), slice(5, None))]
     for loss in whole:
-        summed = sum(objective.losses(model, part)[loss] * objective.count(part)[loss] for part in parts)
+        summed = sum(terms_of(objective, model, part)[loss] * objective.count(part)[loss] for part in parts)
         assert summed.item() / counts[loss] == pytest.approx(whole[loss].item(), rel=1e-5)
 
 
@@ -158,7 +165,7 @@ def learn(objective, model, batch, steps: int, learning_rate: float):
     schedule = get_scheduler("linear", optimizer, 0, steps)
     model.train()
     for _ in range(steps):
-        losses = objective.losses(model, tensors_of(batch))
+        losses = terms_of(objective, model, tensors_of(batch))
         sum(weight * losses[loss] for loss, weight in objective.loss_weights(model.config).items()).backward()
         optimizer.step()
         schedule.step()
@@ -226,7 +233,7 @@ def test_words_and_chunks_are_losses_of_their_own(catalog, processor):
     batch["audio_attention_mask"][3:, CHUNK:] = 0  # no second chunk
     counts = objective.count(batch)
     assert (counts["words_loss"], counts["chunks_loss"]) == (CLIPS, 3)
-    losses = objective.losses(model.eval(), batch)
+    losses = terms_of(objective, model.eval(), batch)
     views = model(**batch).chunk_views
     assert losses["chunks_loss"].item() == pytest.approx(nt_xent(views[:, 0], views[:, 1], 0.5).item())
     metrics = evaluate(objective, model, [batch | {"ids": ["0"]}], Accelerator(cpu=True))
@@ -284,10 +291,26 @@ def test_muscall_loss_in_full(catalog, processor):
     model = make_model(objective).eval()
     batch = tensors_of(*batches_of(objective, model))
     with torch.no_grad():
-        loss = objective.losses(model, batch)["contrastive_loss"].item()
-        logits = model(**batch).logits_per_audio
+        loss = terms_of(objective, model, batch)["contrastive_loss"].item()
+        inputs = ("input_values", "input_ids", "audio_attention_mask", "attention_mask")
+        logits = model(**{name: batch[name] for name in inputs}).logits_per_audio
     rows, columns = logits.softmax(dim=1).diagonal(), logits.softmax(dim=0).diagonal()
     assert loss == pytest.approx(-(rows.log().mean() + columns.log().mean()).item() / 2, rel=1e-5)
+
+
+def test_content_aware_weights_are_of_training_alone(catalog, processor):
+    objective = make_objective("muscall", catalog, processor)
+    batch = tensors_of(*batches_of(objective, make_model(objective)))
+    losses = {}
+    for weighted in (False, True):
+        objective.args.content_aware_weights = weighted
+        model = make_model(objective)
+        assert model.config.content_aware_weights == weighted
+        losses[weighted] = [
+            terms_of(objective, model.train(mode), batch)["contrastive_loss"] for mode in (False, True)
+        ]
+    assert torch.equal(losses[False][0], losses[True][0])
+    assert not torch.equal(losses[False][1], losses[True][1])
 
 
 def test_views_are_scored_among_all_of_the_batch(catalog, processor):
@@ -296,11 +319,13 @@ def test_views_are_scored_among_all_of_the_batch(catalog, processor):
     right = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0], [0.0, 4.0]])
     wrong = torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.6, 0.8], [0.0, 4.0]])
     # At temperature 0.5 the logit of the partner is 2, those of the other clip's views 0.
+    model = make_model(objective)
+    model.audio_model.forward = lambda values: MulapAudioOutput(pooler_output=values)
+    model.projection = torch.nn.Identity()
     for projections, accuracy, loss in ((right, 1.0, math.log(1 + 2 * math.exp(-2))), (wrong, 0.75, None)):
-        output = ViewOutput(projections=projections, pooler_output=projections)
-        record = objective.measure(lambda output=output, **_: output, {"input_values": torch.zeros(4, CHUNK)})
-        assert record["contrastive_loss_count"] == 2
-        metrics = objective.summarize([{name: np.asarray(value) for name, value in record.items()}])
+        batch = {"ids": ["0", "1"], "input_values": projections}
+        assert objective.count(batch) == {"contrastive_loss": 2}
+        metrics = evaluate(objective, model, [batch], Accelerator(cpu=True))
         assert metrics["view_accuracy"] == accuracy
         assert loss is None or metrics["loss"] == pytest.approx(loss)
 
@@ -308,7 +333,7 @@ def test_views_are_scored_among_all_of_the_batch(catalog, processor):
 def test_views_of_a_clip_lie_half_a_batch_apart(catalog, processor):
     plain = Augmentation(RATE, pitch=0, filter=0, noise=0, polarity=0, gain=0)
     options = {"clip_seconds": 0.6, "random_crop": False}
-    collator = ViewCollator(processor, **options, augmentation=plain, view_samples=2 * CHUNK)
+    collator = ViewCollator(**options, augmentation=plain, view_samples=2 * CHUNK)
     views = collator(list(open_pairs(catalog).dataset))["input_values"]  # as long as what is heard: no crop
     assert views.shape == (2 * CLIPS, 2 * CHUNK)
     assert torch.equal(views[:CLIPS], views[CLIPS:])
@@ -362,7 +387,7 @@ def test_classes_of_a_string_column(catalog, processor):
     assert model.config.id2label == {0: "rock", 1: "techno", 2: "jazz"}  # 4, 4 and 3 clips are of them
     assert model.config.problem_type == "single_label_classification"
     (batch,) = batches_of(objective, model)
-    assert [str(item) for item in batch["skipped"]] == ["00.wav: has none of the labels that are learned"]
+    assert [str(item) for item in batch["skipped"]] == ["00.wav: has none of the labels that are trained on"]
     assert batch["labels"].tolist() == [(index - 1) % 3 for index in range(1, CLIPS)]
     metrics = evaluate(objective, model, [batch], Accelerator(cpu=True))
     assert metrics.keys() >= {"accuracy", "macro_f1"}

@@ -14,13 +14,9 @@ sys.path.append(str(Path(__file__).parents[1]))
 from helpers import inputs, micro_config, settle
 
 from mulap_hf import MulapForPreTraining
-from mulap_hf.pretraining.contrastive import content_aware_weights, info_nce, nt_xent
-from mulap_hf.pretraining.distributed import (
-    each_process_alone,
-    gather_rows,
-    sum_over_processes,
-    synchronize_batch_norm,
-)
+from mulap_hf.modeling_mulap_distributed import gather_rows
+from mulap_hf.modeling_mulap_losses import content_aware_weights, info_nce, nt_xent
+from mulap_hf.pretraining.distributed import sum_over_processes, synchronize_batch_norm
 
 ROWS = 6
 
@@ -49,6 +45,41 @@ def pretraining_losses(model: nn.Module, batch: dict) -> list[tuple[torch.Tensor
         (output.mlm_loss, int((batch["mlm_labels"] != -100).sum())),
         (output.mam_loss, int((batch["masked_chunks"] & output.chunk_mask.bool()).sum())),
         (output.matching_loss, int((batch["matching_labels"] != -100).sum())),
+    ]
+
+
+def whole_model() -> nn.Module:
+    """With all six terms."""
+    streams = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    terms = {"projection_size": 16, "words_loss_weight": 1.0, "chunks_loss_weight": 1.0}
+    config = micro_config(text_config=streams, audio_config=streams, fusion_dropout_prob=0.0, **terms)
+    return settle(MulapForPreTraining(config))
+
+
+def whole_batch() -> dict:
+    """Clips of at most two chunks, so that the two that are compared are not random."""
+    batch = pretraining_batch()
+    clips = inputs(ROWS, chunks=2, seed=4)
+    clips["audio_attention_mask"] = torch.ones_like(clips["audio_attention_mask"])
+    clips["audio_attention_mask"][1, clips["input_values"].shape[1] // 2 :] = 0
+    return batch | {
+        **{name: clips[name] for name in ("input_values", "audio_attention_mask")},
+        "masked_chunks": batch["masked_chunks"][:, :2],
+        "caption_ids": torch.tensor([7, 2**60 + 1, 3, 2**60, 7, 2**60]),
+        "word_ids": batch["input_ids"],
+        "word_weights": torch.full(batch["input_ids"].shape, 0.1),
+    }
+
+
+def whole_losses(model: nn.Module, batch: dict) -> list[tuple[torch.Tensor, int]]:
+    output = model(**batch)
+    return [
+        (output.mlm_loss, int((batch["mlm_labels"] != -100).sum())),
+        (output.mam_loss, int((batch["masked_chunks"] & output.chunk_mask.bool()).sum())),
+        (output.matching_loss, int((batch["matching_labels"] != -100).sum())),
+        (output.contrastive_loss, int((batch["matching_labels"] == 0).sum())),
+        (output.words_loss, len(batch["word_ids"])),
+        (output.chunks_loss, len(output.chunk_views)),
     ]
 
 
@@ -86,18 +117,22 @@ def paired_batch() -> dict:
 
 def paired_losses(model: nn.Module, batch: dict) -> list[tuple[torch.Tensor, int]]:
     audio, text, scale = model(batch["audio"], batch["text"])
-    weights = content_aware_weights(batch["text"], temperature=0.3)
-    rows = len(audio)
-    return [(nt_xent(audio, text, 0.2), rows), (info_nce(audio, text, scale, weights, batch["text_ids"]), rows)]
+    weights = content_aware_weights(batch["text"], temperature=0.3, across_processes=True)
+    views = nt_xent(audio, text, 0.2, across_processes=True)
+    pairs = info_nce(audio, text, scale, weights, batch["text_ids"], across_processes=True)
+    return [(views, len(audio)), (pairs, len(audio))]
 
 
 CASES = {
     "pretraining": (pretraining_model, pretraining_batch, pretraining_losses),
+    "all terms": (whole_model, whole_batch, whole_losses),
     "batch norm": (normed_model, normed_batch, normed_losses),
     "contrastive": (lambda: settle(Encoders()), paired_batch, paired_losses),
 }
 # How many of the rows the first process gets. Without any, MuLaP itself has nothing to make a loss of.
-SPLITS = [("pretraining", 3), ("pretraining", 4)] + [(c, s) for c in ("batch norm", "contrastive") for s in (3, 5, 6)]
+SPLITS = [(c, s) for c in ("pretraining", "all terms") for s in (3, 4)] + [
+    (c, s) for c in ("batch norm", "contrastive") for s in (3, 5, 6)
+]
 
 
 def step(case: str, rows: slice = slice(None), accelerator: Accelerator | None = None) -> dict[str, torch.Tensor]:
@@ -125,9 +160,9 @@ def main(path: str):
         synchronize_batch_norm(nn.BatchNorm1d(3))(torch.randn(rank, 3))
     except ValueError as error:
         results["one value"] = str(error)
-    if rank == 0:  # the other process does not come by
-        with each_process_alone():
-            results["alone"] = gather_rows(torch.arange(3)), sum_over_processes({"rows": 3})
+    if rank == 0:  # the other process does not take part: in eval mode none waits for it
+        with torch.no_grad():
+            results["alone"] = [loss for loss, _ in whole_losses(whole_model(), whole_batch())]
     for case, size in SPLITS:
         rows = slice(0, size) if rank == 0 else slice(size, None)
         results[case, size] = step(case, rows, accelerator)

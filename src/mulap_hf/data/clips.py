@@ -9,7 +9,6 @@ from torch.utils.data import get_worker_info
 
 from ..audio import load_audio
 from ..errors import AudioError
-from ..processing_mulap import MulapProcessor
 from .augmentation import Augmentation
 from .tables import Skipped
 
@@ -25,7 +24,7 @@ class ClipCollator:
     an entry `unwanted` instead and is not decoded.
 
     Args:
-        processor: prepares clips and captions.
+        sampling_rate: of the model, in Hz.
         clip_seconds: how much of each track is heard.
         random_crop: hear a random part; otherwise the first.
         chunk_length: samples per chunk of the model.
@@ -37,7 +36,7 @@ class ClipCollator:
         share: (i, n): of n processes that read the same batches, the i-th wants every n-th from the i-th on.
     """
 
-    processor: MulapProcessor
+    sampling_rate: int = 16000
     clip_seconds: float = 20.0
     random_crop: bool = True
     chunk_length: int = 48000
@@ -92,15 +91,14 @@ class ClipCollator:
         if row["problem"]:
             raise AudioError(row["problem"])
         content, path = row["audio"]["bytes"], row["audio"]["path"]
-        rate = self.processor.feature_extractor.sampling_rate
         clip = load_audio(
             path if content is None else content,
-            rate,
+            self.sampling_rate,
             duration=self.clip_seconds,
             position=position if self.random_crop else 0,
         )
-        if len(clip) < self.min_seconds * rate:
-            raise AudioError(f"{path}: only {len(clip) / rate:.2f} s long")
+        if len(clip) < self.min_seconds * self.sampling_rate:
+            raise AudioError(f"{path}: only {len(clip) / self.sampling_rate:.2f} s long")
         if not np.isfinite(clip).all():
             raise AudioError(f"{path}: there are NaN or infinite samples in it")
         if np.abs(clip).max() < SILENCE:

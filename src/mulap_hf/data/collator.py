@@ -8,7 +8,8 @@ import torch
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..modeling_mulap import IGNORED_LABEL, MATCHED, MISMATCHED
+from ..modeling_mulap_losses import IGNORED_LABEL, MATCHED, MISMATCHED
+from ..processing_mulap import MulapProcessor
 from .clips import ClipCollator
 
 logger = logging.get_logger(__name__)
@@ -23,6 +24,7 @@ class PreTrainingCollator(ClipCollator):
     mismatched there are no `matching_labels`.
 
     Args:
+        processor: prepares clips and captions; `sampling_rate` is taken from it.
         mlm_probability: share of the tokens to predict; of these 80 % become [MASK], 10 % a random token.
         whole_words: choose all pieces of a word together.
         mam_probability: share of the chunks to predict.
@@ -33,6 +35,7 @@ class PreTrainingCollator(ClipCollator):
             there are no `word_ids` and `word_weights`.
     """
 
+    processor: MulapProcessor
     mlm_probability: float = 0.15
     whole_words: bool = False
     mam_probability: float = 0.15
@@ -42,6 +45,7 @@ class PreTrainingCollator(ClipCollator):
 
     def __post_init__(self):
         super().__post_init__()
+        self.sampling_rate = self.processor.feature_extractor.sampling_rate
         tokenizer = self.processor.tokenizer
         pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         self._continues_word = np.array([piece.startswith("##") for piece in pieces])
@@ -51,7 +55,7 @@ class PreTrainingCollator(ClipCollator):
         captions = [row["caption"] for row in rows]
         sources, mismatched = mismatch_captions(captions, self.mismatch_probability, rng)
         texts = [captions[source] for source in sources]
-        inputs = self.processor(audio=clips, text=texts, sampling_rate=self.processor.feature_extractor.sampling_rate)
+        inputs = self.processor(audio=clips, text=texts, sampling_rate=self.sampling_rate)
         ids = inputs["input_ids"].numpy()
         masked_ids, mlm_labels = self._mask_tokens(ids, rng)
         mlm_labels[mismatched] = IGNORED_LABEL

@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import pkgutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -13,7 +12,13 @@ from transformers import HfArgumentParser
 from ..configuration_mulap import PRESETS, MulapConfig
 from ..errors import DataError
 
-OBJECTIVES = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).with_name("objectives"))]))
+# Values of --objective, each the name of a file in `objectives/`, and the class in that file.
+OBJECTIVES = {
+    "mulap": "MulapObjective",
+    "muscall": "MuscallObjective",
+    "simclr": "SimclrObjective",
+    "supervised": "SupervisedObjective",
+}
 # Options that change nothing of what is learned: a run may go on with others.
 FREE_OPTIONS = ("output_dir", "overwrite_output", "log_steps", "cpu_threads", "keep_checkpoints", "trackers")
 
@@ -56,7 +61,7 @@ class ModelArguments:
     """Which model to train, and what on."""
 
     objective: str = option(
-        "mulap", "What is learned: the name of a file in src/mulap_hf/training/objectives.", choices=OBJECTIVES
+        "mulap", "Training objective: a file in src/mulap_hf/pretraining/objectives.", choices=list(OBJECTIVES)
     )
     preset: str = option("tiny", "Sizes of the model.", choices=sorted(PRESETS))
     text_model: str | None = option(
@@ -118,7 +123,7 @@ class DataArguments:
     train_share: float = option(
         1.0, "Fraction of the training recordings to train on; a smaller fraction is part of a larger one."
     )
-    max_validation: int = option(2000, "Most pairs to validate on; the first ones.")
+    max_validation: int | None = option(2000, "Number of pairs to validate on, the first ones; none: all.")
     caption_column: str | None = option(None, "Column of the captions, if not caption, text or description.")
     label_column: str = option("tags", "Column of the labels, for objectives that need them: a list or a name.")
     num_labels: int = option(50, "How many of the labels, the most frequent ones, to learn.")

@@ -1,4 +1,4 @@
-"""What all objectives with labels share: the classifier, its loss and what is measured of it."""
+"""What all objectives with labels have in common: the classifier, its loss and its metrics."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -10,7 +10,9 @@ from ..configuration_mulap import MulapConfig
 from ..data.clips import ClipCollator
 from ..data.schema import Kind, Task
 from ..errors import AudioError
+from ..feature_extraction_mulap import MulapFeatureExtractor
 from ..modeling_mulap import MulapForAudioClassification
+from ..modeling_mulap_outputs import MulapClassifierOutput
 from .evaluation import feature_statistics, join, known_scores, mean_over
 from .objective import Objective, Record
 
@@ -22,7 +24,7 @@ PROBLEM_TYPES: dict[Kind, str] = {
 
 
 def set_outputs(config: MulapConfig, task: Task):
-    """What the model's outputs are: its problem type and their names."""
+    """Sets the problem type of a configuration, and the names of the outputs."""
     config.problem_type = PROBLEM_TYPES[task.kind]
     config.id2label = dict(enumerate(task.classes or task.columns))
     config.label2id = {label: index for index, label in config.id2label.items()}
@@ -30,34 +32,42 @@ def set_outputs(config: MulapConfig, task: Task):
 
 @dataclass(kw_only=True)
 class TargetCollator(ClipCollator):
-    """Rows -> the inputs of `MulapForAudioClassification`; `labels` are as of `Task.target`, with a batch dimension.
+    """Rows -> the inputs of `MulapForAudioClassification`; `labels` are a batch of what `Task.target` returns.
 
     Rows without a target are skipped.
+
+    Args:
+        feature_extractor: prepares clips.
     """
 
+    feature_extractor: MulapFeatureExtractor
+
     def target(self, row: dict) -> np.ndarray | None:
-        """What is true of a row; None where that is not known."""
+        """The target of a row; None where it is not known."""
         raise NotImplementedError
 
     def load(self, row: dict, position: float) -> np.ndarray:
         if self.target(row) is None:
-            raise AudioError("has none of the labels that are learned")
+            raise AudioError("has none of the labels that are trained on")
         return super().load(row, position)
 
     def make_inputs(self, rows: list[dict], clips: list[np.ndarray], rng: np.random.Generator) -> dict:
-        inputs = self.processor(audio=clips, sampling_rate=self.processor.feature_extractor.sampling_rate)
+        inputs = self.feature_extractor(clips, sampling_rate=self.sampling_rate, return_tensors="pt")
         return {**inputs, "labels": torch.from_numpy(np.stack([self.target(row) for row in rows]))}
 
 
 class ClassificationObjective(Objective):
-    """A task, learned by `MulapForAudioClassification`."""
+    """Trains `MulapForAudioClassification` on a task."""
 
     needs_captions = False
 
     @property
     @abstractmethod
     def task(self) -> Task:
-        """What is learned."""
+        """The task."""
+
+    def collator_options(self, config: MulapConfig, training: bool) -> dict:
+        return super().collator_options(config, training) | {"feature_extractor": self.feature_extractor}
 
     def make_model(self, config: MulapConfig) -> MulapForAudioClassification:
         set_outputs(config, self.task)
@@ -69,14 +79,11 @@ class ClassificationObjective(Objective):
     def count(self, batch: dict[str, torch.Tensor]) -> dict[str, int]:
         return {"classification_loss": len(batch["labels"])}
 
-    def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {"classification_loss": model(**batch).loss}
+    def terms(self, output: MulapClassifierOutput) -> dict[str, torch.Tensor]:
+        return {"classification_loss": output.loss}
 
-    def measure(self, model: MulapForAudioClassification, batch: dict[str, torch.Tensor]) -> Record:
-        output = model(**batch)
+    def measure(self, output: MulapClassifierOutput, batch: dict[str, torch.Tensor]) -> Record:
         return {
-            "classification_loss": output.loss,
-            "classification_loss_count": len(batch["labels"]),
             "logits": output.logits,  # (batch, outputs)
             "labels": batch["labels"],
             "embedding": output.pooler_output,

@@ -10,7 +10,6 @@ from accelerate.utils import gather_object
 
 from ..metrics.retrieval import score_retrieval
 from ..metrics.scores import score
-from .distributed import each_process_alone
 from .objective import Objective, Record
 
 # Below these, clips can hardly be told apart by their embeddings.
@@ -41,9 +40,11 @@ def evaluate(
     for batch in batches:
         if batch["ids"]:
             tensors = {name: value.to(accelerator.device) for name, value in batch.items() if torch.is_tensor(value)}
-            # A batch is compared with itself alone: however many processes there are, the measures are the same.
-            with accelerator.autocast(), each_process_alone():
-                record = objective.measure(model, tensors)
+            # In eval mode no model compares items across processes, so their number does not change the metrics.
+            with accelerator.autocast():
+                output = objective.forward(model, tensors)
+                counts = {f"{name}_count": count for name, count in objective.count(tensors).items()}
+                record = counts | objective.terms(output) | objective.measure(output, tensors)
             records.append({"first_id": batch["ids"][0]} | {name: _to_array(value) for name, value in record.items()})
     model.train(was_training)
     gathered = gather_object(records)

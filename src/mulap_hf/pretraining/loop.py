@@ -18,7 +18,6 @@ from transformers.utils import logging
 from ..data.loading import BatchStream, batches_of
 from ..data.tables import Skipped
 from ..errors import DataError, Interrupted, RunError
-from ..processing_mulap import MulapProcessor
 from .arguments import TrainingArguments
 from .checkpoints import Checkpoints
 from .distributed import sum_over_processes
@@ -53,7 +52,6 @@ class TrainingLoop:
         validation_loader: this process' share of the batches of the validation data, the same each time.
         accelerator, args: of the run.
         folder: of the run.
-        processor: saved beside the model.
         fingerprint: of the training data; a run does not go on with other data.
 
     validation_skipped: of the last evaluation, by id: what could not be used.
@@ -68,13 +66,11 @@ class TrainingLoop:
         accelerator: Accelerator,
         args: TrainingArguments,
         folder: Path,
-        processor: MulapProcessor,
         fingerprint: int | None = None,
     ):
         self.objective = objective
         self.accelerator = accelerator
         self.args = args
-        self.processor = processor
         self.validation_loader = validation_loader
         self.weights = objective.loss_weights(model.config)
         optimizer = make_optimizer(model, args)
@@ -171,7 +167,7 @@ class TrainingLoop:
         means_taken = self.accelerator.num_processes * len(parts)
         for part, inputs, count in zip(parts, tensors, counts, strict=True):
             with self.accelerator.accumulate(self.model):
-                losses = self.objective.losses(self.model, inputs)
+                losses = self.objective.terms(self.objective.forward(self.model, inputs))
                 share = {name: count[name] / max(1, totals[name]) for name in self.weights}
                 loss = sum(weight * share[name] * losses[name] for name, weight in self.weights.items())
                 if not torch.isfinite(loss):
@@ -260,7 +256,7 @@ class TrainingLoop:
 
         def export(path: Path):
             exported.save_pretrained(path, state_dict=state)
-            self.processor.save_pretrained(path)
+            self.objective.preprocessor.save_pretrained(path)
 
         return export
 

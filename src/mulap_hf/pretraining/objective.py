@@ -1,41 +1,43 @@
-"""What a backbone can be trained on: the interface of the files in `objectives/`."""
+"""The interface of the training objectives in `objectives/`."""
 
-import inspect
 from abc import ABC, abstractmethod
 from importlib import import_module
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import ModelOutput
 
 from ..configuration_mulap import MulapConfig
 from ..data.augmentation import Augmentation
 from ..data.clips import ClipCollator
 from ..data.streams import PairStream
+from ..feature_extraction_mulap import MulapFeatureExtractor
 from ..processing_mulap import MulapProcessor
-from .arguments import DataArguments, ModelArguments, TrainingArguments
+from .arguments import OBJECTIVES, DataArguments, ModelArguments, TrainingArguments
 
 Record = dict[str, np.ndarray]
 
 
 class Objective(ABC):
-    """A model, what its batches hold, its losses, and what is measured of it.
+    """A model, its batches, the terms of its loss, and the metrics of its validation.
 
-    Adding one is adding a file to `objectives/` with one subclass; `--objective` takes the file's name. Everything
-    else (processes, precision, checkpoints, resuming, reports) is the same for all.
+    To add one, write a file in `objectives/` with a subclass, and name both in `arguments.OBJECTIVES`. Everything else
+    (processes, precision, checkpoints, resuming, reports) is the same for all objectives.
 
     Args:
-        model_args, data_args, args: what the user asked for.
-        processor: of the model.
-        pairs: the training data, for what must be known of it beforehand.
+        model_args, data_args, args: options of the user.
+        feature_extractor: of the model.
+        pairs: the training data, for what must be known of it before training.
+        tokenizer: of the model; None where the objective needs no captions.
     """
 
-    # Fields of the model's configuration that the objective sets; the user's --config comes on top.
+    # Fields of the model's configuration that the objective sets; --config overrides them.
     config_fields: dict = {}
-    # What it learns from besides the audio: rows without a caption are left out where captions are needed.
+    # Whether rows without a caption are left out, and whether rows have labels.
     needs_captions: bool = True
     needs_labels: bool = False
-    # The validation metric that the best model is chosen by; `highest_is_best`, or the lowest.
+    # The validation metric by which the best model is chosen, and whether its highest value is the best.
     chosen_by: str = "loss"
     highest_is_best: bool = False
 
@@ -44,14 +46,23 @@ class Objective(ABC):
         model_args: ModelArguments,
         data_args: DataArguments,
         args: TrainingArguments,
-        processor: MulapProcessor,
+        feature_extractor: MulapFeatureExtractor,
         pairs: PairStream,
+        tokenizer: PreTrainedTokenizerBase | None = None,
     ):
         self.model_args = model_args
         self.data_args = data_args
         self.args = args
-        self.processor = processor
+        self.feature_extractor = feature_extractor
         self.pairs = pairs
+        self.tokenizer = tokenizer
+
+    @property
+    def preprocessor(self) -> MulapProcessor | MulapFeatureExtractor:
+        """What is saved beside the model: a processor if there is a tokenizer, otherwise the feature extractor."""
+        if self.tokenizer is None:
+            return self.feature_extractor
+        return MulapProcessor(self.feature_extractor, self.tokenizer)
 
     @abstractmethod
     def make_model(self, config: MulapConfig) -> PreTrainedModel:
@@ -59,37 +70,48 @@ class Objective(ABC):
 
     @abstractmethod
     def make_collator(self, config: MulapConfig, training: bool) -> ClipCollator:
-        """Batches to train on, or to validate on: there, nothing may change from one evaluation to the next."""
+        """Makes batches for training, or for validation: those are the same in every evaluation."""
 
     @abstractmethod
     def loss_weights(self, config: MulapConfig) -> dict[str, float]:
-        """The names of the losses and what they count in their sum."""
+        """The names of the terms of the loss and their weights."""
 
     @abstractmethod
     def count(self, batch: dict[str, torch.Tensor]) -> dict[str, int]:
-        """How many items of the batch each loss is a mean of: so a step is the same however it is split up."""
+        """The number of items of the batch that each term is the mean of.
+
+        Terms of parts of a step are weighted by it, so that a step is the same however it is split up.
+        """
+
+    def forward(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> ModelOutput:
+        """The model's output with its loss; `model` may be wrapped."""
+        return model(**batch)
 
     @abstractmethod
-    def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Every loss of the batch, as a mean; `model` may be wrapped, and has to be called."""
+    def terms(self, output: ModelOutput) -> dict[str, torch.Tensor]:
+        """The terms of the loss in the output, without their weights, under the names of `loss_weights`."""
 
     @abstractmethod
-    def measure(self, model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> Record:
-        """What `summarize` needs of one batch of validation data, as arrays."""
+    def measure(self, output: ModelOutput, batch: dict[str, torch.Tensor]) -> Record:
+        """Arrays that `summarize` needs of one batch of validation data, besides the terms and their counts."""
 
     @abstractmethod
     def summarize(self, records: list[Record]) -> dict[str, float]:
-        """The metrics of all batches of validation data, among them the one that the best model is chosen by."""
+        """Metrics of all batches of validation data, among them the one by which the best model is chosen.
+
+        Args:
+            records: of each batch what `measure` returned, every term of the loss, and its count as `NAME_count`.
+        """
 
     def export(self, model: PreTrainedModel) -> PreTrainedModel:
-        """What is saved for users of the trained model."""
+        """The part of the trained model that is saved for users."""
         return model
 
     def collator_options(self, config: MulapConfig, training: bool) -> dict:
         """Arguments of any `ClipCollator`."""
-        rate = self.processor.feature_extractor.sampling_rate
+        rate = self.feature_extractor.sampling_rate
         return {
-            "processor": self.processor,
+            "sampling_rate": rate,
             "chunk_length": config.audio_config.chunk_length,
             "augmentation": Augmentation(rate, pitch=0.0) if training and self.data_args.augment else None,
             "clip_seconds": self.data_args.clip_seconds,
@@ -99,10 +121,9 @@ class Objective(ABC):
 
 
 def find_objective(name: str) -> type[Objective]:
-    """The class in `objectives/{name}.py`."""
-    module = import_module(f".objectives.{name}", __package__)
-    return next(
-        kind
-        for kind in vars(module).values()
-        if inspect.isclass(kind) and issubclass(kind, Objective) and kind.__module__ == module.__name__
-    )
+    """The class of an objective.
+
+    Args:
+        name: a key of `arguments.OBJECTIVES`.
+    """
+    return getattr(import_module(f".objectives.{name}", __package__), OBJECTIVES[name])

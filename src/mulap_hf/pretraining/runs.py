@@ -76,8 +76,9 @@ def make_loaders(
     # All processes read all rows, and each decodes its share; a sharded model needs them to take equally many.
     if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         collator.share = (accelerator.process_index, accelerator.num_processes)
+    validated = validation_pairs.dataset
     validation_loader = make_loader(
-        validation_pairs.dataset.take(data_args.max_validation),
+        validated if data_args.max_validation is None else validated.take(data_args.max_validation),
         collator,
         args.batch_size,
         num_workers=min(1, data_args.num_workers),  # with more, batches would hold other rows

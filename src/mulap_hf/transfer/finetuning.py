@@ -22,8 +22,6 @@ from ..pretraining.arguments import DataArguments, ModelArguments, TrainingArgum
 from ..pretraining.classification import ClassificationObjective, TargetCollator
 from ..pretraining.loop import TrainingLoop
 from ..pretraining.runs import make_loaders
-from ..processing_mulap import MulapProcessor
-from ..tokenization import train_tokenizer
 from .arguments import FineTuneArguments
 from .probe import rescale_outputs, target_scaling
 from .protocol import choose_few
@@ -68,11 +66,8 @@ class FineTuning(ClassificationObjective):
         labels_per_class: int | None,
         args: TrainingArguments,
     ):
-        processor = MulapProcessor(
-            make_feature_extractor(backbone.config.sampling_rate, data.task),
-            train_tokenizer([" "], 100, 8),  # there are no texts, but a processor has a tokenizer
-        )
-        data_args = DataArguments(clip_seconds=how.train_seconds, num_workers=how.num_workers, max_validation=10**9)
+        extractor = make_feature_extractor(backbone.config.sampling_rate, data.task)
+        data_args = DataArguments(clip_seconds=how.train_seconds, num_workers=how.num_workers, max_validation=None)
         self.splits = {split: data.targets(split) for split in (TRAIN, VALIDATION)}
         if labels_per_class is not None:
             ids = list(self.splits[TRAIN].by_id)
@@ -81,7 +76,7 @@ class FineTuning(ClassificationObjective):
             kept = {name: target for name, target in self.splits[TRAIN].by_id.items() if name in chosen}
             self.splits[TRAIN] = replace(self.splits[TRAIN], by_id=kept)
         self.streams = {split: _open_rows(data, split, self.splits[split].by_id) for split in self.splits}
-        super().__init__(ModelArguments(), data_args, args, processor, self.streams[TRAIN])
+        super().__init__(ModelArguments(), data_args, args, extractor, self.streams[TRAIN])
         self.backbone, self.how, self._task = backbone, how, data.task
         self.chosen_by = MAIN_METRIC[data.task.kind]
         self._seconds = data.task.seconds
@@ -178,9 +173,7 @@ def fine_tune(
     network = objective.make_model(objective.make_config())
     train, validation = (objective.streams[split] for split in (TRAIN, VALIDATION))
     loaders = make_loaders(train, validation, objective, network, objective.data_args, args, accelerator)
-    extractor = objective.processor.feature_extractor
-    folder = Path(args.output_dir)
-    loop = TrainingLoop(objective, network, *loaders, accelerator, args, folder, extractor, train.fingerprint)
+    loop = TrainingLoop(objective, network, *loaders, accelerator, args, Path(args.output_dir), train.fingerprint)
     prepare(loop)
     loop.run()
     best = MulapForAudioClassification.from_pretrained(loop.checkpoints.best_folder())

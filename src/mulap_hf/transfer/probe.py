@@ -14,7 +14,8 @@ from ..data.schema import Kind, Task
 from ..errors import DataError
 from ..files import replacing
 from ..metrics.scores import MAIN_METRIC, score
-from ..modeling_mulap import classification_loss, classifier_head
+from ..modeling_mulap_layers import classifier_head
+from ..modeling_mulap_losses import classification_loss
 from ..pretraining.classification import PROBLEM_TYPES
 from .arguments import ProbeArguments
 from .features import Features

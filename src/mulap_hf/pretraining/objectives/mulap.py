@@ -1,5 +1,5 @@
-"""MuLaP (Manco et al., ICASSP 2022): masked language, masked audio, matching; before the fusion, what the backbone is
-taught by itself."""
+"""MuLaP (Manco et al., ICASSP 2022): masked language modeling, masked audio modeling and matching, and optional terms
+on what the streams are before they are fused."""
 
 import math
 from functools import cached_property
@@ -9,19 +9,22 @@ import torch
 
 from ...configuration_mulap import MulapConfig
 from ...data.collator import PreTrainingCollator, word_importance
-from ...modeling_mulap import IGNORED_LABEL, MATCHED, MISMATCHED, MulapForPreTraining
+from ...modeling_mulap import MulapForPreTraining
 from ...modeling_mulap_audio import masked_mean
-from ..contrastive import info_nce, nt_xent
+from ...modeling_mulap_losses import IGNORED_LABEL, MATCHED, MISMATCHED
+from ...modeling_mulap_outputs import MulapForPreTrainingOutput
+from ...processing_mulap import MulapProcessor
 from ..evaluation import feature_statistics, join, known_scores, mean_over, variance_explained
 from ..objective import Objective, Record
 
-TASKS = ("mlm", "mam", "matching", "contrastive", "words", "chunks")
-
 
 class MulapObjective(Objective):
-    """The paper's proxy tasks and, as the model's configuration says, align before fuse (Li et al., NeurIPS 2021), the
-    captions' words as classes (Huang et al., SuperClass, NeurIPS 2024) and a clip's chunks as views of each other
-    (Chen et al., SimCLR, ICML 2020)."""
+    """The proxy tasks of the paper and, if the model's configuration gives them a weight, three more.
+
+    These are a contrastive loss between clips and captions before the fusion (Li et al., ALBEF, NeurIPS 2021), the
+    words of the captions as classes (Huang et al., SuperClass, NeurIPS 2024), and a contrastive loss between chunks of
+    a clip (Chen et al., SimCLR, ICML 2020). `MulapForPreTraining` computes all of them.
+    """
 
     def make_model(self, config: MulapConfig) -> MulapForPreTraining:
         self._config = config
@@ -30,8 +33,9 @@ class MulapObjective(Objective):
     def make_collator(self, config: MulapConfig, training: bool) -> PreTrainingCollator:
         mismatch = self.data_args.mismatch_probability
         if training and config.matching_negatives != "given":
-            mismatch = 0.0  # the model draws its own
+            mismatch = 0.0  # the model draws mismatched pairs itself
         return PreTrainingCollator(
+            processor=MulapProcessor(self.feature_extractor, self.tokenizer),
             **self.collator_options(config, training),
             mlm_probability=self.data_args.mlm_probability,
             whole_words=self.data_args.whole_words,
@@ -42,17 +46,11 @@ class MulapObjective(Objective):
         )
 
     def loss_weights(self, config: MulapConfig) -> dict[str, float]:
-        weights = {f"{task}_loss": getattr(config, f"{task}_loss_weight") for task in TASKS}
-        parts = {
-            "contrastive_loss": config.projection_size,
-            "words_loss": config.words_loss_weight,
-            "chunks_loss": config.chunks_loss_weight,
-        }
-        return {name: weight for name, weight in weights.items() if parts.get(name, True)}
+        return config.loss_weights()
 
     @cached_property
     def _importance(self) -> np.ndarray:
-        return word_importance(self.processor.tokenizer, self.pairs.captions())
+        return word_importance(self.tokenizer, self.pairs.captions())
 
     def count(self, batch: dict[str, torch.Tensor]) -> dict[str, int]:
         pairs, two_chunks = len(batch["input_ids"]), 2 * self._config.audio_config.chunk_length
@@ -66,28 +64,13 @@ class MulapObjective(Objective):
         }
         return {name: counts[name] for name in self.loss_weights(self._config)}
 
-    def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        output = model(**batch)
-        losses = {f"{task}_loss": output[f"{task}_loss"] for task in TASKS if f"{task}_loss" in output}
-        if output.audio_embeds is not None:
-            matched = _matched(batch)
-            losses["contrastive_loss"] = info_nce(
-                output.audio_embeds[matched],
-                output.text_embeds[matched],
-                output.logit_scale,
-                text_ids=batch["caption_ids"][matched],
-            )
-        if output.chunk_views is not None:
-            losses["chunks_loss"] = nt_xent(*output.chunk_views.unbind(dim=1), self._config.chunks_temperature)
-        return losses
+    def terms(self, output: MulapForPreTrainingOutput) -> dict[str, torch.Tensor]:
+        return {name: output[name] for name in self.loss_weights(self._config)}
 
-    def measure(self, model: MulapForPreTraining, batch: dict[str, torch.Tensor]) -> Record:
-        output = model(**batch)
+    def measure(self, output: MulapForPreTrainingOutput, batch: dict[str, torch.Tensor]) -> Record:
         labels = batch["mlm_labels"][batch["mlm_labels"] != IGNORED_LABEL]
         masked = batch["masked_chunks"]
-        record = {f"{name}_count": count for name, count in self.count(batch).items()}
-        record |= self.losses(lambda **_: output, batch)
-        return record | {
+        return {
             "mlm_correct": output.mlm_logits.argmax(-1) == labels,  # (labels,)
             "mam_prediction": output.mam_predictions[masked],  # (masked, features)
             "mam_target": output.mam_targets[masked],
@@ -115,6 +98,6 @@ class MulapObjective(Objective):
 
 
 def _matched(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """`(pairs,)`, bool: where the text is the clip's own."""
+    """`(pairs,)`, bool, whether the text is that of the clip."""
     labels = batch.get("matching_labels")
     return torch.ones_like(batch["caption_ids"], dtype=torch.bool) if labels is None else labels == MATCHED

@@ -5,21 +5,27 @@ import torch
 from ...configuration_mulap import MulapConfig
 from ...data.collator import PreTrainingCollator
 from ...modeling_mulap import MulapModel
-from ..contrastive import content_aware_weights, info_nce
+from ...modeling_mulap_audio import masked_mean
+from ...modeling_mulap_outputs import MulapOutput
+from ...processing_mulap import MulapProcessor
 from ..evaluation import feature_statistics, join, mean_over, retrieval_scores
 from ..objective import Objective, Record
 
+INPUTS = ("input_values", "input_ids", "audio_attention_mask", "attention_mask", "caption_ids")
+
 
 class MuscallObjective(Objective):
-    """InfoNCE with a learned temperature between the embeddings of clips and of their captions."""
+    """InfoNCE with a trained temperature between the embeddings of clips and of their captions."""
 
     config_fields = {"connection_text_layers": [], "connection_audio_layers": []}
 
     def make_model(self, config: MulapConfig) -> MulapModel:
+        config.content_aware_weights = config.content_aware_weights or self.args.content_aware_weights
         return MulapModel(config)
 
     def make_collator(self, config: MulapConfig, training: bool) -> PreTrainingCollator:
         return PreTrainingCollator(
+            processor=MulapProcessor(self.feature_extractor, self.tokenizer),
             **self.collator_options(config, training),
             mlm_probability=0.0,
             mam_probability=0.0,
@@ -32,26 +38,18 @@ class MuscallObjective(Objective):
     def count(self, batch: dict[str, torch.Tensor]) -> dict[str, int]:
         return {"contrastive_loss": len(batch["input_ids"])}
 
-    def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        output = model(**batch, return_logits=False)
-        weights = content_aware_weights(output.text_embeds) if self.args.content_aware_weights else None
-        loss = info_nce(
-            output.audio_embeds, output.text_embeds, output.logit_scale, weights=weights, text_ids=batch["caption_ids"]
-        )
-        return {"contrastive_loss": loss}
+    def forward(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> MulapOutput:
+        return model(**{name: batch[name] for name in INPUTS}, return_loss=True, return_logits=False)
 
-    def measure(self, model: MulapModel, batch: dict[str, torch.Tensor]) -> Record:
-        backbone = model.audio_model(batch["input_values"], batch["audio_attention_mask"])
-        audio = model.alignment.project_audio(backbone.pooler_output)
-        text = model.get_text_features(batch["input_ids"], batch["attention_mask"]).pooler_output
-        loss = info_nce(audio, text, model.alignment.scale, text_ids=batch["caption_ids"])
+    def terms(self, output: MulapOutput) -> dict[str, torch.Tensor]:
+        return {"contrastive_loss": output.loss}
+
+    def measure(self, output: MulapOutput, batch: dict[str, torch.Tensor]) -> Record:
         return {
-            "contrastive_loss": loss,
-            "contrastive_loss_count": len(batch["input_ids"]),
-            "audio": audio,
-            "text": text,
+            "audio": output.audio_embeds,
+            "text": output.text_embeds,
             "caption": batch["caption_ids"],
-            "embedding": backbone.pooler_output,
+            "embedding": masked_mean(output.chunk_features, output.chunk_mask.bool()),  # (pairs, features)
         }
 
     def summarize(self, records: list[Record]) -> dict[str, float]:

@@ -168,14 +168,14 @@ def test_quantized(how, backbone, check, tmp_path):
 
 def test_above_the_tolerance_no_file_is_left(backbone, check, tmp_path):
     with pytest.raises(
-        ModelError, match=r"differ from torch's by .* over the tolerance 0.0e\+00: no file was written"
+        ModelError, match=r"differ from those of torch by .* exceeds the tolerance 0.0e\+00; no file was written"
     ):
         export_onnx(backbone, tmp_path / "model.onnx", check, tolerance=0)
     assert not list(tmp_path.iterdir())
 
 
 def test_calibrated_on_quieter_music(backbone, check, tmp_path):
-    """What is louder than anything in the calibration is clipped: that is seen, and said."""
+    """Input that is louder than the calibration audio is clipped; the check detects it."""
     with pytest.raises(ModelError, match="calibrate with more"):
         export_onnx(
             backbone, tmp_path / "model.onnx", check, quantize="static", calibration=[1e-4 * check[0]], tolerance=0.03
@@ -185,11 +185,11 @@ def test_calibrated_on_quieter_music(backbone, check, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"quantize": "static"}, "nothing to calibrate with: no audio is as long as a chunk, 4800 samples"),
-        ({"quantize": "static", "calibration": [np.zeros(100, np.float32)]}, "nothing to calibrate with"),
-        ({"opset": 17}, "opset 17 is not in 18 to"),
-        ({"check": []}, "there is no audio to compare"),
-        ({"output": "missing/model.onnx"}, "missing does not exist: make the folder first"),
+        ({"quantize": "static"}, r"no calibration audio has the length of a chunk \(4800 samples\)"),
+        ({"quantize": "static", "calibration": [np.zeros(100, np.float32)]}, "no calibration audio"),
+        ({"opset": 17}, "opset 17 is not supported; choose one from 18 to"),
+        ({"check": []}, "no audio to compare"),
+        ({"output": "missing/model.onnx"}, "missing does not exist; make the folder first"),
     ],
 )
 def test_refused(arguments, message, backbone, check, tmp_path):
@@ -215,8 +215,8 @@ def test_script(script, tmp_path, capsys):
     arguments = ["--model", tmp_path / "my tagger", "--output", output, "--check", tmp_path / "music"]
     arguments += ["--quantize", "static", "--calibration", tmp_path / "music", "--tolerance", "0.2"]
     script.main([str(argument) for argument in arguments])
-    assert f"{output}: " in (printed := capsys.readouterr().out)
-    assert "it differs from torch by at most" in printed
+    assert f"wrote {output} (" in (printed := capsys.readouterr().out)
+    assert "its outputs differ from torch by at most" in printed
     about = open_session(output).get_modelmeta().custom_metadata_map
     assert (about["source_model"], about["quantization"]) == ("my tagger", "static")
 
@@ -226,9 +226,9 @@ def test_script(script, tmp_path, capsys):
     [
         (["--model", "{}/nothing", "--output", "{}/model.onnx"], "found neither as a folder nor on the Hub"),
         (["--model", "{}/bert", "--output", "{}/model.onnx"], "bert: cannot be loaded: Error no file named"),
-        (["--model", "{}/bert", "--output", "{}/there.onnx"], "there.onnx exists: pass --overwrite"),
-        (["--model", "{}/bert", "--output", "{}/model.onnx", "--quantize", "static"], "need one another"),
-        (["--model", "{}/bert", "--output", "{}/model.onnx", "--calibration", "{}"], "need one another"),
+        (["--model", "{}/bert", "--output", "{}/there.onnx"], "there.onnx exists; pass --overwrite"),
+        (["--model", "{}/bert", "--output", "{}/model.onnx", "--quantize", "static"], "require each other"),
+        (["--model", "{}/bert", "--output", "{}/model.onnx", "--calibration", "{}"], "require each other"),
     ],
 )
 def test_script_refuses(arguments, message, script, tmp_path):

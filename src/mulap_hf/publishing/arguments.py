@@ -1,4 +1,4 @@
-"""How training scripts are told to publish what they have trained."""
+"""Options of the training scripts that publish the model when training is done."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +13,19 @@ from .hub import Destination, check_destination, publish
 
 @dataclass
 class HubArguments:
-    """What becomes of the model when it is done."""
+    """Whether and how the finished model is published."""
 
-    push_to_hub: str | None = option(None, "Publish the finished model under this name: org/name.")
-    private: bool = option(False, "Only its owners may see what is published.")
-    license: str = option(UNKNOWN_LICENSE, "Of the published model, by the Hub's name for it: cc-by-4.0, other, ...")
+    push_to_hub: str | None = option(None, "Publish the finished model under this name on the Hub: org/name.")
+    private: bool = option(False, "Publish to a private repository.")
+    license: str = option(
+        UNKNOWN_LICENSE, "License of the published model, by the Hub's identifier: cc-by-4.0, other, ..."
+    )
 
     def destination(self) -> Destination | None:
-        """Where to publish, if anywhere; to be called before the work.
+        """Where to publish; None without `push_to_hub`. Call it before training, because it asks the Hub.
 
         Raises:
-            PublishError: it would be refused.
+            PublishError: the Hub would refuse the upload.
         """
         if self.push_to_hub is None:
             return None
@@ -33,10 +35,10 @@ class HubArguments:
 
 
 def publish_finished(model_cards: Path, folder: Path, destination: Destination | None):
-    """Publishes a finished run, if it is to be.
+    """Publishes a finished run, if there is a destination.
 
     Raises:
-        PublishError: it failed; the message says how to repeat it. The folder is whole.
+        PublishError: publishing failed; the message says how to repeat it. The folder is complete.
     """
     if destination is None:
         return
@@ -46,7 +48,8 @@ def publish_finished(model_cards: Path, folder: Path, destination: Destination |
         except (PublishError, OSError) as error:
             private = " --private" if destination.private else ""
             raise PublishError(
-                f"the model is in {folder}, but was not published: {error}\nRepeat with: python training/publish.py "
-                f"{quote(str(folder))} --repo_id {destination.repo_id} --license {destination.license}{private}"
+                f"the model was saved in {folder}, but not published: {error}\nRepeat with: python "
+                f"training/publish.py {quote(str(folder))} --repo_id {destination.repo_id} "
+                f"--license {destination.license}{private}"
             ) from error
     print(f"Published: {url}")

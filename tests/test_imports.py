@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from helpers import ROOT, run
+from helpers import ROOT, run_fresh
 
 import mulap_hf
 
@@ -31,7 +31,7 @@ assert not [finder for finder in sys.meta_path if type(finder).__module__ == "mu
     ],
 )
 def test_auto_classes_know_mulap(start):
-    result = run("-c", f"{start}\n{FINDS_MULAP}", ROOT / "model_cards" / "mulap-tiny")
+    result = run_fresh("-c", f"{start}\n{FINDS_MULAP}", ROOT / "model_cards" / "mulap-tiny")
     assert result.returncode == 0, result.stderr
 
 

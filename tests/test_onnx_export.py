@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from helpers import CHUNK, RATE, ROOT, assert_near, micro_config, run_without_package, settle, write_tone
+from helpers import CHUNK, RATE, ROOT, WITHOUT_PACKAGE, assert_near, micro_config, run_fresh, settle, write_tone
 
 from mulap_hf import MulapAudioModel, MulapFeatureExtractor, MulapForAudioClassification
 from mulap_hf.errors import MissingPackageError, ModelError, MulapError
@@ -62,7 +62,7 @@ def run_file(path, folder) -> dict[str, dict[str, np.ndarray]]:
     """What a process with ONNX Runtime and numpy alone makes of `make_inputs`."""
     for name, arrays in make_inputs().items():
         np.savez(folder / f"{name}.in.npz", **arrays)
-    result = run_without_package(RUN, path, folder)
+    result = run_fresh("-c", RUN, path, folder, env=WITHOUT_PACKAGE)
     assert result.returncode == 0, result.stderr
     return {name: dict(np.load(folder / f"{name}.out.npz")) for name in make_inputs()}
 

@@ -76,7 +76,14 @@ def tagger(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
+    """The cache of whoever publishes."""
     return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory) -> Path:
+    """The cache of others, who have none of the published files."""
+    return tmp_path_factory.mktemp("elsewhere")
 
 
 @pytest.fixture
@@ -108,21 +115,22 @@ name, place, trust, found = sys.argv[1], Path(sys.argv[2]), {"trust_remote_code"
 """
 
 
-def stranger(hub, tmp_path, code, name, token=None):
-    """Runs code in a process without the package, with an empty cache."""
-    environment = hub.environment(tmp_path / "stranger", token)
+def stranger(hub, elsewhere, tmp_path, code, name, token=None):
+    """Runs code in a process without the package, with the cache of others."""
+    environment = hub.environment(elsewhere, token)
     return run_without_package(
         f"{STRANGER}{code}\nprint('FOUND' + json.dumps(found))", name, tmp_path, env=environment, cwd=tmp_path
     )
 
 
-def test_strangers_load_and_use_what_was_published(published, tmp_path, base):
+def test_strangers_load_and_use_what_was_published(published, elsewhere, tmp_path, base):
     batch = inputs()
     torch.save(batch, tmp_path / "batch.pt")
     write_tone(tmp_path / "song.mp3", seconds=1.5, rate=44100, channels=2)
     write_tone(tmp_path / "other.mp3", seconds=1.0, seed=1)
     result = stranger(
         published,
+        elsewhere,
         tmp_path,
         """
 model = AutoModel.from_pretrained(name, **trust).eval()
@@ -157,9 +165,9 @@ for number, code in enumerate(Path(snapshot_download(name), "README.md").read_te
     assert not [name for name in found["files"] if "checkpoint" in name or "skipped" in name]
 
 
-def test_the_card_says_what_the_run_says(published, home, tmp_path):
+def test_the_card_says_what_the_run_says(published, home):
     code = "from huggingface_hub import ModelCard; print(ModelCard.load('org/mulap-tiny'))"
-    result = run("-c", code, env=published.environment(tmp_path))
+    result = run("-c", code, env=published.environment(home))
     assert result.returncode == 0, result.stderr
     card = ModelCard(result.stdout)
     assert (card.data.library_name, card.data.pipeline_tag) == ("transformers", "feature-extraction")
@@ -219,14 +227,14 @@ def test_the_card_of_a_tagger_shows_its_outputs(hub, home, tagger, tmp_path):
     assert "Name, source and license of the corpus are unknown." in card.text
 
 
-def test_private_repositories(hub, home, tagger, tmp_path):
+def test_private_repositories(hub, home, elsewhere, tagger, tmp_path):
     result = publish(hub, home, tagger, "--repo_id", "org/secret", "--private")
     assert result.returncode == 0, result.stderr
-    refused = stranger(hub, tmp_path, "AutoConfig.from_pretrained(name, **trust)", "org/secret")
+    refused = stranger(hub, elsewhere, tmp_path, "AutoConfig.from_pretrained(name, **trust)", "org/secret")
     assert refused.returncode == 1 and "401" in refused.stderr
     write_tone(tmp_path / "song.ogg", rate=44100, channels=2)
     tag = "found['tags'] = pipeline('audio-classification', model=name, **trust)('song.ogg')"
-    let_in = stranger(hub, tmp_path, tag, "org/secret", token="hf_test")
+    let_in = stranger(hub, elsewhere, tmp_path, tag, "org/secret", token="hf_test")
     assert let_in.returncode == 0, let_in.stderr
     assert {one["label"] for one in json.loads(let_in.stdout.split("FOUND")[1])["tags"]} == set(LABELS.values())
 
@@ -279,7 +287,7 @@ def test_every_kind_passes_its_check(script, tmp_path, processor, kind):
     assert "[my tone](samples/my%20tone.wav)" in card
 
 
-def test_publishing_again_replaces_what_was_published(published, home, base, tmp_path):
+def test_publishing_again_replaces_what_was_published(published, home, elsewhere, base, tmp_path):
     code = """
 import sys
 from huggingface_hub import HfApi
@@ -287,11 +295,13 @@ api = HfApi()
 api.upload_file(repo_id="org/mulap-tiny", path_or_fileobj=b"x = 1", path_in_repo="old_code.py")
 api.upload_file(repo_id="org/mulap-tiny", path_or_fileobj=b"theirs", path_in_repo="notes.txt")
 """
-    assert run("-c", code, env=published.environment(tmp_path)).returncode == 0
+    assert run("-c", code, env=published.environment(home)).returncode == 0
     again = publish(published, home, base, "--repo_id", "org/mulap-tiny")
     assert again.returncode == 0, again.stderr
     list_files = "found['files'] = [entry.path for entry in HfApi().list_repo_tree(name)]"
-    files = json.loads(stranger(published, tmp_path, list_files, "org/mulap-tiny").stdout.split("FOUND")[1])["files"]
+    files = json.loads(
+        stranger(published, elsewhere, tmp_path, list_files, "org/mulap-tiny").stdout.split("FOUND")[1]
+    )["files"]
     assert "old_code.py" not in files and "notes.txt" in files and "modeling_mulap.py" in files
 
 
@@ -313,7 +323,7 @@ def test_what_the_hub_would_refuse_is_said_before_the_work(published, home, base
     assert not any(request.writes for request in published.requests)
 
 
-def test_training_scripts_learn_what_the_hub_would_refuse_before_the_training(hub, tmp_path):
+def test_training_scripts_learn_what_the_hub_would_refuse_before_the_training(hub, home):
     code = """
 import os
 from mulap_hf.publishing.arguments import HubArguments
@@ -325,7 +335,7 @@ for token, license in (("hf_read", "mit"), ("hf_test", "mine"), ("hf_test", "mit
     except PublishError as error:
         print(error)
 """
-    result = run("-c", code, env=hub.environment(tmp_path))
+    result = run("-c", code, env=hub.environment(home))
     assert result.returncode == 0, result.stderr
     read_only, own_license, *taken = result.stdout.splitlines()
     assert (

@@ -35,6 +35,7 @@ extras = {
     "onnx": onnx,
     "test": [
         *onnx,
+        "peft>=0.21",  # adapters on a model with running statistics
         "pytest>=8.4",
         "pytest-xdist>=3.8",
         "gradio>=6.31",  # the Space

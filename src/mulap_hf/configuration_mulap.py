@@ -10,6 +10,7 @@ from huggingface_hub.dataclasses import strict  # noqa: E402
 from transformers import PreTrainedConfig  # noqa: E402
 
 LOSSES = ("mlm", "mam", "matching", "contrastive", "words", "chunks")
+PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
 
 @strict
@@ -189,6 +190,29 @@ class MulapConfig(PreTrainedConfig):
 
     model_type = "mulap"
     sub_configs = {"text_config": MulapTextConfig, "audio_config": MulapAudioConfig}
+    # For Trainer, which otherwise returns all outputs as predictions: these are the logits and the scores alone.
+    keys_to_ignore_at_inference = [
+        *(f"{name}_loss" for name in LOSSES),
+        "pooler_output",
+        "hidden_states",
+        "chunk_mask",
+        "chunk_logits",
+        "chunk_features",
+        "chunk_views",
+        *(
+            f"{stream}_{field}"
+            for stream in ("text", "audio")
+            for field in ("last_hidden_state", "pooler_output", "hidden_states", "attentions", "embeds")
+        ),
+        "text_to_audio_attentions",
+        "audio_to_text_attentions",
+        "logit_scale",
+        "logits_per_text",
+        "mlm_logits",
+        "words_logits",
+        "mam_predictions",
+        "mam_targets",
+    ]
 
     text_config: dict | PreTrainedConfig | None = None
     audio_config: dict | PreTrainedConfig | None = None
@@ -268,6 +292,10 @@ class MulapConfig(PreTrainedConfig):
         if content.get("model_type") == MulapAudioConfig.model_type:
             content = {"model_type": cls.model_type, "audio_config": content}
         return content, kwargs
+
+    def validate_problem_type(self):
+        if self.problem_type not in (None, *PROBLEM_TYPES):
+            raise ValueError(f"problem_type={self.problem_type!r} is unknown; there are {', '.join(PROBLEM_TYPES)}")
 
     def validate_connections(self):
         _check_heads("connection_hidden_size", self.connection_hidden_size, self.connection_num_heads)

@@ -158,10 +158,18 @@ class MulapPreTrainedModel(PreTrainedModel):
         self.train(self.training)
 
     def train(self, mode: bool = True):
+        """As in torch, but frozen parts stay in eval mode, and so does every BatchNorm whose weights are frozen.
+
+        The running statistics of these BatchNorms therefore stay as they are: they are not in the adapters that PEFT
+        saves, which would otherwise compute something else when they are loaded again.
+        """
         super().train(mode)
         for name in self._frozen_modules:
             # Here as well as in `_freeze`, because `from_pretrained` replaces the parameters and then calls this.
             self.get_submodule(name).requires_grad_(False).eval()
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and not _trains(module):
+                module.eval()
         return self
 
     def post_init(self):
@@ -286,6 +294,10 @@ class MulapAudioModel(MulapPreTrainedModel):
         joint = torch.cat(stages, dim=1)  # (chunks, channels, frames)
         features = torch.cat([joint.amax(dim=2), joint.mean(dim=2)], dim=1)  # (chunks, features)
         return features, [stage.transpose(1, 2) for stage in stages] if with_stages else []
+
+
+def _trains(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def keeps_padding(model: nn.Module) -> bool:

@@ -15,6 +15,7 @@ from .modeling_mulap_arguments import check_shape, mask_of_audio, only_known_arg
 from .modeling_mulap_conv import MulapConv, max_over_frequency
 from .modeling_mulap_layers import MulapAlignment
 from .modeling_mulap_outputs import MulapAudioOutput
+from .modeling_mulap_pitch import MulapPitch, MulapSemitones
 from .pipeline_mulap_tasks import custom_pipelines
 
 # Regular expressions for the weights of other parts that a saved folder may contain.
@@ -148,8 +149,10 @@ class MulapPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
-        if isinstance(module, MulapLogMel):
+        if isinstance(module, (MulapLogMel, MulapSemitones)):
             module.reset_buffers()
+        elif isinstance(module, MulapPitch):
+            module.reset_templates()
         elif isinstance(module, MulapAlignment):
             init.constant_(module.logit_scale, self.config.logit_scale_init_value)
 
@@ -202,6 +205,7 @@ class MulapAudioModel(MulapPreTrainedModel):
         super().__init__(config)
         self.log_mel = MulapLogMel(config)
         self.musicnn = MulapMusiCNN(config)
+        self.pitch = MulapPitch(config) if config.pitch_channels else None
         self.post_init()
 
     def get_input_embeddings(self):
@@ -292,7 +296,10 @@ class MulapAudioModel(MulapPreTrainedModel):
     def _encode_batch(self, chunks: torch.Tensor, with_stages: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
         stages = self.musicnn(self.log_mel(chunks))
         joint = torch.cat(stages, dim=1)  # (chunks, channels, frames)
-        features = torch.cat([joint.amax(dim=2), joint.mean(dim=2)], dim=1)  # (chunks, features)
+        parts = [joint.amax(dim=2), joint.mean(dim=2)]
+        if self.pitch is not None:
+            parts.append(self.pitch(chunks))
+        features = torch.cat(parts, dim=1)  # (chunks, features)
         return features, [stage.transpose(1, 2) for stage in stages] if with_stages else []
 
 

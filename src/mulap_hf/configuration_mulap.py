@@ -177,8 +177,8 @@ class MulapAudioConfig(PreTrainedConfig):
         limit = self.sampling_rate / self.pitch_decimation / 2
         if not 0 < self.pitch_f_min < highest <= limit:
             raise ValueError(
-                f"pitch_octaves={self.pitch_octaves} from pitch_f_min={self.pitch_f_min} Hz reach {highest:g} Hz, above "
-                f"the {limit:g} Hz that one in pitch_decimation={self.pitch_decimation} samples can hold"
+                f"pitch_octaves={self.pitch_octaves} from pitch_f_min={self.pitch_f_min} Hz reach {highest:g} Hz, but "
+                f"pitch_decimation={self.pitch_decimation} leaves only frequencies up to {limit:g} Hz"
             )
         if self.chunk_length // self.pitch_decimation < self.pitch_n_fft:
             raise ValueError(

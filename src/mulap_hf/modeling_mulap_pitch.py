@@ -1,8 +1,8 @@
 """The pitch branch of the backbone: waveform -> semitones -> pitch classes -> harmonies, one feature per chunk.
 
-MusiCNN keeps the maximum over frequency, and with it no pitch. This branch has a spectrogram of its own, fine enough to
-separate low semitones, folds its octaves, and compares the pitch classes of every frame with learned templates at all
-twelve roots.
+MusiCNN keeps only the maximum over frequency, so its features have no pitch. This branch computes a spectrogram that is
+fine enough to separate low semitones, folds its octaves, and compares the pitch classes of every frame with learned
+templates at all twelve roots.
 """
 
 import math
@@ -19,16 +19,16 @@ PITCH_CLASSES = 12
 CHORDS = ((0, 4, 7), (0, 3, 7), (0, 4, 7, 10), (0, 3, 7, 10), (0, 7), (0,))
 # How sharply the best of all templates and roots wins in a frame; logits are at most this large at the start.
 SHARPNESS = 12.0
-# The low-pass filter before the samples are thinned out: taps per kept sample, and the shape of its Kaiser window.
+# The low-pass filter before decimation: taps per kept sample, and the shape of its Kaiser window.
 TAPS, KAISER_BETA = 16, 6.0
 
 
 class MulapSemitones(nn.Module):
     """How strongly every semitone sounds over time, whatever the level of the chunk.
 
-    The waveform is low-pass filtered and thinned out, so that one short Fourier transform has the resolution of a long
-    one. Magnitudes are collected by a triangular filter per semitone and compressed; what all semitones of a frame have
-    in common (noise, drums) is subtracted.
+    The waveform is low-pass filtered and decimated, so that a short Fourier transform has the resolution of a long one.
+    A triangular filter per semitone collects the magnitudes, which are compressed; the mean over the semitones of a
+    frame (noise, drums) is subtracted, and what is then negative is set to 0.
     """
 
     def __init__(self, config: MulapAudioConfig):
@@ -55,7 +55,7 @@ class MulapSemitones(nn.Module):
         """`(chunks, samples)` -> `(chunks, frames, semitones)`, float32, not negative; zero for silence."""
         with torch.autocast(device_type=waveform.device.type, enabled=False):
             spectrum = torch.stft(
-                self._thin_out(waveform.float()),
+                self._decimate(waveform.float()),
                 n_fft=self.config.pitch_n_fft,
                 hop_length=self.config.pitch_hop_length,
                 window=self.window,
@@ -69,8 +69,8 @@ class MulapSemitones(nn.Module):
             compressed = torch.log1p(100 * semitones / level)
             return F.relu(compressed - compressed.mean(dim=2, keepdim=True))
 
-    def _thin_out(self, waveform: torch.Tensor) -> torch.Tensor:
-        """`(chunks, samples)` -> `(chunks, samples / factor)`, without what the lower rate cannot hold."""
+    def _decimate(self, waveform: torch.Tensor) -> torch.Tensor:
+        """`(chunks, samples)` -> `(chunks, samples / factor)`, low-pass filtered."""
         factor, taps = self.config.pitch_decimation, len(self.low_pass)
         edge = (taps - factor) // 2
         return F.pad(waveform, (edge, edge)).unfold(1, taps, factor) @ self.low_pass
@@ -100,10 +100,10 @@ def semitone_filters(config: MulapAudioConfig) -> torch.Tensor:
 class MulapPitch(nn.Module):
     """Which harmonies a chunk consists of, and which semitones: `(chunks, samples)` -> `(chunks, pitch_size)`.
 
-    In order: the mean over time of every template's share at every root (`pitch_channels * 12`), of every semitone
-    (`pitch_octaves * 12`), and what does not change with the key: each template's share at any root
-    (`pitch_channels`) and the magnitudes of the discrete Fourier transform of the pitch classes (6). BatchNorm gives
-    all of them one scale.
+    The features, in order: the mean over time of the softmax over all templates and roots (`pitch_channels * 12`), the
+    mean of every semitone (`pitch_octaves * 12`), and two parts that do not change when the music is transposed: the
+    sum of the softmax over the roots of each template (`pitch_channels`), and the magnitudes of the discrete Fourier
+    transform of the pitch classes (6). BatchNorm scales them.
     """
 
     def __init__(self, config: MulapAudioConfig):
@@ -127,9 +127,9 @@ class MulapPitch(nn.Module):
         semitones = self.semitones(waveform).to(self.templates.dtype)  # (chunks, frames, semitones)
         classes = semitones.unflatten(2, (-1, PITCH_CLASSES)).sum(dim=2)  # (chunks, frames, 12)
         classes = classes / classes.sum(dim=2, keepdim=True).clamp(min=1e-6)
-        shares = (classes @ self._at_all_roots()).softmax(dim=2).mean(dim=1)  # (chunks, channels * 12)
-        kinds = shares.unflatten(1, (-1, PITCH_CLASSES)).sum(dim=2)  # (chunks, channels)
-        features = [shares, semitones.mean(dim=1), kinds, _magnitudes(classes.mean(dim=1))]
+        harmonies = (classes @ self._at_all_roots()).softmax(dim=2).mean(dim=1)  # (chunks, channels * 12)
+        kinds = harmonies.unflatten(1, (-1, PITCH_CLASSES)).sum(dim=2)  # (chunks, channels)
+        features = [harmonies, semitones.mean(dim=1), kinds, _magnitudes(classes.mean(dim=1))]
         return self.norm(torch.cat(features, dim=1))
 
     def _at_all_roots(self) -> torch.Tensor:

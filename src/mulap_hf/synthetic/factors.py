@@ -1,8 +1,8 @@
 """Pieces made of three independent factors: melody (with harmony), rhythm and timbre.
 
-Each factor has a seed of its own. Two pieces may share any subset of their factors: what a factor decides depends on its
-seed alone. The triplets of `make_triplet` train and evaluate models of music similarity (Roy, Liang, Herremans 2026,
-arXiv 2605.27346).
+Each factor has its own seed, and what it decides depends on that seed alone. So two pieces may share any subset of their
+factors. The triplets of `make_triplet` train and evaluate models of music similarity (Roy, Liang, Herremans 2026, arXiv
+2605.27346).
 """
 
 from collections.abc import Mapping
@@ -32,9 +32,10 @@ from .song import Song, Track
 from .styles import STYLE_NAMES, STYLES
 from .theory import parse_progression, scale_pitch_classes, voice_chord
 
-__all__ = ["FACTORS", "Factors", "make_piece", "make_triplet"]
+__all__ = ["FACTORS", "TRIPLET_PARTS", "Factors", "make_piece", "make_triplet", "make_triplet_piece"]
 
 FACTORS = ("melody", "rhythm", "timbre")
+TRIPLET_PARTS = ("anchor", "positive", "negative")
 _TRIPLET_STREAM = 2_000  # added to the number of a split: seeds the factors of its triplets
 _MELODY_STEPS = 48  # melodic steps per motif; a motif with more notes starts over
 _VELOCITY = 84.0
@@ -300,41 +301,51 @@ def make_piece(config: CorpusConfig, split: str, factors: Factors) -> dict[str, 
     return {**rounded(labels), "audio": to_sampling_rate(audio, config)}
 
 
-def triplet_factors(config: CorpusConfig, split: str, factor: str, index: int) -> tuple[Factors, Factors, Factors]:
-    """The factors of `make_triplet`.
+def triplet_factors(config: CorpusConfig, split: str, factor: str, index: int) -> dict[str, Factors]:
+    """Return the factors of the pieces of `make_triplet`, by the names of the parts.
 
     Raises:
-        ValueError: There is no such factor or split.
+        ValueError: The factor or the split does not exist.
     """
     if factor not in FACTORS:
         raise ValueError(f"factor {factor!r} does not exist; choose one of {', '.join(FACTORS)}")
     stream = _TRIPLET_STREAM + 10 * split_number(split) + FACTORS.index(factor)
     seeds = np.random.SeedSequence([CORPUS_VERSION, config.seed, stream, index]).generate_state(6, np.uint64)
-    anchor, other = (Factors(*(int(seed) >> 1 for seed in part)) for part in (seeds[:3], seeds[3:]))
-    positive = replace(other, **{factor: getattr(anchor, factor)})
-    negative = replace(anchor, **{factor: getattr(other, factor)})
-    return anchor, positive, negative
+    anchor, other = (Factors(*(int(seed) for seed in part)) for part in (seeds[:3], seeds[3:]))
+    return {
+        "anchor": anchor,
+        "positive": replace(other, **{factor: getattr(anchor, factor)}),
+        "negative": replace(anchor, **{factor: getattr(other, factor)}),
+    }
 
 
 def make_triplet(config: CorpusConfig, split: str, factor: str, index: int) -> dict[str, dict[str, Any]]:
-    """Make three pieces that differ in one factor, or in all but that one.
+    """Make three pieces: the second shares one factor with the first, the third shares the two others.
 
     Args:
         config: Settings of the corpus.
-        split: Name of a split in `SPLITS`. No two splits share a seed of a factor.
+        split: Name of a split in `SPLITS`. No two splits share the seed of a factor.
         factor: "melody", "rhythm" or "timbre".
         index: Index of the triplet in its split, from 0. A split has no end.
 
     Returns:
-        `anchor`; `positive`, which shares only the factor with it; and `negative`, which shares all but the factor;
-        each as `make_piece` returns them.
+        `anchor`, `positive` and `negative`, each as `make_piece` returns them.
 
     Raises:
-        ValueError: There is no such factor or split.
+        ValueError: The factor or the split does not exist.
         DataError: As `renderer_for`.
     """
     pieces = triplet_factors(config, split, factor, index)
-    return {
-        name: make_piece(config, split, factors)
-        for name, factors in zip(("anchor", "positive", "negative"), pieces, strict=True)
-    }
+    return {part: make_piece(config, split, factors) for part, factors in pieces.items()}
+
+
+def make_triplet_piece(factor: str, config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
+    """Make one piece of a triplet: piece `index` is part `index % 3` of triplet `index // 3`.
+
+    Returns:
+        As `make_piece`, with `clip_id`, `triplet` (the index of the triplet) and `part` before.
+    """
+    triplet, number = divmod(index, len(TRIPLET_PARTS))
+    part = TRIPLET_PARTS[number]
+    identity = {"clip_id": f"{split}-{triplet:06d}-{part}", "triplet": triplet, "part": part}
+    return identity | make_piece(config, split, triplet_factors(config, split, factor, triplet)[part])

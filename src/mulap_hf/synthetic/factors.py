@@ -311,7 +311,7 @@ def triplet_factors(config: CorpusConfig, split: str, factor: str, index: int) -
         raise ValueError(f"factor {factor!r} does not exist; choose one of {', '.join(FACTORS)}")
     stream = _TRIPLET_STREAM + 10 * split_number(split) + FACTORS.index(factor)
     seeds = np.random.SeedSequence([CORPUS_VERSION, config.seed, stream, index]).generate_state(6, np.uint64)
-    anchor, other = (Factors(*(int(seed) for seed in part)) for part in (seeds[:3], seeds[3:]))
+    anchor, other = (Factors(*(int(seed) >> 11 for seed in part)) for part in (seeds[:3], seeds[3:]))
     return {
         "anchor": anchor,
         "positive": replace(other, **{factor: getattr(anchor, factor)}),

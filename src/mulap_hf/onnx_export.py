@@ -26,7 +26,8 @@ from .errors import MissingPackageError, ModelError
 from .files import replacing
 from .loading import model_kind, open_backbone
 from .modeling_mulap import MulapForAudioClassification
-from .modeling_mulap_audio import MulapAudioModel, MulapLogMel
+from .modeling_mulap_audio import MulapAudioModel
+from .modeling_mulap_spectrum import MulapLogMel
 
 try:
     import onnx

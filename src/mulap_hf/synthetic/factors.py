@@ -1,8 +1,8 @@
 """Pieces made of three independent factors: melody (with harmony), rhythm and timbre.
 
-Each factor has its own seed, and what it decides depends on that seed alone. So two pieces may share any subset of their
-factors. The triplets of `make_triplet` train and evaluate models of music similarity (Roy, Liang, Herremans 2026, arXiv
-2605.27346).
+Each factor has its own seed, and what it decides depends on that seed alone. So two pieces may share any subset of
+their factors. The triplets of `make_triplet` train and evaluate models of music similarity (Roy, Liang, Herremans
+2026, arXiv 2605.27346).
 """
 
 from collections.abc import Mapping

@@ -65,7 +65,8 @@ def main(arguments: list[str] | None = None):
 
 
 def export(args: argparse.Namespace):
-    from mulap_hf.onnx_export import export_onnx, load_calibration, open_model
+    from mulap_hf.onnx_export import export_onnx, open_model
+    from mulap_hf.onnx_quantization import load_calibration
 
     if args.output.exists() and not args.overwrite:
         raise MulapError(f"{args.output} exists; pass --overwrite to replace it")

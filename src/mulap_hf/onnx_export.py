@@ -1,7 +1,7 @@
 """Export of the backbone or a tagger to one ONNX file, from waveforms to embeddings or labels.
 
 1. torch exports the computation of one chunk.
-2. The graph is quantized on request.
+2. `onnx_quantization` quantizes the graph on request.
 3. `onnx_graph` adds the computation from tracks to chunks and back.
 4. The outputs of ONNX Runtime are compared with those of torch.
 """
@@ -9,11 +9,8 @@
 import copy
 import json
 import logging
-import tempfile
 from collections.abc import Iterable
-from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,7 +18,6 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoConfig
 
-from .audio import load_audio
 from .errors import MissingPackageError, ModelError
 from .files import replacing
 from .loading import model_kind, open_backbone
@@ -33,23 +29,20 @@ try:
     import onnx
     import onnxruntime
     import onnxscript  # noqa: F401 - torch.onnx writes with it
-    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
-    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 except ImportError as error:
     raise MissingPackageError(
         f'ONNX needs packages that are not installed ({error}): pip install "mulap-hf[onnx]"'
     ) from error
 
 from .onnx_graph import assemble
+from .onnx_quantization import Quantization, quantize_timbral
 
 # The exporter warns about a missing torchvision, which is not used here.
 logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
 
 Exportable = MulapAudioModel | MulapForAudioClassification
-Quantization = Literal["none", "dynamic", "static"]
 
 OLDEST_OPSET = 18  # the oldest that torch writes
-CALIBRATION_SECONDS = 30.0
 # Largest accepted difference to torch, relative to the largest value of an output.
 TOLERANCES = {"none": 1e-4, "dynamic": 0.1, "static": 0.1}
 
@@ -93,16 +86,14 @@ def export_onnx(
     and `chunk_logits`, and, unless it is a regressor, `probabilities` and `chunk_probabilities`. The metadata have the
     sampling rate, the length of a chunk and the labels.
 
-    Quantization applies to the two tall convolutions, which take nearly all of the operations. Weights are quantized
-    per channel. Activations are quantized to 8 bits, with scales that are computed for each chunk ("dynamic") or once
-    on calibration data ("static").
+    Quantization applies to the two tall convolutions, which take nearly all of the operations (`quantize_timbral`).
 
     Args:
         model: The model in float32 on the CPU.
         output: Path of the file; an existing file is replaced.
         check: Mono waveforms `(samples,)` at the sampling rate of the model, for the comparison with torch.
         name: Name of the model for the metadata.
-        opset: Version of the ONNX operators, 18 or newer.
+        opset: Version of the ONNX operators, 18 or newer. With 18 the file runs in ONNX Runtime 1.15 and newer.
         quantize: Kind of quantization.
         calibration: Waveforms for "static", as varied as the intended input. Louder input is clipped.
         tolerance: Largest accepted difference relative to the largest value of an output; by default `TOLERANCES`.
@@ -114,22 +105,12 @@ def export_onnx(
         ModelError: There is no calibration data, the opset is unknown, or the difference exceeds the tolerance. No
             file is written then.
     """
-    if not OLDEST_OPSET <= opset <= onnx.defs.onnx_opset_version():
-        raise ModelError(
-            f"opset {opset} is not supported; choose one from {OLDEST_OPSET} to {onnx.defs.onnx_opset_version()}"
-        )
     if not output.parent.is_dir():
         raise ModelError(f"{output.parent} does not exist; make the folder first, or choose another output")
     tolerance = TOLERANCES[quantize] if tolerance is None else tolerance
     model = copy.deepcopy(model).eval()
-    config = _audio_model(model).config
-    graph = _export_chunks(model, opset)
-    if quantize != "none":
-        graph = _quantize(graph, config.chunk_length, quantize, calibration)
-    activation = None if isinstance(model, MulapAudioModel) else _ACTIVATIONS[_problem(model)]
-    exported = assemble(graph, config.chunk_length, activation)
+    exported = _export_tracks(model, opset, quantize, calibration)
     onnx.helper.set_model_props(exported, _metadata(model, name, quantize))
-    onnx.checker.check_model(exported, full_check=True)
     with replacing(output) as temporary:
         onnx.save(exported, temporary)
         difference = largest_difference(temporary, model, check)
@@ -189,15 +170,6 @@ def largest_difference(path: Path, model: Exportable, waveforms: Iterable[np.nda
     return float(np.max(differences))  # NaN if any difference is NaN
 
 
-def load_calibration(files: list[Path], sampling_rate: int) -> Iterable[np.ndarray]:
-    """Return the middle of each file as a waveform, at most `CALIBRATION_SECONDS` long.
-
-    Raises:
-        AudioError: A file cannot be read.
-    """
-    return (load_audio(file, sampling_rate, duration=CALIBRATION_SECONDS, position=0.5) for file in files)
-
-
 def _audio_model(model: Exportable) -> MulapAudioModel:
     return model if isinstance(model, MulapAudioModel) else model.audio_model
 
@@ -244,6 +216,28 @@ class _Chunks(nn.Module):
         return (features,) if self.classifier is None else (features, self.classifier(features))
 
 
+def _export_tracks(
+    model: Exportable, opset: int, quantize: Quantization, calibration: Iterable[np.ndarray]
+) -> onnx.ModelProto:
+    """Export the whole computation, quantized on request.
+
+    Raises:
+        ModelError: The opset is unknown, or there is no calibration data.
+    """
+    if not OLDEST_OPSET <= opset <= onnx.defs.onnx_opset_version():
+        raise ModelError(
+            f"opset {opset} is not supported; choose one from {OLDEST_OPSET} to {onnx.defs.onnx_opset_version()}"
+        )
+    chunk_length = _audio_model(model).config.chunk_length
+    graph = _export_chunks(model, opset)
+    if quantize != "none":
+        graph = quantize_timbral(graph, chunk_length, quantize, calibration)
+    activation = None if isinstance(model, MulapAudioModel) else _ACTIVATIONS[_problem(model)]
+    exported = assemble(graph, chunk_length, activation)
+    onnx.checker.check_model(exported, full_check=True)
+    return exported
+
+
 def _export_chunks(model: Exportable, opset: int) -> onnx.ModelProto:
     """Export the computation of chunks, with plain tall convolutions and BatchNorm folded into them.
 
@@ -267,70 +261,6 @@ def _export_chunks(model: Exportable, opset: int) -> onnx.ModelProto:
             verbose=False,
         )
     return program.model_proto
-
-
-def _quantize(
-    model: onnx.ModelProto, chunk_length: int, how: Quantization, calibration: Iterable[np.ndarray]
-) -> onnx.ModelProto:
-    """Quantize the tall convolutions to int8, with the ReLU and the maximum that follow them.
-
-    In the published size, "static" is 1.7 to 2 times and "dynamic" 1.2 times as fast as float32; in the tiny size
-    there is hardly any gain. Quantizing the other convolutions as well gives 5 % more speed and up to twice the error.
-    """
-    nodes = [node for node in model.graph.node if any("timbral" in name for name in node.input)]
-    # The exporter already inferred shapes and folded constants. Stored shapes must be deleted, because the quantizer
-    # transposes weights without renaming them.
-    add_pre_process_metadata(model)
-    del model.graph.value_info[:]
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder, "int8.onnx")
-        if how == "dynamic":
-            # Signed weights are three times slower than float32, and older releases of ONNX Runtime refuse them.
-            quantize_dynamic(
-                model,
-                target,
-                nodes_to_quantize=[node.name for node in nodes],
-                per_channel=True,
-                weight_type=QuantType.QUInt8,
-            )
-            return onnx.load(target)
-        kinds = ["Conv", "Relu", "ReduceMax"]
-        for kind in kinds[1:]:
-            results = {result for node in nodes for result in node.output}
-            nodes += [node for node in model.graph.node if node.op_type == kind and node.input[0] in results]
-        quantize_static(
-            model,
-            target,
-            _ChunkReader(calibration, chunk_length),
-            op_types_to_quantize=kinds,
-            nodes_to_quantize=[node.name for node in nodes],
-            per_channel=True,
-            activation_type=QuantType.QUInt8,  # ONNX Runtime computes signed activations in float32
-            weight_type=QuantType.QInt8,
-        )
-        return onnx.load(target)
-
-
-class _ChunkReader(CalibrationDataReader):
-    """Calibration batches: the complete chunks of each waveform, and its first chunk with silence after a tenth.
-
-    Silence is rare within music, but common before and after it.
-    """
-
-    def __init__(self, waveforms: Iterable[np.ndarray], chunk_length: int):
-        cut = (waveform[: len(waveform) // chunk_length * chunk_length] for waveform in waveforms)
-        chunks = (samples.reshape(-1, chunk_length) for samples in cut if len(samples))
-        early = np.arange(chunk_length) < chunk_length // 10
-        batches = ({"chunks": np.concatenate([each, each[:1] * early])} for each in chunks)
-        first = next(batches, None)
-        if first is None:
-            raise ModelError(
-                f"no calibration audio has the length of a chunk ({chunk_length} samples); pass longer files"
-            )
-        self.batches = chain([first], batches)
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self.batches, None)
 
 
 def _metadata(model: Exportable, name: str, quantize: Quantization) -> dict[str, str]:

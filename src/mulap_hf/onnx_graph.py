@@ -35,7 +35,8 @@ _CHUNKS = """
     chunks_of_mask = Reshape (cropped_mask, chunk_shape)
     complete = ReduceMin <keepdims = 0> (chunks_of_mask, two)
     any_complete = ReduceMax <keepdims = 1> (complete, one)
-    none_complete = Equal (any_complete, no)
+    some_complete = Cast <to = 9> (any_complete)
+    none_complete = Not (some_complete)
     chunk_count = Squeeze (num_chunks)
     positions = Range (first, chunk_count, step)
     is_first = Equal (positions, first)
@@ -72,7 +73,6 @@ _CONSTANTS = {
     "first": np.array(0),
     "step": np.array(1),
     "silence": np.array(0, dtype=np.float32),
-    "no": np.array(0, dtype=np.uint8),
 }
 _OUTPUTS = {
     "last_hidden_state": (["batch", "chunks", "features"], "features of each chunk, zero for padding"),
@@ -127,9 +127,9 @@ def assemble(chunks: onnx.ModelProto, chunk_length: int, activation: str | None 
             for name, value in {**constants, "audio_attention_mask": np.ones((1, 1), dtype=np.int32)}.items()
         ],
     )
-    return helper.make_model(
-        graph, opset_imports=chunks.opset_import, ir_version=chunks.ir_version, producer_name="mulap-hf"
-    )
+    # The oldest format that has the operators: the exporter's own is refused by older releases of ONNX Runtime.
+    version = helper.find_min_ir_version_for(chunks.opset_import)
+    return helper.make_model(graph, opset_imports=chunks.opset_import, ir_version=version, producer_name="mulap-hf")
 
 
 def _scan(graph: onnx.GraphProto, chunk_length: int) -> onnx.NodeProto:

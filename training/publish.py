@@ -10,13 +10,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from transformers.utils.logging import disable_progress_bar
-
 from mulap_hf.errors import PublishError
-from mulap_hf.publishing.assemble import assemble
-from mulap_hf.publishing.card import UNKNOWN_LICENSE
-from mulap_hf.publishing.check import check_folder
-from mulap_hf.publishing.hub import Destination, check_destination, publish
+from mulap_hf.publishing.arguments import UNKNOWN_LICENSE, Destination
 from mulap_hf.scripts import run_script
 
 ROOT = Path(__file__).parents[1]
@@ -24,12 +19,18 @@ ROOT = Path(__file__).parents[1]
 
 def main(arguments: list[str] | None = None):
     args = make_parser().parse_args(arguments)
-    disable_progress_bar()
     destination = Destination(args.repo_id, args.private, args.license)
     if args.license == UNKNOWN_LICENSE:
         print("no --license: the card will say that it is unknown", file=sys.stderr)
     if args.keep is not None and args.keep.exists():
         raise PublishError(f"--keep {args.keep} exists: choose another folder, or remove it")
+    from transformers.utils.logging import disable_progress_bar
+
+    from mulap_hf.publishing.assemble import assemble
+    from mulap_hf.publishing.check import check_folder
+    from mulap_hf.publishing.hub import check_destination, publish
+
+    disable_progress_bar()
     with TemporaryDirectory(prefix="mulap-publish-") as temporary:
         target = args.keep or Path(temporary) / "model"
         print("Assembling the folder, loading it in a fresh process, running the snippets of its card ...")

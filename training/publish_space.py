@@ -7,8 +7,7 @@ import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mulap_hf.publishing.hub import Destination, check_destination
-from mulap_hf.publishing.space import Demo, assemble_space, check_models, publish_space
+from mulap_hf.publishing.arguments import Destination
 from mulap_hf.scripts import run_script
 
 SPACE = Path(__file__).parents[1] / "model_cards" / "space"
@@ -17,6 +16,9 @@ SPACE = Path(__file__).parents[1] / "model_cards" / "space"
 def main(arguments: list[str] | None = None):
     args = make_parser().parse_args(arguments)
     destination = Destination(args.repo_id, args.private)
+    from mulap_hf.publishing.hub import check_destination
+    from mulap_hf.publishing.space import Demo, assemble_space, check_models, publish_space
+
     check_destination(destination, "space")
     demo = Demo(args.model, args.tagger, args.library)
     check_models(demo)

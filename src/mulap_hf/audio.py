@@ -15,7 +15,7 @@ except ImportError as error:
     raise ImportError(f"{error}: audio files are read with soundfile and soxr: pip install soundfile soxr") from error
 
 from .errors import AudioError
-from .waveform_mulap import FASTEST_RATE, SLOWEST_RATE
+from .sampling_rate import FASTEST_RATE, SLOWEST_RATE
 
 AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 # Music as well, but libsndfile does not read it: such files are reported, not overlooked.

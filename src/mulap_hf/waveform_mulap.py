@@ -1,7 +1,5 @@
 """Arrays of audio samples as mono float32 waveforms."""
 
-from numbers import Number
-
 import numpy as np
 import torch
 from transformers.utils import logging
@@ -10,7 +8,6 @@ from .errors import AudioError
 
 logger = logging.get_logger(__name__)
 
-SLOWEST_RATE, FASTEST_RATE = 1000, 1_000_000  # Hz; the resampler's filter grows with the ratio, without end
 _LOUD = 16  # float samples lie in [-1, 1]; a few programs write peaks somewhat above
 _LARGEST = 2.0**31  # nothing records larger samples, and the log-mel of much larger ones overflows
 
@@ -46,27 +43,6 @@ def to_mono(samples: Samples, name: str) -> np.ndarray:
     waveform = np.ascontiguousarray(_to_float(array, name))
     _check_values(waveform, name)
     return waveform
-
-
-def parse_rate(rate: Number | str, name: str) -> int | float:
-    """A sampling rate in Hz as a number; an int if it is whole.
-
-    Args:
-        rate: a number of any type, or its digits.
-        name: what a message calls the clip.
-
-    Raises:
-        AudioError: it is missing, not a number, or outside `SLOWEST_RATE` to `FASTEST_RATE`.
-    """
-    try:
-        number = float("nan" if rate is None or isinstance(rate, (bool, np.bool_)) else rate)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not SLOWEST_RATE <= number <= FASTEST_RATE:
-        raise AudioError(
-            f"{name} has sampling_rate={rate!r}: it must be a number of Hz from {SLOWEST_RATE:,} to {FASTEST_RATE:,}"
-        )
-    return int(number) if number.is_integer() else number
 
 
 def resample(waveform: np.ndarray, source_rate: float, target_rate: float) -> np.ndarray:

@@ -25,9 +25,9 @@ from mulap_hf import (
 )
 from mulap_hf.errors import PublishError
 from mulap_hf.publishing import check
-from mulap_hf.publishing.arguments import HubArguments, publish_finished
+from mulap_hf.publishing.arguments import Destination, HubArguments
 from mulap_hf.publishing.card import make_card
-from mulap_hf.publishing.hub import Destination
+from mulap_hf.publishing.hub import publish_finished
 
 SCRIPT = ROOT / "training" / "publish.py"
 DUAL = {"connection_text_layers": [], "connection_audio_layers": []}

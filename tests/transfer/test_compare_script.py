@@ -121,7 +121,7 @@ def test_entries_of_other_settings_are_missing(done, place, model_folder, monkey
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     import compare
 
-    monkeypatch.setattr(compare, "run_comparison", lambda plan, tasks: {})
+    monkeypatch.setattr("mulap_hf.transfer.comparison.run.run_comparison", lambda plan, tasks: {})
     before = {path: path.read_bytes() for path in (place / "out").glob("comparison.*")}
     words = command(
         place, model_folder, "--max_epochs", 6, "--strategies", "handcrafted", "--reference", "handcrafted"

@@ -22,7 +22,8 @@ from ..modeling_mulap import MulapForAudioClassification, MulapForPreTraining, M
 from ..modeling_mulap_audio import MulapAudioModel
 from ..pipeline_mulap_tasks import custom_pipelines
 from ..pretraining.run_folder import SETTINGS
-from .card import PICTURES, RESULTS_FILE, UNKNOWN_LICENSE, ZERO_SHOT_FILE, Sample, make_card
+from .arguments import UNKNOWN_LICENSE
+from .card import PICTURES, RESULTS_FILE, ZERO_SHOT_FILE, Sample, make_card
 
 _PACKAGE = Path(__file__).parents[1]
 _MODELS = {

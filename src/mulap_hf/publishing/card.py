@@ -14,8 +14,8 @@ from transformers import AutoConfig
 
 from ..files import format_interval, known
 from ..loading import TEXT_KINDS, model_kind
+from .arguments import UNKNOWN_LICENSE
 
-UNKNOWN_LICENSE = "unknown"
 PIPELINE_TAGS = {"classifier": "audio-classification"}  # the others: feature-extraction
 PICTURES = ("training_report/losses.png", "training_report/scores.png", "transfer_report/outputs.png")
 PICTURES += ("transfer_report/history.png",)

@@ -1,16 +1,16 @@
 """The upload to the Hub, and a check beforehand of what would make it fail."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
+from tempfile import TemporaryDirectory
 
 from huggingface_hub import HfApi, ModelCard, ModelCardData
-from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.errors import HTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
 
 from ..errors import PublishError
+from .arguments import Destination
 from .assemble import assemble
-from .card import UNKNOWN_LICENSE
 from .check import check_folder
 
 # Files that publishing writes: deleted on the Hub if the new version lacks them. Files that users added stay.
@@ -18,31 +18,6 @@ _OURS = ["*.py", "*.safetensors", "*.safetensors.index.json", "samples/*", "trai
 _LOG_IN = (
     "log in with `hf auth login`, or set HF_TOKEN to a token that may write (https://huggingface.co/settings/tokens)"
 )
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Where a model is published.
-
-    repo_id: "org/name".
-    private: whether the repository is private; it must not exist as a public one.
-    license: the Hub's identifier for the license of the model.
-
-    Raises:
-        PublishError: the name is not valid for a repository.
-    """
-
-    repo_id: str
-    private: bool = False
-    license: str = UNKNOWN_LICENSE
-
-    def __post_init__(self):
-        try:
-            validate_repo_id(self.repo_id)
-        except HFValidationError as error:
-            raise PublishError(f"{self.repo_id!r} is not a valid name on the Hub, org/name: {error}") from error
-        if "/" not in self.repo_id:
-            raise PublishError(f"{self.repo_id!r} lacks the owner: write it as org/{self.repo_id}")
 
 
 def check_destination(destination: Destination, repo_type: str = "model"):
@@ -134,3 +109,24 @@ def explain(error: Exception) -> str:
     status = getattr(response, "status_code", None)
     remedy = {401: _LOG_IN, 403: "the token has no write permission there: use one that has"}.get(status)
     return f"the Hub refuses: {str(error).strip()}" + (f"; {remedy}" if remedy else "")
+
+
+def publish_finished(model_cards: Path, folder: Path, destination: Destination | None):
+    """Publishes a finished run, if there is a destination.
+
+    Raises:
+        PublishError: publishing failed; the message says how to repeat it. The folder is complete.
+    """
+    if destination is None:
+        return
+    with TemporaryDirectory(prefix="mulap-publish-") as temporary:
+        try:
+            url = publish(model_cards, folder, Path(temporary) / "model", destination)
+        except (PublishError, OSError) as error:
+            private = " --private" if destination.private else ""
+            raise PublishError(
+                f"the model was saved in {folder}, but not published: {error}\nRepeat with: python "
+                f"training/publish.py {quote(str(folder))} --repo_id {destination.repo_id} "
+                f"--license {destination.license}{private}"
+            ) from error
+    print(f"Published: {url}")

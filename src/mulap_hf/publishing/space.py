@@ -10,8 +10,9 @@ from huggingface_hub import HfApi, RepoCard, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, HTTPError, RepositoryNotFoundError
 
 from ..errors import PublishError
+from .arguments import Destination
 from .assemble import copy_samples, generate_samples
-from .hub import Destination, explain
+from .hub import explain
 
 _LIBRARY = "library"
 _CLIPS = 12  # one for every style of the synthetic corpus

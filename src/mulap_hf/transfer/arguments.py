@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from ..arguments import check_numbers, option
 from ..errors import DataError
-from ..pretraining.arguments import check_numbers, option
 from .degradations import DEGRADATIONS
 from .tasks import SYNTHETIC_NAMES, PreparedData, TaskData, open_described, open_synthetic_task, open_task
 

@@ -20,6 +20,7 @@ onnx = [
     "onnxscript>=0.6",  # torch.onnx writes with it
     "onnxruntime>=1.23",  # compares the file with torch, and quantizes it
 ]
+formats = ["av>=14.0"]  # m4a, aac, wma, webm and other audio that libsndfile does not decode: FFmpeg in a wheel
 extras = {
     "train": [
         "accelerate>=1.15",
@@ -33,9 +34,10 @@ extras = {
         "scikit-learn>=1.7",  # neighbors and t-SNE of the map of clips; in tests the yardstick of our metrics
     ],
     "onnx": onnx,
+    "formats": formats,
     "test": [
         *onnx,
-        "peft>=0.21",  # adapters on a model with running statistics
+        *formats,
         "pytest>=8.4",
         "pytest-xdist>=3.8",
         "gradio>=6.31",  # the Space

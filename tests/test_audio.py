@@ -12,8 +12,8 @@ import soxr
 from helpers import RATE, write_tone
 
 from mulap_hf import audio_seconds, load_audio
-from mulap_hf.audio import find_audio_files, stream_audio
-from mulap_hf.errors import AudioError
+from mulap_hf.audio import stream_audio
+from mulap_hf.errors import AudioError, AudioWarning
 
 
 @pytest.mark.parametrize(("name", "error"), [("a.wav", 1e-4), ("a.flac", 1e-4), ("a.ogg", 0.05), ("a.mp3", 0.05)])
@@ -56,18 +56,22 @@ def test_positions_in_half_a_download_are_within_what_there_is(tmp_path):
     write_tone(tmp_path / "a.mp3", seconds=8)
     content = (tmp_path / "a.mp3").read_bytes()
     (tmp_path / "half.mp3").write_bytes(content[: len(content) // 2])
-    assert audio_seconds(tmp_path / "half.mp3") == 8  # as its header says
-    there = len(load_audio(tmp_path / "half.mp3"))
-    assert there < 5 * RATE
+    with pytest.warns(AudioWarning, match=r"half\.mp3: it ends early, after 3\.\d\d s of the 8\.\d\d s in its header"):
+        there = len(load_audio(tmp_path / "half.mp3"))
+    assert 3 * RATE < there < 4 * RATE
+    assert audio_seconds(tmp_path / "half.mp3") == there / RATE
+    problems = []
     for position in (0, 0.9, 1):
-        assert len(load_audio(tmp_path / "half.mp3", duration=2, position=position)) > RATE
-    with pytest.raises(AudioError, match="there are no samples in it"):
-        load_audio(tmp_path / "half.mp3", offset=7)
+        clip = load_audio(tmp_path / "half.mp3", duration=2, position=position, report=problems.append)
+        assert len(clip) == 2 * RATE
+    assert len(problems) == 3
+    with pytest.raises(AudioError, match=r"offset 7 s is beyond its 3\.\d\d s"):
+        load_audio(tmp_path / "half.mp3", offset=7, report=problems.append)
 
 
 @pytest.mark.parametrize("source", [None, 7, np.zeros(9)])
 def test_what_is_no_source_is_said_to_be_none(source):
-    with pytest.raises(TypeError, match=f"{type(source).__name__} is no audio file: pass a path"):
+    with pytest.raises(TypeError, match=f"{type(source).__name__} is not an audio file: pass a path"):
         load_audio(source)
 
 
@@ -96,7 +100,7 @@ def test_only_the_part_is_decoded(tmp_path, monkeypatch):
     read = []
     original = sf.SoundFile.read
     monkeypatch.setattr(
-        sf.SoundFile, "read", lambda self, frames=-1, **k: read.append(frames) or original(self, frames, **k)
+        sf.SoundFile, "read", lambda self, out, **options: read.append(len(out)) or original(self, out=out, **options)
     )
     load_audio(tmp_path / "a.wav", offset=5, duration=1)
     assert read == [16000]
@@ -118,7 +122,6 @@ def test_resampling_in_blocks_is_resampling(tmp_path, monkeypatch):
         ("missing.wav", None, "missing.wav: the file does not exist"),
         ("empty.mp3", b"", r"empty.mp3: the file is empty \(0 bytes\)"),
         ("text.flac", b"no audio at all", "text.flac: broken, or not in a format"),
-        ("song.m4a", b"....ftypM4A", "ffmpeg -i song.m4a song.flac"),
         ("song.raw", b"....", "song.raw: samples without a header; convert it"),
         ("x" * 300, None, "xxx: the file does not exist"),
     ],
@@ -147,27 +150,6 @@ def test_other_bad_sources(tmp_path):
         load_audio(tmp_path / "a.wav", offset=2)
     with pytest.raises(ValueError, match="duration=0 s must be positive"):
         load_audio(tmp_path / "a.wav", duration=0)
-
-
-def test_find_audio_files(tmp_path):
-    for name in ("b.wav", "sub/a.FLAC", "sub/c.m4a", "notes.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    found = [tmp_path / "b.wav", tmp_path / "sub" / "a.FLAC", tmp_path / "sub" / "c.m4a"]
-    assert find_audio_files([tmp_path]) == found
-    assert find_audio_files([tmp_path / "notes.txt", tmp_path]) == [tmp_path / "notes.txt", *found]
-    with pytest.raises(AudioError, match="nowhere does not exist"):
-        find_audio_files([tmp_path / "nowhere"])
-
-
-def test_links_to_folders_are_followed_once(tmp_path):
-    for name in ("disk/b.wav", "music/a.wav"):
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).write_bytes(b"")
-    (tmp_path / "music" / "disk").symlink_to(tmp_path / "disk")
-    (tmp_path / "disk" / "back").symlink_to(tmp_path / "music")
-    found = find_audio_files([tmp_path / "music"])
-    assert found == [tmp_path / "music" / "a.wav", tmp_path / "music" / "disk" / "b.wav"]
 
 
 def test_blocks_are_the_file(tmp_path, monkeypatch):

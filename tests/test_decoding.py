@@ -61,9 +61,9 @@ def test_bad_files_give_their_errors(music, tmp_path, workers):
     paths = [tmp_path / "nan.wav", tmp_path / "empty.wav", tmp_path / "none.wav", tmp_path / "gone.wav", music[2]]
     pieces = collect(paths, workers)
     assert [str(pieces[number][-1].error) for number in range(4)] == [
-        f"{paths[0]}: 2 samples are NaN or infinite: mend or drop it",
+        f"{paths[0]}: the sample at 1.000 s is NaN: export it again, or replace it with zeros",
         f"{paths[1]}: the file is empty (0 bytes)",
-        f"{paths[2]}: there are no samples in it",
+        f"{paths[2]}: there are no samples in it: its export or recording failed, repeat it",
         f"{paths[3]}: the file does not exist",
     ]
     assert sum(len(piece.chunks) for piece in pieces[4]) == 2
@@ -73,8 +73,8 @@ def test_bad_files_give_their_errors(music, tmp_path, workers):
 def test_a_file_that_crashes_the_decoder_is_named(music, monkeypatch):
     original = decoding.stream_audio
 
-    def crashing(path, rate):
-        for block in original(path, rate):
+    def crashing(path, rate, **options):
+        for block in original(path, rate, **options):
             yield block
             if path == music[3]:
                 faulthandler.disable()  # pytest's: it would fill the log
@@ -91,7 +91,7 @@ def test_a_file_that_crashes_the_decoder_is_named(music, monkeypatch):
 
 
 def test_what_nobody_foresaw_is_an_error_of_the_file(music, monkeypatch):
-    def absurd(path, rate):
+    def absurd(path, rate, **options):
         raise MemoryError("Unable to allocate 120 GiB")
         yield
 

@@ -90,7 +90,7 @@ def test_rows_are_in_the_order_of_the_files(model_folder, music, tmp_path, worke
     output, broken = tmp_path / "out.parquet", tmp_path / "broken.wav"
     broken.write_bytes(b"noise")
     paths = [*music[::-1], broken, str(music[0])]
-    failed = write_embeddings(Embedder(model_folder), paths, output, workers=workers, progress=False)
+    failed = write_embeddings(Embedder(model_folder), paths, output, workers=workers, progress=False).failed
     assert [str(error).partition(":")[0] for error in failed] == [str(broken)]
     assert names_in(output) == [path.name for path in music[::-1]]
     assert not output.with_name("out.parquet.parts").exists()
@@ -98,7 +98,7 @@ def test_rows_are_in_the_order_of_the_files(model_folder, music, tmp_path, worke
 
 def test_chunks_have_times(model_folder, music, tmp_path):
     output, embedder = tmp_path / "out.parquet", Embedder(model_folder)
-    assert write_embeddings(embedder, [music[0], music[2]], output, per_chunk=True, progress=False) == []
+    assert write_embeddings(embedder, [music[0], music[2]], output, per_chunk=True, progress=False).failed == []
     rows = pq.read_table(output).to_pylist()
     assert [(row["chunk"], row["start"], row["end"]) for row in rows] == [
         (0, 0, pytest.approx(0.1)),
@@ -133,7 +133,7 @@ def test_interrupted_run_goes_on(model_folder, music, tmp_path, monkeypatch, ask
     with pytest.raises(ValueError, match=r"interrupted run with other settings: per_chunk \(.*, now .*\); remove it"):
         write_embeddings(embedder, music, output, not per_chunk, progress=False)
     asked.clear()
-    assert write_embeddings(embedder, music, output, per_chunk, progress=False) == []
+    assert write_embeddings(embedder, music, output, per_chunk, progress=False).failed == []
     assert asked == [path.name for path in music[4:]]
     write_embeddings(embedder, music, tmp_path / "whole.parquet", per_chunk, progress=False)
     assert pq.read_table(output)["path"] == pq.read_table(tmp_path / "whole.parquet")["path"]
@@ -154,7 +154,7 @@ def test_a_folder_that_changes_between_runs(model_folder, music, tmp_path, monke
     new = music[0].with_name("00b.wav")
     write_tone(new, seconds=0.5)
     now = [music[0], new, music[1], *music[3:]]
-    failed = write_embeddings(Embedder(model_folder), now, output, progress=False)
+    failed = write_embeddings(Embedder(model_folder), now, output, progress=False).failed
     assert [str(error).partition(":")[0] for error in failed] == [str(music[3])]
     assert asked == [path.name for path in (new, music[1], *music[3:])]
     assert names_in(output) == [path.name for path in (music[0], new, music[1], *music[4:])]
@@ -187,7 +187,7 @@ def test_killed_process(model_folder, music, tmp_path, asked):
     done = {name for part in parts.glob("*.parquet") for name in names_in(part)}
     assert 0 < len(done) < 600
     embedder = Embedder(model_folder)
-    assert write_embeddings(embedder, paths, output, progress=False) == []
+    assert write_embeddings(embedder, paths, output, progress=False).failed == []
     assert asked == [path.name for path in paths if path.name not in done]
     table = pq.read_table(output)
     assert names_in(output) == [path.name for path in paths]
@@ -218,7 +218,7 @@ folder = Path(sys.argv[1])
 embedder = Embedder(folder / "model")
 for files in ([folder / "1.wav"], [folder / "30.wav"], sorted((folder / "many").iterdir())):
     for workers in (0, 1):
-        assert write_embeddings(embedder, files, folder / "out.parquet", True, workers) == []
+        assert not write_embeddings(embedder, files, folder / "out.parquet", True, workers).failed
     peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
     print(json.dumps([peak / 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024]))
 """

@@ -302,7 +302,7 @@ def test_crops_that_make_no_sense(extract):
         (np.zeros((2, 2, 4000)), ValueError, r"shape \(2, 2, 4000\)"),
         (np.zeros(100, dtype=np.int64), ValueError, "int64, whose full scale is unknown"),
         ("song.mp3", AudioError, "song.mp3: the file does not exist"),
-        (b"not audio", AudioError, "clip 0: .*not in a format that libsndfile reads"),
+        (b"not audio", AudioError, "clip 0: .*not in a format that is known here"),
         ([{"array": WAVE}], AudioError, "clip 0 has sampling_rate=None"),
         ([{"array": "song.mp3", "sampling_rate": RATE}], TypeError, "clip 0 is str, not audio"),
         ([{"caption": "calm"}], AudioError, r"clip 0 is a dict with \['caption'\]"),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .configuration_mulap import MulapConfig as MulapConfig
     from .configuration_mulap import MulapTextConfig as MulapTextConfig
     from .errors import AudioError as AudioError
+    from .errors import AudioWarning as AudioWarning
     from .errors import MulapError as MulapError
     from .feature_extraction_mulap import MulapFeatureExtractor as MulapFeatureExtractor
     from .modeling_mulap import MulapForAudioClassification as MulapForAudioClassification
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "AudioError": "errors",
+    "AudioWarning": "errors",
     "MulapAudioClassificationPipeline": "pipeline_mulap",
     "MulapAudioConfig": "configuration_mulap",
     "MulapAudioModel": "modeling_mulap_audio",

@@ -1,29 +1,55 @@
-"""Audio files as waveforms: wav, flac, ogg and mp3 without any system package (libsndfile comes with soundfile)."""
+"""Audio files as waveforms.
 
+libsndfile, which comes with soundfile, decodes wav, flac, ogg, opus, mp3, aiff, caf and others without any system
+package; FFmpeg, which comes with PyAV, decodes m4a, aac, wma, webm and others where it is installed.
+"""
+
+import errno
 import io
 import os
-from collections.abc import Iterator
+import stat
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-try:  # transformers refuses to load a model if a file saved beside it imports, outside of `try`, what is not installed
-    import soundfile as sf
-    import soxr
-except ImportError as error:
-    raise ImportError(f"{error}: audio files are read with soundfile and soxr: pip install soundfile soxr") from error
+from .audio_containers import Stream, find_flac, inspect, what_else
+from .audio_decoders import Decoder, FFmpegDecoder, SoundFileDecoder
+from .audio_limits import FASTEST_RATE, LOUDEST, SHORTEST_SECONDS, SLOWEST_RATE
+from .errors import AudioError, AudioWarning, MissingPackageError
 
-from .errors import AudioError
-from .sampling_rate import FASTEST_RATE, SLOWEST_RATE
-
-AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
-# Music as well, but libsndfile does not read it: such files are reported, not overlooked.
-UNSUPPORTED_EXTENSIONS = (".m4a", ".aac", ".mp4", ".wma")
+# Names of files that libsndfile decodes, and of those that FFmpeg does. What counts is what is in a file; names only
+# say which files in a folder are meant to be audio.
+# fmt: off
+AUDIO_EXTENSIONS = (
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".mp1", ".mpga", ".aif", ".aiff", ".aifc",
+    ".caf", ".w64", ".rf64", ".au", ".snd", ".voc",
+)
+FFMPEG_EXTENSIONS = (
+    ".m4a", ".m4b", ".m4p", ".m4r", ".mp4", ".aac", ".adts", ".ac3", ".amr", ".ape", ".dff", ".dsf", ".mka", ".mogg",
+    ".mpc", ".ogx", ".spx", ".tak", ".tta", ".weba", ".webm", ".wma", ".wv",
+)
+# fmt: on
+UNSUPPORTED_EXTENSIONS = FFMPEG_EXTENSIONS
 _BLOCK_SECONDS = 10
-_UNKNOWN_FRAMES = 2**63 - 1  # what libsndfile says of a flac that was written to a pipe
+_BLOCK_SAMPLES = 2**23  # of all channels; 32 MiB
+_MISSING_SECONDS = 0.1  # a file that lacks less than its header promises is whole
 
-AudioSource = str | os.PathLike | bytes | bytearray | BinaryIO
+AudioSource = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
+Report = Callable[[str], None]
+
+
+def warn(problem: str):
+    """Shows an `AudioWarning`."""
+    warnings.warn(problem, AudioWarning, stacklevel=2)
+
+
+def refuse(problem: str):
+    """Raises an `AudioError`; for `load_audio`, where a file must be complete."""
+    raise AudioError(problem)
 
 
 def load_audio(
@@ -32,25 +58,30 @@ def load_audio(
     offset: float = 0.0,
     duration: float | None = None,
     position: float | None = None,
+    report: Report = warn,
 ) -> np.ndarray:
     """A file, or a part of it, as mono float32 `(samples,)`.
 
-    Only what is asked for is decoded, in blocks that are mixed down and resampled as they come: an hour of stereo at
-    44.1 kHz takes the memory of its hour of mono at `sampling_rate`.
+    The file is decoded to the end of its data, whatever its header says about its length; streams that follow each
+    other in it are joined. Only what is asked for is decoded, in blocks that are mixed down and resampled as they
+    come: an hour of stereo at 44.1 kHz takes the memory of its hour of mono at `sampling_rate`.
 
     Args:
-        source: path, the bytes of a file, or an open binary file, which is read from its start.
-        sampling_rate: of the result, in Hz; None keeps the file's.
-        offset: where to start, in seconds.
-        duration: how much to read, in seconds; None reads to the end.
-        position: instead of `offset`, where in the file to take `duration` from: 0 = its start, 1 = its end.
+        source: Path, the bytes of a file, or an open binary file, which is read from its start.
+        sampling_rate: Of the result, in Hz; None keeps the file's.
+        offset: Where to start, in seconds.
+        duration: How much to read, in seconds; None reads to the end.
+        position: Instead of `offset`, where in the file to take `duration` from: 0 = its start, 1 = its end.
+        report: Called with a sentence for everything that is missing from a file that can be used: that it ends early,
+            or has bytes that are not audio. Default: `warnings.warn`; `refuse` raises an error.
 
     Raises:
-        AudioError: the file is missing, empty, no audio, in a format that libsndfile does not read, or ends before
-            `offset`.
-        ValueError: offset or duration is negative, or position is outside 0 to 1 or comes without duration.
+        AudioError: The file is missing, empty, not audio, damaged, in a format that cannot be decoded, shorter than
+            `offset`, or it has samples that are not finite or far beyond full scale.
+        ValueError: `offset` or `duration` is negative, or `position` is outside 0 to 1 or comes without `duration`.
+        TypeError: `source` is none of the above.
     """
-    return np.concatenate(list(stream_audio(source, sampling_rate, offset, duration, position)))
+    return np.concatenate(list(stream_audio(source, sampling_rate, offset, duration, position, report)))
 
 
 def stream_audio(
@@ -59,184 +90,296 @@ def stream_audio(
     offset: float = 0.0,
     duration: float | None = None,
     position: float | None = None,
+    report: Report = warn,
 ) -> Iterator[np.ndarray]:
-    """`load_audio`, block by block, each `(samples,)`: a file of any length in the memory of ten seconds.
+    """`load_audio` block by block, each `(samples,)`: a file of any length in the memory of ten seconds.
 
     Raises:
-        AudioError, ValueError: as `load_audio`, when the first block is asked for, or the one that is broken; that
+        AudioError, ValueError, TypeError: As `load_audio`, when the first block is asked for, or the damaged one; that
             there are no samples, at the end.
     """
     if position is not None and (duration is None or offset or not 0 <= position <= 1):
         raise ValueError(f"position={position} must lie in 0 to 1, and needs duration and no offset")
     if offset < 0 or (duration is not None and duration <= 0):
         raise ValueError(f"offset={offset} s must not be negative and duration={duration} s must be positive")
-    name = _name(source)
-    samples = 0
-    try:
-        with _open(source) as file:
-            frames = -1 if duration is None else round(duration * file.samplerate)
-            if offset or position:
-                length = _length(file, source)
-                start = round(position * max(0, length - frames) if position else offset * file.samplerate)
-                if start >= max(1, length):
-                    raise AudioError(f"{name}: offset {offset} s is beyond its {length / file.samplerate:.2f} s")
-                _skip(file, start)
-            for block in _read(file, frames, sampling_rate):
-                samples += len(block)
-                yield block
-    except (sf.SoundFileError, OSError) as error:
-        raise AudioError(f"{name}: {_reason(source, error)}") from error
-    if samples == 0 and position:  # the header announces more than there is
-        seconds = _count(source) / file.samplerate
-        yield from stream_audio(source, sampling_rate, position * max(0.0, seconds - duration), duration)
-    elif samples == 0:
-        raise AudioError(f"{name}: there are no samples in it")
+    with _open(source, report) as audio:
+        if not position:
+            yield from audio.blocks(sampling_rate, offset, duration)
+            return
+        try:
+            yield from audio.blocks(sampling_rate, position * max(0.0, audio.seconds() - duration), duration)
+        except _TooShort as error:  # the header promised more than there is
+            yield from audio.blocks(sampling_rate, position * max(0.0, error.seconds - duration), duration)
 
 
 def audio_seconds(source: AudioSource) -> float:
-    """Length of a file in seconds, from its header, if that has it.
+    """Length of a file in seconds: of the samples that are in it, whatever its header says.
+
+    They are counted, or decoded where that is the only way, as in a flac or m4a.
 
     Raises:
-        AudioError: as `load_audio`.
+        AudioError, TypeError: As `load_audio`.
     """
-    try:
-        with _open(source) as file:
-            return _length(file, source) / file.samplerate
-    except (sf.SoundFileError, OSError) as error:
-        raise AudioError(f"{_name(source)}: {_reason(source, error)}") from error
+    with _open(source, report=lambda problem: None) as audio:
+        return audio.seconds(exact=True)
 
 
-def find_audio_files(paths: list[str | os.PathLike]) -> list[Path]:
-    """The files given, and all audio files in and below the folders given, each once, folders' in sorted order.
+class _TooShort(AudioError):
+    """Less audio than `offset`; `seconds` is its length."""
 
-    Links to folders are followed, unless they lead to one that was met before.
+    def __init__(self, message: str, seconds: float):
+        super().__init__(message)
+        self.seconds = seconds
 
-    Raises:
-        AudioError: a path does not exist, or a folder cannot be listed, so that its files would be overlooked.
+
+class _Audio:
+    """An open file.
+
+    Args:
+        name: Of the file, for messages.
+        file: The file, which can seek.
+        size: Its bytes.
+        path: Where it is, if it has a path.
+        report: See `load_audio`.
     """
-    music = AUDIO_EXTENSIONS + UNSUPPORTED_EXTENSIONS
-    found: dict[Path, None] = {}
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = (file for file in _walk(path) if file.suffix.lower() in music and file.is_file())
-            found.update(dict.fromkeys(sorted(inside)))
-        elif path.exists():
-            found[path] = None
-        else:
-            raise AudioError(f"{path} does not exist")
-    return list(found)
+
+    def __init__(self, name: str, file: BinaryIO, size: int, path: str | os.PathLike | None, report: Report):
+        self.name, self.file, self.size, self.path, self.report = name, file, size, path, report
+        self._opened: dict[int, Decoder] = {}  # and not used yet
+        self._reported: set[str] = set()
+        contents = inspect(file, size)
+        if contents is None:
+            file.seek(0)
+            raise AudioError(f"{name}: {_what_it_is(file.read(64), name)}")
+        self.contents = contents
+
+    def close(self):
+        for decoder in self._opened.values():
+            decoder.close()
+
+    def seconds(self, exact: bool = False) -> float:
+        """The length. If not `exact`, a header is believed where only decoding would show whether it is right."""
+        total = 0.0
+        for index in range(len(self.contents.streams)):
+            decoder = self._opened[index] = self._decoder(index)
+            if decoder.frames is None or (exact and decoder.promised is not None):
+                return sum(map(len, self.blocks(decoder.rate))) / decoder.rate
+            total += decoder.frames / decoder.rate
+        return total
+
+    def blocks(
+        self, sampling_rate: int | None, offset: float = 0.0, duration: float | None = None
+    ) -> Iterator[np.ndarray]:
+        """Mono blocks `(samples,)`, see `load_audio`."""
+        for problem in self.contents.problems:
+            self._report(problem)
+        seconds, left, is_empty = 0.0, duration, True  # seconds: of the streams so far
+        streams = self.contents.streams  # of which more may be found on the way
+        for index, stream in enumerate(streams):
+            with closing(self._opened.pop(index, None) or self._decoder(index)) as decoder:
+                rate = decoder.rate
+                sampling_rate = sampling_rate or rate
+                self._report_cut(stream, decoder)
+                skip = max(0, round((offset - seconds) * rate))
+                count = None if left is None else round(left * rate)
+                if decoder.skip(skip) == skip and count != 0:
+                    for block in _resample(self._mono(decoder, seconds, count), rate, sampling_rate):
+                        is_empty = is_empty and not len(block)
+                        yield block
+                    if count is not None:
+                        left -= (decoder.position - skip) / rate
+                seconds += decoder.position / rate
+                if count is not None and decoder.position == skip + count:
+                    return
+                streams += self._after(stream, decoder, seconds)
+        if is_empty and offset:
+            raise _TooShort(f"{self.name}: offset {offset} s is beyond its {seconds:.2f} s", seconds)
+        if seconds < SHORTEST_SECONDS and not offset:
+            samples = f"only {seconds * 1000:.2g} ms of audio" if seconds else "no samples"
+            raise AudioError(f"{self.name}: there are {samples} in it: its export or recording failed, repeat it")
+
+    def _report(self, problem: str):
+        if problem not in self._reported:
+            self._reported.add(problem)
+            self.report(f"{self.name}: {problem}")
+
+    def _decoder(self, index: int) -> Decoder:
+        stream, file = self.contents.streams[index], self.file
+        try:
+            if self.contents.ffmpeg is not None:
+                decoder = FFmpegDecoder(file, stream, self.contents.ffmpeg)
+            else:
+                is_whole = not stream.prefix and (stream.start, stream.end) == (0, self.size)
+                decoder = SoundFileDecoder(file, stream, self.path if is_whole else None)
+        except MissingPackageError as error:
+            if self.contents.ffmpeg is None:
+                raise
+            raise AudioError(f"{self.name}: {_how_to_decode(self.contents.format, self.name)}") from error
+        except AudioError as error:
+            raise AudioError(f"{self.name}: its {self.contents.format} data cannot be decoded: {error}") from error
+        if SLOWEST_RATE <= decoder.rate <= FASTEST_RATE:
+            return decoder
+        decoder.close()
+        raise AudioError(f"{self.name}: its header says {decoder.rate} Hz: it is damaged")
+
+    def _mono(self, decoder: Decoder, seconds: float, count: int | None) -> Iterator[np.ndarray]:
+        """The next `count` frames of a stream that begins at `seconds`, or all, in blocks `(samples,)`."""
+        size = max(1, min(_BLOCK_SECONDS * decoder.rate, _BLOCK_SAMPLES // decoder.channels))
+        while count is None or count > 0:
+            start = seconds + decoder.position / decoder.rate
+            block = decoder.read(size if count is None else min(size, count))
+            if not len(block):
+                return
+            mono = _mix_down(block)
+            if not max(mono.max(), -mono.min()) <= LOUDEST:  # also where one of them is NaN
+                raise AudioError(f"{self.name}: {_what_is_wrong(mono, start, decoder.rate, self.name)}")
+            yield mono
+            count = None if count is None else count - len(block)
+
+    def _report_cut(self, stream: Stream, decoder: Decoder):
+        """Reports what is known of a stream before it is decoded."""
+        if decoder.frames is None:
+            return
+        found = decoder.frames / decoder.rate
+        missing = stream.missing / decoder.rate + (stream.ratio - 1) * found
+        if missing > _MISSING_SECONDS:
+            self._report(f"it ends early, after {found:.2f} s of the {found + missing:.2f} s in its header")
+        elif stream.cut:
+            self._report(
+                f"it breaks off after {found:.2f} s: the mark at the end of its {self.contents.format} is missing"
+            )
+
+    def _after(self, stream: Stream, decoder: Decoder, seconds: float) -> list[Stream]:
+        """Reports what is known of a stream after it was decoded.
+
+        Returns:
+            The streams that begin where it ends, as far as they were not found before.
+
+        Raises:
+            AudioError: It is damaged, and more data follow.
+        """
+        for problem in decoder.problems:
+            self._report(problem)
+        more = []
+        if decoder.error is not None and self.contents.format == "FLAC":
+            following = find_flac(self.file, max(stream.start, decoder.place - 2**16), self.size)
+            if following is not None:
+                more = inspect(self.file, self.size, following).streams
+        if decoder.error is not None and not more and not decoder.is_at_end:
+            raise AudioError(f"{self.name}: it is damaged at {seconds:.2f} s ({decoder.error})")
+        missing = (decoder.frames or 0) - decoder.position
+        if missing > _MISSING_SECONDS * decoder.rate:
+            promised = seconds + missing / decoder.rate
+            self._report(f"it ends early, after {seconds:.2f} s of the {promised:.2f} s in its header")
+        elif decoder.error is not None and decoder.frames is None:
+            self._report(f"it breaks off after {seconds:.2f} s")
+        return more
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    met = set()
-    for folder, folders, names in os.walk(root, onerror=_raise, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in met:
-            folders.clear()
-            continue
-        met.add(real)
-        folders.sort()
-        yield from (Path(folder, name) for name in names)
-
-
-def _raise(error: OSError):
-    raise AudioError(f"{error.filename} cannot be read: {error.strerror}") from error
-
-
-def _open(source: AudioSource) -> sf.SoundFile:
-    """Raises:
-    AudioError: samples without a header, or a header that claims a rate at which nothing is recorded.
-    TypeError: this is no source.
-    """
-    name = _name(source)
-    if isinstance(source, (bytes, bytearray)):
-        source = io.BytesIO(source)
+@contextmanager
+def _open(source: AudioSource, report: Report) -> Iterator[_Audio]:
+    name, path = _name(source), None
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        file = io.BytesIO(source)
     elif isinstance(source, (str, os.PathLike)):
-        if os.name != "nt":
-            source = os.fsencode(source)  # soundfile fails at names that are no UTF-8
+        file, path = _open_path(source, name), source
     elif hasattr(source, "read"):
-        source.seek(0)
+        file = source if source.seekable() else io.BytesIO(source.read())
     else:
-        raise TypeError(f"{type(source).__name__} is no audio file: pass a path, its bytes, or an open binary file")
+        raise TypeError(
+            f"{type(source).__name__} is not an audio file: pass a path, its bytes, or an open binary file"
+        )
     try:
-        file = sf.SoundFile(source)
-    except TypeError as error:  # libsndfile takes a file for samples alone by its extension
-        raise AudioError(f"{name}: samples without a header; convert it to wav or flac") from error
-    if not SLOWEST_RATE <= file.samplerate <= FASTEST_RATE:
-        raise AudioError(f"{name}: its header says {file.samplerate} Hz: it is damaged")
-    if file.frames == _UNKNOWN_FRAMES:
-        file.seekable = lambda: False  # soundfile seeks after every read, and the end of such a file cannot be sought
-    return file
+        audio = _Audio(name, file, file.seek(0, os.SEEK_END), path, report)
+        try:
+            yield audio
+        finally:
+            audio.close()
+    except OSError as error:
+        raise AudioError(f"{name}: it cannot be read: {error.strerror or error}") from error
+    finally:
+        if path is not None:
+            file.close()
 
 
-def _length(file: sf.SoundFile, source: AudioSource) -> int:
-    """How many frames an opened file has; where its header does not say, they are decoded and counted."""
-    if file.frames != _UNKNOWN_FRAMES:
-        return file.frames
-    place = source.tell() if hasattr(source, "tell") else None
-    length = _count(source)
-    if place is not None:
-        source.seek(place)
-    return length
+def _open_path(path: str | os.PathLike, name: str) -> BinaryIO:
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode):
+            return open(path, "rb")
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        missing = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+        if isinstance(error, OSError) and error.errno not in missing:
+            reason = f"it cannot be opened: {error.strerror}"
+        elif os.path.islink(path):
+            reason = f"it is a link to {os.readlink(path)}, which does not exist"
+        else:
+            reason = "the file does not exist"
+        raise AudioError(f"{name}: {reason}") from error
+    what = "a folder" if stat.S_ISDIR(mode) else "not a file but a pipe or a device: pass its bytes"
+    raise AudioError(f"{name}: this is {what}")
 
 
-def _count(source: AudioSource) -> int:
-    """The frames that can be decoded."""
-    with _open(source) as file:
-        return sum(map(len, _read(file, -1, None)))
-
-
-def _skip(file: sf.SoundFile, frames: int):
-    if file.seekable():
-        file.seek(frames)
-    else:
-        for _ in _read(file, frames, None):
-            pass
-
-
-def _read(file: sf.SoundFile, frames: int, sampling_rate: int | None) -> Iterator[np.ndarray]:
-    resampler = None
-    if sampling_rate is not None and sampling_rate != file.samplerate:
-        resampler = soxr.ResampleStream(file.samplerate, sampling_rate, 1, dtype="float32")
-    while frames != 0:
-        size = _BLOCK_SECONDS * file.samplerate
-        block = file.read(size if frames < 0 else min(size, frames), dtype="float32", always_2d=True)
-        if len(block) == 0:
-            break
-        frames -= len(block) if frames > 0 else 0
-        mono = _mix_down(block)
-        yield mono if resampler is None else resampler.resample_chunk(mono)
-    if resampler is not None:
-        yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+def _resample(blocks: Iterator[np.ndarray], rate: int, sampling_rate: int) -> Iterator[np.ndarray]:
+    if rate == sampling_rate:
+        yield from blocks
+        return
+    try:  # transformers demands of saved code what it imports outside of such a block
+        import soxr
+    except ImportError as error:
+        raise MissingPackageError("audio files are resampled with soxr: pip install soxr") from error
+    resampler = soxr.ResampleStream(rate, sampling_rate, 1, dtype="float32")
+    for block in blocks:
+        yield resampler.resample_chunk(block)
+    yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
 
 
 def _mix_down(block: np.ndarray) -> np.ndarray:
     """Mean over the channels of `(samples, channels)`; numpy takes forty times as long over a short last axis."""
     mono = block[:, 0].copy()
-    for channel in range(1, block.shape[1]):
-        mono += block[:, channel]
+    with np.errstate(all="ignore"):  # what is not finite is refused with its time
+        for channel in range(1, block.shape[1]):
+            mono += block[:, channel]
     return mono / block.shape[1] if block.shape[1] > 1 else mono
 
 
 def _name(source: AudioSource) -> str:
-    if isinstance(source, (bytes, bytearray)):
+    if isinstance(source, (bytes, bytearray, memoryview)):
         return f"audio of {len(source)} bytes"
     return str(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", source))
 
 
-def _reason(source: AudioSource, error: Exception) -> str:
-    if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
-        if not os.path.exists(path):  # which, unlike Path's own, takes names of any length
-            return "the file does not exist"
-        if path.is_dir():
-            return "this is a folder"
-        try:
-            path.open("rb").close()
-        except OSError as refusal:
-            return f"it cannot be opened: {refusal.strerror}"
-        if path.stat().st_size == 0:
-            return "the file is empty (0 bytes)"
-        if path.suffix.lower() in UNSUPPORTED_EXTENSIONS:
-            return f"{path.suffix} is not supported; convert it, for example: ffmpeg -i {path.name} {path.stem}.flac"
-    return f"broken, or not in a format that libsndfile reads (libsndfile: {getattr(error, 'error_string', error)})"
+def _what_is_wrong(mono: np.ndarray, start: float, rate: int, name: str) -> str:
+    """Of samples that are not finite or far beyond full scale, the first of them at `start` s."""
+    bad = ~np.isfinite(mono)
+    if bad.any():
+        first = int(bad.argmax())
+        kind = "NaN" if np.isnan(mono[first]) else "infinite"
+        return f"the sample at {start + first / rate:.3f} s is {kind}: export it again, or replace it with zeros"
+    peak = float(np.abs(mono).max())
+    scale = f"samples reach {peak:,.5g}, where full scale is 1"
+    bits = next((bits for bits in (16, 24, 32) if peak <= 2 ** (bits - 1)), None)
+    if bits is None:
+        return f"{scale}: it is damaged, export it again"
+    path, full_scale = Path(name), 2 ** (bits - 1)
+    return (
+        f"{scale}; they look like integers of {bits} bits saved as floats: divide them by {full_scale}, for example "
+        f"ffmpeg -i {path.name} -af volume=1/{full_scale} {path.stem}-scaled.wav"
+    )
+
+
+def _what_it_is(head: bytes, name: str) -> str:
+    """Of a file whose format is not recognized, what it is, and what to do."""
+    if not head:
+        return "the file is empty (0 bytes)"
+    if Path(name).suffix.lower() in (".raw", ".pcm"):
+        return "samples without a header; convert it to wav or flac"
+    return what_else(head) or f"broken, or not in a format that is known here (it begins with {head[:8]!r})"
+
+
+def _how_to_decode(format: str, name: str) -> str:
+    path = Path(name)
+    return (
+        f'{format} needs FFmpeg: pip install "mulap-hf[formats]" (which installs PyAV, av), or convert it: '
+        f"ffmpeg -i {path.name} {path.stem}.flac"
+    )

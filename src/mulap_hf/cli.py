@@ -3,11 +3,13 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
 
-from .arguments import at_least
-from .audio import find_audio_files
+from .audio_search import find_audio_files
+from .embedding import Embedder
+from .embedding_files import write_embeddings
 from .errors import MulapError
 from .files import printable
 from .scripts import run_script
@@ -35,8 +37,10 @@ def run_command(arguments: list[str] | None) -> int:
     embed = commands.add_parser(
         "embed",
         help="embeddings of audio files as a parquet file",
-        description="Embeds audio files (wav, flac, ogg, mp3), whole tracks, into a parquet file. An interrupted run "
-        "goes on where it stopped. Exit status: 0 = all files embedded, 1 = some failed, 2 = nothing was done.",
+        description="Embeds audio files, whole tracks, into a parquet file. Formats: wav, flac, ogg, opus, mp3, aiff, "
+        'caf and others; m4a, aac, wma, webm, wavpack and others with pip install "mulap-hf[formats]". An interrupted '
+        "run resumes where it stopped. Exit status: 0 = all files embedded, 1 = some failed, 2 = nothing was done. "
+        "What else is in the folders, and incomplete files, are listed and do not change it.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     embed.add_argument("paths", nargs="+", metavar="PATH", help="audio files, or folders to search for them")
@@ -48,8 +52,9 @@ def run_command(arguments: list[str] | None) -> int:
     embed.add_argument(
         "--workers",
         type=at_least(0),
-        help=f"processes that decode; by default one per core, at most {MOST_WORKERS}, and none for less than "
-        f"{FEW_FILES} files: then a thread decodes, and a file that crashes the decoder ends the run",
+        help=f"processes that decode; by default one per core, at most {MOST_WORKERS}, and for less than {FEW_FILES} "
+        "files one, or none where starting it takes long (on Windows and macOS). 0 decodes in a thread, and a file "
+        "that crashes the decoder then ends the run",
     )
     embed.add_argument(
         "--batch_size",
@@ -66,28 +71,46 @@ def run_embed(args: argparse.Namespace) -> int:
         raise MulapError(f"{args.output} is a folder: name a file, for example {args.output / 'embeddings.parquet'}")
     if os.path.exists(args.output) and not args.overwrite:
         raise MulapError(f"{args.output} exists: pass --overwrite to replace it")
-    files = find_audio_files(args.paths)
-    if not files:
-        raise MulapError(f"no audio files in {', '.join(args.paths)}")
-    from .embedding import Embedder  # imports torch and transformers
-    from .embedding_files import write_embeddings
-
+    found = find_audio_files(args.paths)
+    if not found.files:
+        others = "".join(f"\n  {printable(line)}" for line in found.summary())
+        raise MulapError(f"no audio files in {', '.join(args.paths)}{', but:' if others else ''}{others}")
     embedder = Embedder(args.model, args.device, args.batch_size)
-    workers = default_workers(len(files)) if args.workers is None else args.workers
-    failed = write_embeddings(embedder, files, args.output, args.per_chunk, workers)
-    print(f"{len(files) - len(failed)} of {len(files)} files embedded in {args.output}")
-    if failed:
-        print(f"{len(failed)} files failed:", file=sys.stderr)
-        for error in failed:
-            print(f"  {printable(str(error))}", file=sys.stderr)
-    return 1 if failed else 0
+    workers = default_workers(len(found.files)) if args.workers is None else args.workers
+    report = write_embeddings(embedder, found.files, args.output, args.per_chunk, workers)
+    embedded = len(found.files) - len(report.failed)
+    print(f"{embedded} of {len(found.files)} files embedded in {args.output}")
+    print_list("not embedded, because they are not audio", found.summary())
+    print_list(f"incomplete, embedded as far as they can be read: {len(report.partial)}", report.partial)
+    print_list(f"failed: {len(report.failed)}", map(str, report.failed))
+    return 1 if report.failed else 0
+
+
+def print_list(title: str, lines: Iterable[str]):
+    """Prints lines with a title on stderr, if there are any."""
+    for index, line in enumerate(lines):
+        if index == 0:
+            print(f"{title}:", file=sys.stderr)
+        print(f"  {printable(line)}", file=sys.stderr)
 
 
 def default_workers(files: int) -> int:
+    is_linux = sys.platform == "linux"  # where processes start at once, see `decoding`
     if files < FEW_FILES:
-        return 0
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        return int(is_linux)
+    cores = len(os.sched_getaffinity(0)) if is_linux else os.cpu_count() or 1
     return min(cores, MOST_WORKERS)
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A type of arguments: whole numbers that are not smaller."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is no whole number of at least {least}")
+        return int(text)
+
+    return number
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Audio files as chunks, decoded while something else is computed: in a thread, or in processes of their own.
+"""Audio files as chunks, decoded in a thread or in other processes while the model computes.
 
-The processes are plain ones with a connection each, and not torch's DataLoader, whose error does not say which file a
-worker was at when it crashed, and ends the iteration. Here that file is known, and another process goes on behind it.
+The processes are plain ones with a connection each. When a worker of torch's DataLoader crashes, the error does not
+say at which file, and the iteration ends. Here the file is known, and another process continues after it.
 """
 
 import multiprocessing
@@ -32,11 +32,12 @@ File = tuple[int, str | os.PathLike]
 class Piece:
     """A part of a file; its last piece has its length or its error.
 
-    number: of the file.
-    path: of the file.
-    chunks: the next ones, each `(samples,)`.
-    seconds: the file's length.
-    error: why it cannot be used; its earlier chunks do not count then.
+    number: Of the file.
+    path: Of the file.
+    chunks: The next ones, each `(samples,)`.
+    seconds: Length of the file.
+    error: Why it cannot be used; its earlier chunks do not count then.
+    problems: What is missing from a file that can be used, a sentence each.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Piece:
     chunks: Sequence[np.ndarray] = ()
     seconds: float | None = None
     error: AudioError | None = None
+    problems: Sequence[str] = ()
 
     @property
     def last(self) -> bool:
@@ -51,7 +53,7 @@ class Piece:
 
 
 def prefetch(items: Iterable[Item], ahead: int = 1) -> Iterator[Item]:
-    """The same items, of which the next `ahead` are made meanwhile, in a thread."""
+    """The same items; a thread makes the next `ahead` meanwhile."""
     iterator, end = iter(items), object()
     pool = ThreadPoolExecutor(max_workers=1)
     try:
@@ -68,17 +70,17 @@ def decode_files(
 ) -> Iterator[Piece]:
     """Files as chunks without overlap, in the memory of about a minute of audio per worker, however long they are.
 
-    A file shorter than a chunk is filled up with silence; elsewhere a last incomplete chunk is dropped. A file that
-    cannot be used gives its error, also one that crashes the decoder, if that is in a process of its own.
+    A file shorter than a chunk is padded with silence; of longer ones, a last incomplete chunk is dropped. A file that
+    cannot be used gives its error. With workers, that includes a file that crashes the decoder.
 
     Args:
-        paths: audio files.
-        sampling_rate: of the chunks, in Hz.
-        chunk_length: in samples.
-        workers: processes; 0: all is decoded here, when the next piece is asked for.
+        paths: Audio files.
+        sampling_rate: Of the chunks, in Hz.
+        chunk_length: In samples.
+        workers: Number of processes; 0 decodes in this one, when the next piece is asked for.
 
     Yields:
-        The pieces of each file in their order. With several workers those of different files come interleaved.
+        The pieces of each file in their order. With several workers, pieces of different files are interleaved.
     """
     files = enumerate(paths)
     if not workers:
@@ -109,12 +111,12 @@ def decode_files(
 
 
 class _Decoder:
-    """A process that decodes files, and the `files` it was given and is not done with."""
+    """A process that decodes files; `files` are those that it was given and has not finished."""
 
     def __init__(self, sampling_rate: int, chunk_length: int):
         # A fork starts at once and shares this process's memory; a fresh interpreter would import torch, which takes
-        # seconds and most of a gigabyte. It is safe although this process has threads, because the child calls
-        # nothing but libsndfile, soxr and numpy's loops, none of which take locks or threads along.
+        # seconds and most of a gigabyte. A fork is safe although this process has threads, because the child calls
+        # only decoders, soxr and numpy's loops, none of which holds locks or has threads before the fork.
         context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         self.files: deque[File] = deque()
         self.connection, theirs = context.Pipe()
@@ -126,7 +128,7 @@ class _Decoder:
 
     def give(self, file: File):
         self.files.append(file)
-        with suppress(OSError):  # it has crashed; `receive` says so
+        with suppress(OSError):  # the process has crashed; `receive` reports it
             self.connection.send(file)
 
     def receive(self) -> Piece:
@@ -148,9 +150,9 @@ class _Decoder:
 
 
 def _serve(connection: Connection, others_end: Connection, sampling_rate: int, chunk_length: int):
-    """What a process does until it is stopped, or the one that started it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; it is the first one's to answer
-    others_end.close()  # held here, it would hide that the other one is gone
+    """What a process does until it is stopped, or the process that started it has ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one handles it
+    others_end.close()  # open here, it would hide that the other process has ended
     with suppress(EOFError, OSError):
         while True:
             for piece in _decode(connection.recv(), sampling_rate, chunk_length):
@@ -159,22 +161,20 @@ def _serve(connection: Connection, others_end: Connection, sampling_rate: int, c
 
 def _decode(file: File, sampling_rate: int, chunk_length: int) -> Iterator[Piece]:
     number, path = file
-    samples = bad = 0
+    samples, problems = 0, []
     rest = np.zeros(0, dtype=np.float32)
     try:
-        for block in stream_audio(path, sampling_rate):
+        for block in stream_audio(path, sampling_rate, report=problems.append):
             samples += len(block)
-            bad += np.count_nonzero(~np.isfinite(block))
             rest = np.concatenate([rest, block])
             whole = len(rest) - len(rest) % chunk_length
-            if whole and not bad:
+            if whole:
                 yield Piece(number, path, rest[:whole].reshape(-1, chunk_length))
             rest = rest[whole:]
-        if bad:
-            raise AudioError(f"{path}: {bad} samples are NaN or infinite: mend or drop it")
-    except Exception as error:  # whatever a broken file provokes, it must not end a long run
+    except Exception as error:  # whatever a damaged file causes, it must not end a long run
         known = isinstance(error, AudioError)
         yield Piece(number, path, error=error if known else AudioError(f"{path}: {error!r}"))
         return
     missing = chunk_length - samples
-    yield Piece(number, path, [np.pad(rest, (0, missing))] if missing > 0 else (), samples / sampling_rate)
+    last = [np.pad(rest, (0, missing))] if missing > 0 else ()
+    yield Piece(number, path, last, samples / sampling_rate, problems=problems)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .audio import warn
 from .decoding import Piece, decode_files, prefetch
 from .errors import AudioError, ModelError
 from .feature_extraction_mulap import MulapFeatureExtractor
@@ -23,32 +24,33 @@ _PIECES_AHEAD = 8  # of ten seconds, or a chunk
 
 @dataclass(frozen=True)
 class TrackEmbedding:
-    """A file's embedding.
+    """The embedding of a file.
 
-    path: of the file.
-    seconds: its length.
-    track: `(features,)`, mean over its chunks.
+    path: Of the file.
+    seconds: Length of the file.
+    track: `(features,)`, the mean over its chunks.
     chunks: `(chunks, features)`; chunk i starts at i * `MulapAudioConfig.chunk_seconds`.
+    problems: What is missing from the file, a sentence each; see `load_audio`.
     """
 
     path: str
     seconds: float
     track: np.ndarray
     chunks: np.ndarray
+    problems: tuple[str, ...] = ()
 
 
 class Embedder:
-    """A backbone that takes files.
+    """A backbone that embeds files.
 
     Args:
-        model: folder or Hub name of any MuLaP model, or a `MulapAudioModel`.
-        device: where to compute; default: the GPU if there is one.
-        batch_size: chunks, of several tracks, that go through the model at once; default: the model's
-            `chunk_batch_size`, which is set to it.
+        model: Folder or Hub name of any MuLaP model, or a `MulapAudioModel`.
+        device: Where to compute. Default: the GPU if there is one.
+        batch_size: Chunks, of several tracks, that go through the model at once. Sets the model's `chunk_batch_size`,
+            which is the default.
 
     Raises:
-        ModelError: the model cannot be loaded, or is no MuLaP.
-        ModelError: the device cannot be used.
+        ModelError: The model cannot be loaded, is not a MuLaP model, or the device cannot be used.
     """
 
     def __init__(self, model: str | Path | MulapAudioModel, device: str | None = None, batch_size: int | None = None):
@@ -73,21 +75,23 @@ class Embedder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Another one for a model that hears anything else."""
+        """Differs for models that give different embeddings."""
         return backbone_fingerprint(self.model)
 
     def embed(self, path: str | os.PathLike) -> TrackEmbedding:
         """Embeds a whole file.
 
         Args:
-            path: an audio file.
+            path: An audio file. What is missing from it is reported by `warnings.warn`.
 
         Raises:
-            AudioError: the file cannot be read or has NaN samples.
+            AudioError: The file cannot be used, see `load_audio`, or its embedding is not finite.
         """
         (result,) = self.embed_all([path])
         if isinstance(result, AudioError):
             raise result
+        for problem in result.problems:
+            warn(problem)
         return result
 
     def embed_all(self, paths: Iterable[str | os.PathLike], workers: int = 0) -> Iterator[TrackEmbedding | AudioError]:
@@ -96,14 +100,14 @@ class Embedder:
         The chunks of different files go through the model together, which changes nothing but the rounding.
 
         Args:
-            paths: audio files.
-            workers: processes that decode; 0: a thread does. Only in a process may a file crash the decoder.
+            paths: Audio files.
+            workers: Processes that decode; 0 decodes in a thread, where a file that crashes the decoder ends all.
 
         Yields:
-            The files in the order in which they are done; without workers that is their own.
+            The files in the order in which they are done; without workers that is the order of `paths`.
         """
         features: dict[int, list[np.ndarray]] = {}  # of files that have not ended, chunk by chunk
-        unheard: list[tuple[list[np.ndarray], np.ndarray]] = []  # where a chunk's features go, and the chunk
+        waiting: list[tuple[list[np.ndarray], np.ndarray]] = []  # where a chunk's features go, and the chunk
         ended: deque[tuple[Piece, list[np.ndarray]]] = deque()
         batch_size = self.model.config.chunk_batch_size
         pieces = decode_files(paths, self.sampling_rate, self.model.config.chunk_length, workers)
@@ -111,14 +115,14 @@ class Embedder:
             for piece in chain(ahead, [None]):
                 if piece is not None:
                     track = features.setdefault(piece.number, [])
-                    unheard += [(track, chunk) for chunk in piece.chunks]
+                    waiting += [(track, chunk) for chunk in piece.chunks]
                     if piece.last:
                         ended.append((piece, features.pop(piece.number)))
-                while len(unheard) >= (batch_size if piece else 1):
-                    batch, unheard = unheard[:batch_size], unheard[batch_size:]
+                while len(waiting) >= (batch_size if piece else 1):
+                    batch, waiting = waiting[:batch_size], waiting[batch_size:]
                     for (track, _), feature in zip(batch, self._encode([chunk for _, chunk in batch]), strict=True):
                         track.append(feature)
-                while ended and not any(track is ended[0][1] for track, _ in unheard):
+                while ended and not any(track is ended[0][1] for track, _ in waiting):
                     yield _result(*ended.popleft())
 
     @torch.inference_mode()
@@ -131,15 +135,15 @@ class Embedder:
         """Mono waveforms `(samples,)` at the model's rate -> float32 `(chunks, features)` of each.
 
         Raises:
-            ValueError: one of them is empty or has NaN samples.
+            ValueError: One of them is empty or has samples that are not finite.
         """
         inputs = self.feature_extractor(
             waveforms,
             sampling_rate=self.sampling_rate,
-            return_attention_mask=len(waveforms) > 1,  # of one, it is all ones, and as large as the track
+            return_attention_mask=len(waveforms) > 1,  # of one, it is all ones and as large as the track
             return_tensors="pt",
         )
-        # Not `inputs.to`: what that leaves behind holds the audio until the garbage collector comes.
+        # Not `inputs.to`: it leaves cycles that keep the audio in memory until the garbage collector runs.
         output = self.model(**{name: values.to(self.device) for name, values in inputs.items()})
         features = output.last_hidden_state.float().cpu().numpy()  # (tracks, chunks, features)
         return [track[:count] for track, count in zip(features, output.chunk_mask.sum(dim=1).tolist(), strict=True)]
@@ -149,4 +153,8 @@ def _result(end: Piece, features: list[np.ndarray]) -> TrackEmbedding | AudioErr
     if end.error is not None:
         return end.error
     chunks = np.stack(features)
-    return TrackEmbedding(str(end.path), end.seconds, chunks.mean(axis=0), chunks)
+    if not np.isfinite(chunks).all():
+        return AudioError(
+            f"{end.path}: the model's embedding of it is not finite (NaN or Inf): check the model's weights"
+        )
+    return TrackEmbedding(str(end.path), end.seconds, chunks.mean(axis=0), chunks, tuple(end.problems))

@@ -1,10 +1,11 @@
-"""Embeddings of many files as one parquet file, of which an interrupted run loses at most a minute."""
+"""Embeddings of many files as one parquet file; an interrupted run loses at most a minute of work."""
 
 import json
 import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -20,12 +21,24 @@ from .errors import AudioError
 from .files import make_folder, replacing, write_json
 from .settings import check_settings
 
-# A part is written when it is so old or has so many rows: what a crash may cost, and what memory must hold.
+# A part is written when it is this old or has this many rows: what a crash may cost, and what memory must hold.
 _PART_SECONDS = 60
 _PART_ROWS = 10_000
-# Tracks whose rows wait one by one. Many small things that stay, scattered over the memory in which audio comes and
-# goes, would leave no room for it between them: it would grow by half a megabyte with every file.
+# Tracks whose rows are kept one by one. Many small objects that stay, between buffers of audio that come and go,
+# fragment the memory: the process would grow by half a megabyte with every file.
 _SCATTERED = 32
+
+
+@dataclass(frozen=True)
+class EmbeddingReport:
+    """What `write_embeddings` could not do.
+
+    failed: Files that could not be embedded, with the reasons.
+    partial: What is missing from files that were embedded, a sentence each.
+    """
+
+    failed: list[AudioError]
+    partial: list[str]
 
 
 def write_embeddings(
@@ -35,35 +48,35 @@ def write_embeddings(
     per_chunk: bool = False,
     workers: int = 0,
     progress: bool = True,
-) -> list[AudioError]:
-    """Embeds files into one parquet file; an interrupted run goes on where it stopped.
+) -> EmbeddingReport:
+    """Embeds files into one parquet file; an interrupted run resumes where it stopped.
 
     Columns per track: `path`, `seconds`, `embedding`; per chunk: `path`, `chunk`, `start`, `end` (s), `embedding`.
-    Rows are in the order of `paths`, and each path is taken once. Until all are there, they are kept in
-    `OUTPUT.parts/`. A file that was changed since is embedded again, and one that is no longer asked for is left out.
-    Bytes of a name that are no UTF-8 are written as escapes.
+    Rows are in the order of `paths`, and each path is taken once. Until all rows are there, they are kept in
+    `OUTPUT.parts/`. A file that has changed since then is embedded again, and one that is no longer in `paths` is left
+    out. Bytes of a name that are not UTF-8 are written as escapes.
 
     Args:
-        embedder: the model.
-        paths: audio files.
-        output: parquet file to write.
-        per_chunk: one row per chunk instead of one per track.
-        workers: processes that decode, as in `Embedder.embed_all`.
-        progress: show a bar.
+        embedder: The model.
+        paths: Audio files.
+        output: Parquet file to write.
+        per_chunk: Write one row per chunk instead of one per track.
+        workers: Processes that decode, as in `Embedder.embed_all`.
+        progress: Show a progress bar.
 
     Returns:
-        The files that could not be embedded, with their reasons.
+        Which files failed, and from which something is missing.
 
     Raises:
-        DataError: the parts that lie there are of another model or of other settings.
-        MulapError: the folder of the output cannot be created or written to.
+        DataError: The output has parts of a run with another model or other settings.
+        MulapError: The folder of the output cannot be created or written to.
     """
     names = {_name(path): path for path in paths}
     parts = _Parts(Path(output), embedder, per_chunk)
     parts.drop_changed(names)
     todo = [path for name, path in names.items() if name not in parts.rows]
     failed: list[AudioError] = []
-    heard, started = 0.0, time.monotonic()
+    seconds, started = 0.0, time.monotonic()
     with tqdm(total=len(names), initial=len(names) - len(todo), unit="track", disable=not progress) as bar:
         try:
             for result in embedder.embed_all(todo, workers):
@@ -71,25 +84,27 @@ def write_embeddings(
                     failed.append(result)
                 else:
                     parts.add(result)
-                    heard += result.seconds
-                    bar.set_postfix_str(f"{heard / 60 / (time.monotonic() - started):.2g} h of audio/min", False)
+                    seconds += result.seconds
+                    bar.set_postfix_str(f"{seconds / 60 / (time.monotonic() - started):.2g} h of audio/min", False)
                 bar.update()
         finally:
             parts.flush()
+    partial = [problem for name in names for problem in parts.problems.get(name, ())]
     parts.join(names)
-    return failed
+    return EmbeddingReport(failed, partial)
 
 
 class _Parts:
     """The rows of an unfinished table, as parquet files in a folder beside it.
 
     Attributes:
-        rows: where those of a file are, by its name: the part, the first row and how many.
+        rows: Where the rows of a file are, by its name: the part, the first row and how many.
+        problems: What is missing from files, by their names.
     """
 
     def __init__(self, output: Path, embedder: Embedder, per_chunk: bool):
         """Raises:
-        DataError: the parts that lie there are of another model or of other settings.
+        DataError: The parts that are there are of another model or other settings.
         """
         self.output = output
         self.folder = output.with_name(output.name + ".parts")
@@ -106,19 +121,27 @@ class _Parts:
         found = json.loads(self.settings.read_text(encoding="utf-8"))
         what, remedy = f"{self.folder} holds parts of an interrupted run", "remove it, or choose another output"
         check_settings(found, settings, what, remedy)
+        self.problems_file = self.folder / "problems.json"
+        has_problems = self.problems_file.exists()
+        self.problems: dict[str, list[str]] = (
+            json.loads(self.problems_file.read_text(encoding="utf-8")) if has_problems else {}
+        )
         self.files = sorted(self.folder.glob("*.parquet"))
         for file in self.files:
             self._index(file, pq.ParquetFile(file).read(["path"])["path"])
 
     def drop_changed(self, names: dict[str, str | os.PathLike]):
-        """Forgets the rows of files that are newer than their rows, or gone."""
+        """Forgets the rows of files that are newer than their rows, or no longer exist."""
         for name in self.rows.keys() & names.keys():
             path, written = names[name], self.rows[name][0].stat().st_mtime
             if not os.path.exists(path) or os.stat(path).st_mtime > written:
                 del self.rows[name]
+        self.problems = {name: problems for name, problems in self.problems.items() if name in self.rows}
 
     def add(self, result: TrackEmbedding):
-        """Takes the rows of a file; they are safe after the next `flush`, which comes by itself once a minute."""
+        """Adds the rows of a file; they are on the disk after the next `flush`, which happens once a minute."""
+        if result.problems:
+            self.problems[_name(result.path)] = list(result.problems)
         self.waiting.append(_rows(result, self.schema, self.per_chunk, self.chunk_seconds))
         if len(self.waiting) > _SCATTERED:
             self.waiting = pa.Table.from_batches(self.waiting).combine_chunks().to_batches()
@@ -130,6 +153,8 @@ class _Parts:
         self.flushed = time.monotonic()
         if not self.waiting:
             return
+        if self.problems:
+            write_json(self.problems_file, self.problems)
         number = int(self.files[-1].stem) + 1 if self.files else 0
         file, table = self.folder / f"{number:06d}.parquet", pa.Table.from_batches(self.waiting, self.schema)
         with _whole_file(file, self.schema) as writer:
@@ -140,7 +165,7 @@ class _Parts:
 
     def join(self, names: Iterable[str]):
         """Writes the table, in the order of the names that have rows, part by part, and removes the parts."""
-        read = lru_cache(maxsize=2)(lambda file: pq.ParquetFile(file).read())  # workers mix neighbors up
+        read = lru_cache(maxsize=2)(lambda file: pq.ParquetFile(file).read())  # neighbors may be in different parts
         places = (self.rows[name] for name in names if name in self.rows)
         with _whole_file(self.output, self.schema) as writer:
             group = []
@@ -152,19 +177,19 @@ class _Parts:
                     group = []
             if group:
                 writer.write_table(pa.concat_tables(group))
-        for file in sorted(self.folder.iterdir(), key=lambda file: file == self.settings):  # that one last
+        for file in sorted(self.folder.iterdir(), key=lambda file: file == self.settings):  # the settings last
             file.unlink()
         self.folder.rmdir()
 
     def _index(self, file: Path, paths: pa.ChunkedArray):
         start = 0
-        for entry in pc.value_counts(paths).to_pylist():  # in the order in which they come; a file's rows are together
+        for entry in pc.value_counts(paths).to_pylist():  # in their order; the rows of a file are together
             self.rows[entry["values"]] = (file, start, entry["counts"])
             start += entry["counts"]
 
 
 def _name(path: str | os.PathLike) -> str:
-    """As text that parquet takes."""
+    """A path as text that parquet can store."""
     return os.fsdecode(path).encode("utf-8", "backslashreplace").decode()
 
 

@@ -12,6 +12,10 @@ class AudioError(MulapError, ValueError):
     """Audio that cannot be read, or cannot be used; the message names the file or array."""
 
 
+class AudioWarning(UserWarning):
+    """Audio that can be used, but of which something is missing or was left out; the message names the file."""
+
+
 class DataError(MulapError, ValueError):
     """A dataset, a task or an option that cannot be used; the message names the file or the option."""
 

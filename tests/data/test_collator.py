@@ -6,8 +6,9 @@ import soundfile as sf
 import torch
 from helpers import CAPTIONS, CHUNK, write_tone
 
+from mulap_hf.data import PreTrainingCollator
 from mulap_hf.data.augmentation import Augmentation
-from mulap_hf.data.collator import PreTrainingCollator, mismatch_captions, word_importance
+from mulap_hf.data.collator import mismatch_captions, word_importance
 
 IGNORED = -100
 WORDS = ("calmest rockviolins", "technopads")  # of several pieces each
@@ -189,7 +190,7 @@ def test_unusable_items_are_skipped_and_named(processor, rows, tmp_path):
         "broken": "broken, or not in a format",
         "short": "only 0.10 s long",
         "silent": "is silent",
-        "nan": "NaN or infinite",
+        "nan": "the sample at 0.001 s is NaN",
     }
     items = [make_row(name, tmp_path / f"{name}.{'mp3' if name == 'broken' else 'wav'}") for name in bad]
     items.append({**make_row("told", "x"), "problem": "no caption"})

@@ -123,15 +123,15 @@ def test_rounded_weights_do_not_round_the_waveform(processor):
 def bad_files(folder: Path) -> dict:
     (folder / "text.wav").write_text("no music")
     (folder / "empty.mp3").write_bytes(b"")
-    (folder / "song.m4a").write_bytes(b"ftyp")
+    (folder / "song.m4a").write_bytes(b"\0\0\0\x1cftypM4A ")
     sf.write(folder / "silent.wav", np.zeros(0), RATE)
     sf.write(folder / "nan.wav", np.array([0, np.nan, 0.1]), RATE, subtype="FLOAT")
     return {
-        "text.wav": r"text\.wav: broken, or not in a format that libsndfile reads",
+        "text.wav": r"text\.wav: broken, or not in a format that is known here",
         "empty.mp3": r"empty\.mp3: the file is empty",
-        "song.m4a": r"song\.m4a: \.m4a is not supported; convert it",
+        "song.m4a": r"song\.m4a: its MP4 data cannot be decoded",
         "silent.wav": r"silent\.wav: there are no samples",
-        "nan.wav": r"nan\.wav has 1 sample that is NaN or infinite, the first at index 1",
+        "nan.wav": r"nan\.wav: the sample at 0\.000 s is NaN: export it again",
         "missing.wav": r"missing\.wav: the file does not exist",
         ".": r"this is a folder",
     }
@@ -152,7 +152,7 @@ def test_files_that_cannot_be_used_are_named(processor, tmp_path):
         (np.array([0, np.nan]), ValueError, "has 1 sample that is NaN or infinite"),
         (np.zeros(0), ValueError, "is empty"),
         (np.zeros((4, 100)), ValueError, r"has shape \(4, 100\).*mix more than two channels down"),
-        (b"", ValueError, "broken, or not in a format"),
+        (b"", ValueError, "the file is empty"),
         (b"no music", ValueError, "broken, or not in a format"),
         (0.5, TypeError, "is float, not audio: pass a path"),
         (None, TypeError, "is None: there is no audio"),
@@ -249,7 +249,7 @@ def test_addresses_that_fail_are_named(server, processor, monkeypatch):
         assert f"{address}/{name}" in str(caught.value)
 
     fails("missing.mp3", "cannot be downloaded: HTTP Error 404: Not Found")
-    fails("page", "broken, or not in a format")
+    fails("page", "it is a web page")
     fails("cut", f"broke off after 100 of {path.stat().st_size:,} bytes: try again")
     monkeypatch.setattr(audio_inputs_mulap, "DOWNLOAD_TIMEOUT", 0.1)
     fails("slow", "timed out")

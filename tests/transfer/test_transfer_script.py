@@ -120,7 +120,7 @@ def test_pushed_to_the_hub_when_it_is_done(tmp_path, dataset, model_folder):
     what = ("--model", model_folder, "--data", dataset, "--task", "register")
     with HubServer() as hub:
         refused = transfer(tmp_path, *what, "--push_to_hub", "others/x", env=hub.environment(tmp_path))
-        assert refused.returncode == 1 and "org is not a member of others" in refused.stderr
+        assert refused.returncode == 1 and "org is no member of others" in refused.stderr
         assert not (tmp_path / "out").exists()  # said before the work
         done = transfer(tmp_path, *what, "--push_to_hub", "org/tones", "--private", env=hub.environment(tmp_path))
         assert done.returncode == 0, done.stderr

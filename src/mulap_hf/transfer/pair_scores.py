@@ -1,7 +1,7 @@
-"""Scores of pairs of clips and texts: contrastive, matching, and contrastive re-ranked by matching.
+"""Scores of clips against texts by a model with a text side: contrastive, matching, and one re-ranked by the other.
 
-Contrastive scores are cosine similarities in the joint embedding space. Matching scores are the log-odds, computed by
-the fused streams, that a text describes a clip. Each clip is encoded by the backbone once, and each text by its stream
+Contrastive scores are cosine similarities in the space shared by clips and texts; matching scores are the log-odds of
+the fused streams that a text describes a clip. A clip goes through the backbone once and a text through its stream
 once; only the fused layers run for every pair.
 """
 
@@ -25,27 +25,23 @@ from ..pipeline_mulap_tasks import CONTRASTIVE, MATCHING
 from ..processing_mulap import MulapProcessor
 from .features import Features
 
-_TEXTS, _CLIPS = 64, 32  # in a block; all pairs of two blocks are scored together
+_TEXTS, _CLIPS = 64, 32  # in a block; their pairs are scored together
 
 
 def has_text_side(model: str | Path) -> bool:
-    """Return whether a model has a text stream, unlike a backbone or a classifier.
-
-    Args:
-        model: Folder or Hub name.
+    """Whether a folder or Hub name is a model of clips and texts, and not a backbone or a classifier.
 
     Raises:
-        ModelError: The model cannot be found, or transformers does not know it.
+        ModelError: it cannot be found, or is no model that transformers knows.
     """
     return saved_kind(model) in TEXT_KINDS
 
 
 @dataclass(frozen=True)
 class Side:
-    """Clips or texts after the layers that do not depend on the other modality.
+    """Clips or texts on their way through a model, up to where they meet.
 
-    Attributes:
-        blocks: Indices and stream of each block; a block has items of similar length.
+    blocks: which of them (indices), and their stream; those of about the same length are together.
     """
 
     blocks: list[tuple[np.ndarray, Stream]]
@@ -55,28 +51,23 @@ class Side:
 
 
 class PairScorer:
-    """A model that scores pairs of clips and texts.
+    """A model that scores clips against texts.
 
     Args:
-        model: Folder or Hub name of a MuLaP model with a text stream.
-        device: Device of the computation; None for a GPU if one is available, else the CPU.
-        progress: Show progress bars.
+        model: folder or Hub name of a MuLaP with a text side.
+        device: where to compute; default: the GPU if there is one.
+        progress: show bars.
 
     Raises:
-        ModelError: The model cannot be found, has no text stream, or is incomplete.
+        ModelError: it cannot be found, or has no text side.
     """
 
     def __init__(self, model: str | Path, device: str | None = None, progress: bool = True):
         if not has_text_side(model):
-            raise ModelError(
-                f"{model} has no text side, because it is a backbone or a classifier; pass a model of "
-                "training/pretrain.py with captions"
-            )
+            raise ModelError(f"{model} has no text side (it is a backbone or a classifier): it reads no prompts")
         self.model, info = MulapModel.from_pretrained(model, output_loading_info=True)
-        if info["missing_keys"]:  # transformers would initialize them at random
-            raise ModelError(
-                f"{model} is incomplete: the weight {sorted(info['missing_keys'])[0]} is missing; save the model again"
-            )
+        if info["missing_keys"]:  # transformers fills them at random
+            raise ModelError(f"{model} is incomplete: it has no {sorted(info['missing_keys'])[0]}")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model.to(self.device).eval()
         self.extractor = Embedder(self.model.audio_model, str(self.device))
@@ -86,14 +77,14 @@ class PairScorer:
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds of scores that the model was trained for."""
+        """The kinds of scores that it was trained for."""
         return sorted(text_scores(self.model))
 
     def check_kinds(self, kinds: Sequence[str] | None = None) -> list[str]:
-        """Return the requested kinds of scores, or all that the model was trained for if `kinds` is None.
+        """The kinds that are asked for; None: all that it was trained for.
 
         Raises:
-            DataError: The model was not trained for scores of a requested kind, or for scores of any kind.
+            DataError: it was not trained for scores of these kinds, or of any.
         """
         if not self.kinds:
             reasons = "; ".join(self._why_not(kind) for kind in (CONTRASTIVE, MATCHING))
@@ -106,16 +97,15 @@ class PairScorer:
         return list(kinds or self.kinds)
 
     def _why_not(self, kind: str) -> str:
-        """Return the reason why the model has no scores of a kind."""
         if kind == CONTRASTIVE and self.model.alignment is None:
-            return "no joint embedding space (config.projection_size is 0)"
+            return "no space shared by clips and texts (config.projection_size is 0)"
         if kind == MATCHING and self.model.is_dual_encoder:
             return "no co-attention (it is a dual encoder)"
         return f"pre-trained without them (config.{kind}_loss_weight is 0)"
 
     @torch.inference_mode()
-    def encode_texts(self, texts: Sequence[str]) -> Side:
-        """Encode texts, truncated to the `model_max_length` of the tokenizer."""
+    def read(self, texts: Sequence[str]) -> Side:
+        """Texts, which are cut at the tokenizer's `model_max_length`."""
         blocks = []
         for rows in _blocks(np.array([len(text) for text in texts]), _TEXTS):
             inputs = self.processor(text=[texts[row] for row in rows]).to(self.device)
@@ -123,30 +113,30 @@ class PairScorer:
         return Side(blocks)
 
     @torch.inference_mode()
-    def encode_audio(self, features: Features) -> Side:
-        """Encode clips from their backbone features.
+    def hear(self, features: Features) -> Side:
+        """Clips, from what the backbone made of them.
 
-        Chunks beyond the positions of the audio Transformer (10 minutes in the published model) affect only the
-        contrastive scores.
+        Chunks beyond the positions of the audio Transformer (10 minutes in the published model) count for contrastive
+        scores only.
         """
-        longest = self.model.config.audio_config.max_position_embeddings - 1  # one position is the global token
+        longest = self.model.config.audio_config.max_position_embeddings - 1  # the global token has a position, too
         blocks = []
         for rows in _blocks(features.counts, _CLIPS):
             values = features.batch(rows)[0].to(self.device)  # (chunks of all, features)
             counts = torch.from_numpy(features.counts[rows]).to(self.device)
             mask = torch.arange(int(counts.max()), device=self.device) < counts[:, None]  # (clips, chunks)
             states = unpack(values, mask)  # (clips, chunks, features)
-            output = MulapAudioOutput(
+            heard = MulapAudioOutput(
                 last_hidden_state=states[:, :longest],
                 pooler_output=masked_mean(states, mask),
                 chunk_mask=mask[:, :longest].long(),
             )
-            blocks.append((rows, self.model.start_audio(output)))
+            blocks.append((rows, self.model.start_audio(heard)))
         return Side(blocks)
 
     @torch.inference_mode()
     def contrastive(self, clips: Side, texts: Side) -> np.ndarray:
-        """Return the cosine similarities, float32 `(clips, texts)`."""
+        """Cosine similarities, `(clips, texts)`, float32."""
         scores = np.empty((len(clips), len(texts)), dtype=np.float32)
         for rows, audio in clips.blocks:
             for columns, text in texts.blocks:
@@ -155,12 +145,12 @@ class PairScorer:
 
     @torch.inference_mode()
     def matching(self, clips: Side, texts: Side, wanted: np.ndarray | None = None, label: str = "") -> np.ndarray:
-        """Return the log-odds of a match, float32 `(clips, texts)`.
+        """Log-odds of a match, `(clips, texts)`, float32.
 
         Args:
-            clips, texts: The results of `encode_audio` and `encode_texts`.
-            wanted: Pairs to score, bool `(clips, texts)`; the others are NaN. None scores all pairs.
-            label: Label of the progress bar.
+            clips, texts: as `hear` and `read` give them.
+            wanted: `(clips, texts)`, bool, which pairs to score; the others are NaN. None: all.
+            label: of the bar.
         """
         shape = (len(clips), len(texts))
         wanted = np.ones(shape, dtype=bool) if wanted is None else wanted
@@ -177,24 +167,24 @@ class PairScorer:
 
 
 def _blocks(lengths: np.ndarray, most: int) -> list[np.ndarray]:
-    """Group indices into blocks of at most `most`, sorted by length to reduce padding."""
+    """Indices in blocks of at most so many, the shortest first, so that there is little padding in a block."""
     order = np.argsort(lengths, kind="stable")
     return [order[start : start + most] for start in range(0, len(order), most)]
 
 
 def shortlist(similarity: np.ndarray, top_k: int) -> np.ndarray:
-    """Return the `top_k` items of each query, and those with the score of the last one: bool `(queries, items)`."""
+    """The first `top_k` items of each query, and those that tie with the last of them: `(queries, items)`, bool."""
     top_k = min(top_k, similarity.shape[1])
     return similarity >= -np.partition(-similarity, top_k - 1, axis=1)[:, top_k - 1 : top_k]
 
 
 def rerank(similarity: np.ndarray, matching: np.ndarray, top_k: int) -> np.ndarray:
-    """Return scores that rank the `shortlist` of each query by `matching`, and the other items by `similarity`.
+    """Scores that order each query's `shortlist` by `matching`, with the rest behind it as they were.
 
     Args:
-        similarity: Contrastive scores, `(queries, items)`.
-        matching: Matching scores, `(queries, items)`; only those of shortlisted items are used.
-        top_k: Length of the shortlist.
+        similarity: `(queries, items)`.
+        matching: `(queries, items)`; what is on no shortlist is not looked at.
+        top_k: length of a shortlist.
     """
     first = shortlist(similarity, top_k)
     similarity, matching = similarity.astype(np.float64), matching.astype(np.float64)

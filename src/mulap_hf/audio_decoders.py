@@ -1,0 +1,292 @@
+"""Decoders of audio streams: libsndfile, and FFmpeg for the formats that libsndfile does not decode.
+
+Both read samples in order from an open file. Neither is imported before a file needs it.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import BinaryIO
+
+import numpy as np
+
+from .audio_containers import Stream
+from .errors import AudioError, MissingPackageError
+
+_UNKNOWN_FRAMES = 2**62  # libsndfile gives a larger number where it does not know
+_STEP = 8192  # frames that are decoded at a time where data may be damaged; as many may be lost before the damage
+_ESTIMATES = ("aac", "ac3", "amr")  # formats of which FFmpeg only estimates the duration
+
+
+class Decoder:
+    """A stream that is being decoded.
+
+    Attributes:
+        rate: Sampling rate in Hz.
+        channels: How many.
+        frames: Samples per channel, where that is known beforehand.
+        promised: Samples per channel that the header announces, where decoding alone shows how many there are.
+        position: Frames that were read or skipped.
+        error: What stopped decoding before the end, a clause.
+        problems: What was left out, each a clause.
+        place: The byte of the file up to which it was read.
+        is_at_end: Whether that is the end of the stream.
+    """
+
+    rate: int
+    channels: int
+    frames: int | None
+    promised: int | None
+    position: int = 0
+    error: str | None = None
+    problems: list[str] = ()
+    place: int = 0
+    is_at_end: bool = True
+
+    def read(self, count: int) -> np.ndarray:
+        """The next frames, float32 `(frames, channels)`; fewer than `count` only at the end, or at an error.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        block = self._read(count)
+        self.position += len(block)
+        return block
+
+    def skip(self, count: int) -> int:
+        """Moves on by so many frames from the start, and returns by how many there were."""
+        if count:
+            self.position = self._seek(count)
+        while self.position < count and len(self.read(min(count - self.position, 2**18))):
+            pass
+        return self.position
+
+    def close(self):
+        raise NotImplementedError
+
+    def _read(self, count: int) -> np.ndarray:
+        raise NotImplementedError
+
+    def _seek(self, count: int) -> int:
+        """Moves to frame `count` or one before it, without decoding, and returns which."""
+        return 0
+
+
+class Part(io.RawIOBase):
+    """Some bytes of an open file as a file, with other bytes before them.
+
+    Attributes:
+        error: What went wrong when the file was read. libsndfile takes it for the end of the file.
+    """
+
+    def __init__(self, file: BinaryIO, stream: Stream):
+        self.file, self.start, self.prefix = file, stream.start, stream.prefix
+        self.size = len(stream.prefix) + stream.end - stream.start
+        self.position = 0
+        self.error: OSError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.position = max(0, offset + (0, self.position, self.size)[whence])
+        return self.position
+
+    def readinto(self, buffer) -> int:
+        count = max(0, min(len(buffer), self.size - self.position))
+        head = self.prefix[self.position : self.position + count]
+        buffer[: len(head)] = head
+        done = len(head)
+        try:
+            if done < count:
+                self.file.seek(self.start + self.position + done - len(self.prefix))
+            while done < count and (piece := self.file.read(count - done)):
+                buffer[done : done + len(piece)] = piece
+                done += len(piece)
+        except OSError as error:
+            self.error = error
+        self.position += done
+        return done
+
+
+class SoundFileDecoder(Decoder):
+    """libsndfile.
+
+    Args:
+        file: An open binary file.
+        stream: What of it to decode.
+        path: Of the file, where the stream is all of it: libsndfile then reads it itself, which is faster.
+
+    Raises:
+        AudioError: libsndfile cannot decode it; the message is a clause.
+    """
+
+    def __init__(self, file: BinaryIO, stream: Stream, path: str | os.PathLike | None = None):
+        self._file, self._stream, self._path = file, stream, path
+        self.promised, self.problems = stream.promised, []
+        self._open()
+
+    def _open(self):
+        try:  # transformers demands of saved code what it imports outside of such a block
+            import soundfile
+        except ImportError as error:
+            raise MissingPackageError("audio files are decoded with soundfile: pip install soundfile") from error
+        self._errors = soundfile.SoundFileError
+        self._part = Part(self._file, self._stream)
+        own = None if self._path is None else os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            self._sound = soundfile.SoundFile(self._part if own is None else own)
+        except self._errors as error:
+            raise AudioError(_text(error)) from error
+        self.rate, self.channels = self._sound.samplerate, self._sound.channels
+        frames = self._sound.frames if self._stream.frames is None else self._stream.frames
+        self.frames = frames if frames < _UNKNOWN_FRAMES else self.promised
+        self._can_seek = self._sound.seekable()
+        self._sound.seekable = lambda: False  # else soundfile seeks after every read, which some formats cannot
+        self._step = _STEP if self._sound.format in ("FLAC", "OGG", "MP3") else None
+
+    def _read(self, count: int) -> np.ndarray:
+        block = np.empty((count, self.channels), dtype=np.float32)
+        done = 0
+        while done < count and self.error is None:
+            position = self.position + done
+            step = min(self._step or count, count - done)
+            if position < (self.promised or 0):  # what may come after it, tags for example, is read apart
+                step = min(step, self.promised - position)
+            try:
+                new = len(self._sound.read(dtype="float32", out=block[done : done + step]))
+            except self._errors as error:
+                self.error = _text(error)
+                break
+            if not new:
+                break
+            done += new
+        if self._part.error is not None:
+            raise self._part.error
+        return block[:done]
+
+    def _seek(self, count: int) -> int:
+        if self.frames is None or not self._can_seek or count >= self.frames:
+            return 0
+        try:
+            return self._sound.seek(count)
+        except self._errors:  # the header promised too much
+            self.close()
+            self._open()
+            return 0
+
+    @property
+    def place(self) -> int:
+        return self._stream.start + self._part.position - len(self._stream.prefix)
+
+    @property
+    def is_at_end(self) -> bool:
+        return self._part.position >= self._part.size
+
+    def close(self):
+        with suppress(self._errors):
+            self._sound.close()
+
+
+class FFmpegDecoder(Decoder):
+    """FFmpeg, by PyAV. Packets that it cannot decode are left out, and counted in `problems`.
+
+    Args:
+        file: An open binary file.
+        stream: What of it to decode.
+        format: FFmpeg's name for the format.
+
+    Raises:
+        MissingPackageError: PyAV is not installed.
+        AudioError: FFmpeg cannot decode the file; the message is a clause.
+    """
+
+    def __init__(self, file: BinaryIO, stream: Stream, format: str):
+        try:
+            import av
+        except ImportError as error:
+            raise MissingPackageError("PyAV is not installed") from error
+        self._av, self._damaged = av, 0
+        self._part = Part(file, stream)
+        try:
+            self._container = av.open(self._part, format=format, metadata_errors="ignore")
+        except (av.FFmpegError, ValueError) as error:
+            raise AudioError(_text(error)) from error
+        if not self._container.streams.audio:
+            raise AudioError("there is no audio in it")
+        self._audio = self._container.streams.audio[0]
+        self._blocks = self._decode()
+        self._origin, self._rest = next(self._blocks, (None, None))
+        if self._rest is None:
+            raise AudioError("there are no samples in it")
+        self._can_seek = format == "mp4" and self._origin is not None
+        seconds = None if format in _ESTIMATES else self._duration()
+        self.frames = self.promised = None if seconds is None else round(seconds * self.rate)
+
+    @property
+    def problems(self) -> list[str]:
+        return [f"{self._damaged} of its packets are damaged and were left out"] if self._damaged else []
+
+    def _read(self, count: int) -> np.ndarray:
+        blocks, done = [], 0
+        while done < count and self._rest is not None:
+            blocks.append(self._rest[: count - done])
+            done += len(blocks[-1])
+            self._rest = self._rest[len(blocks[-1]) :]
+            if not len(self._rest):
+                _, self._rest = next(self._blocks, (None, None))
+        if self._part.error is not None:
+            raise self._part.error
+        return np.concatenate(blocks) if blocks else np.zeros((0, self.channels), dtype=np.float32)
+
+    def _seek(self, count: int) -> int:
+        """Where the file has an index, to a second before: decoders need some packets until they are right again."""
+        if not self._can_seek or not self.rate < count < (self.frames or 0):
+            return 0
+        self._container.seek(round((count / self.rate - 1) * self._av.time_base))
+        self._blocks = self._decode()
+        seconds, self._rest = next(self._blocks, (None, None))
+        return 0 if seconds is None else round((seconds - self._origin) * self.rate)
+
+    def close(self):
+        self._container.close()
+
+    def _duration(self) -> float | None:
+        """Seconds that the header announces."""
+        if self._audio.duration is not None:
+            return float(self._audio.duration * self._audio.time_base)
+        return None if self._container.duration is None else self._container.duration / self._av.time_base
+
+    def _decode(self) -> Iterator[tuple[float | None, np.ndarray]]:
+        """Blocks `(samples, channels)`, in the form of the first one, and the times in s at which they begin."""
+        resampler = form = None
+        packets = self._container.demux(self._audio)
+        while True:
+            try:
+                packet = next(packets, None)
+                frames = packet.decode() if packet is not None else []
+            except self._av.FFmpegError:
+                self._damaged += 1
+                continue
+            if packet is None:
+                return
+            for frame in frames:
+                new_form = frame.format.name, frame.layout.name, frame.sample_rate
+                if resampler is None:
+                    self.rate, self.channels, layout = frame.sample_rate, frame.layout.nb_channels, frame.layout.name
+                if new_form != form:
+                    resampler, form = self._av.AudioResampler("fltp", layout, self.rate), new_form
+                seconds = None if frame.pts is None else float(frame.pts * frame.time_base)
+                for piece in resampler.resample(frame):
+                    yield seconds, piece.to_ndarray().T
+
+
+def _text(error: Exception) -> str:
+    return getattr(error, "error_string", None) or str(error)

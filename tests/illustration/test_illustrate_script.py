@@ -83,7 +83,7 @@ def test_invalid_options_are_refused_before_drawing(draw, folders, tmp_path):
     fails(ModelError, "nowhere: found neither", "--tagger", tmp_path / "nowhere")
     fails(ModelError, "nowhere: found neither", "--compare", tmp_path / "nowhere")
     fails(DataError, "--data .*nowhere does not exist", data=tmp_path / "nowhere")
-    fails(DataError, "there is no split 'tset'; there are test, train, validation", "--split", "tset")
+    fails(DataError, "unknown split 'tset'; choose one of test, train, validation", "--split", "tset")
     fails(DataError, "--queries 0: at least 1", "--queries", 0)
     fails(DataError, "--hop_seconds 0.0: more than 0", "--hop_seconds", 0)
     fails(AudioError, "no.wav: the file does not exist", "--track", tmp_path / "no.wav")

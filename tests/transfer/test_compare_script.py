@@ -188,7 +188,7 @@ def test_one_that_fails_does_not_stop_the_others(place, done, model_folder, tmp_
         (["--pretrain_options", "{bad"], "--pretrain_options {bad: no JSON"),
         (["--labels_per_class", "0"], "--labels_per_class 0: at least 1"),
         (["--held_out_soundfont", "x.sf2"], "applies to tasks of the synthetic corpus only"),
-        (["--tasks", "style", "--held_out_soundfont", "x.sf2"], "--held_out_soundfont x.sf2: there is no such file"),
+        (["--tasks", "style", "--held_out_soundfont", "x.sf2"], "--held_out_soundfont x.sf2: the file does not exist"),
     ],
 )
 def test_mistakes_are_named(place, model_folder, options, message, capsys, monkeypatch):

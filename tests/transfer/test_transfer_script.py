@@ -95,7 +95,7 @@ def test_test_labels_are_read_after_everything_else(done, place, dataset, model_
         pq.write_table(table.drop_columns([column for task in TASKS for column in task.columns]), shard)
     result = transfer(place, "--model", model_folder, "--data", blind_dataset, "--task", "register", output="blind")
     assert result.returncode == 1
-    assert "test-00000-of-00002.parquet: its column 'register' cannot be read" in result.stderr
+    assert "test-00000-of-00002.parquet: the column 'register' cannot be read" in result.stderr
     blind = place / "blind"
     expected, found = (load_file(folder / "model.safetensors") for folder in (done, blind))
     assert all(torch.equal(expected[name], found[name]) for name in expected)
@@ -120,7 +120,7 @@ def test_pushed_to_the_hub_when_it_is_done(tmp_path, dataset, model_folder):
     what = ("--model", model_folder, "--data", dataset, "--task", "register")
     with HubServer() as hub:
         refused = transfer(tmp_path, *what, "--push_to_hub", "others/x", env=hub.environment(tmp_path))
-        assert refused.returncode == 1 and "org is no member of others" in refused.stderr
+        assert refused.returncode == 1 and "org is not a member of others" in refused.stderr
         assert not (tmp_path / "out").exists()  # said before the work
         done = transfer(tmp_path, *what, "--push_to_hub", "org/tones", "--private", env=hub.environment(tmp_path))
         assert done.returncode == 0, done.stderr

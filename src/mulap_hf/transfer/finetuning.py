@@ -1,4 +1,4 @@
-"""Fine-tuning: backbone and head learn a task together, through the training loop of pre-training."""
+"""Fine-tuning of backbone and head on a task, with the training loop of pre-training."""
 
 import copy
 from collections.abc import Callable
@@ -31,10 +31,10 @@ from .tasks import TRAIN, VALIDATION, TaskData
 
 @dataclass(kw_only=True)
 class TaskCollator(TargetCollator):
-    """Rows of a prepared dataset.
+    """Collator of rows of a prepared dataset.
 
     Args:
-        targets: what is true of the rows, by id.
+        targets: Targets of the rows by id.
     """
 
     targets: dict[str, np.ndarray] = field(repr=False)
@@ -44,16 +44,16 @@ class TaskCollator(TargetCollator):
 
 
 class FineTuning(ClassificationObjective):
-    """A task, learned by a pre-trained backbone and a new head; chosen by the main metric of the task's kind.
+    """The objective of fine-tuning: a task, with selection by the main metric of its kind.
 
-    Values to regress are learned standardized; `own_units` undoes that.
+    Targets of a regression are standardized; `own_units` converts the trained model to the units of the task.
 
     Args:
-        backbone: where the model starts.
-        data: the task; of its labels those of train and validation are read.
-        how: of the head, and of what is heard.
-        labels_per_class: see `choose_few`; None: all.
-        args: of the loop.
+        backbone: The pre-trained backbone.
+        data: The task. Only training and validation labels are read.
+        how: Arguments of the head and the input length.
+        labels_per_class: See `choose_few`; None for all tracks.
+        args: Arguments of the training loop.
     """
 
     highest_is_best = True
@@ -93,7 +93,7 @@ class FineTuning(ClassificationObjective):
         return model
 
     def make_config(self) -> MulapConfig:
-        """The backbone's, with the head that was asked for."""
+        """Return the configuration of the backbone with the configured head."""
         return MulapConfig(
             audio_config=copy.deepcopy(self.backbone.config),
             classifier_head=self.how.head,
@@ -113,27 +113,30 @@ class FineTuning(ClassificationObjective):
         return TaskCollator(**options, targets=targets)
 
     def own_units(self, model: MulapForAudioClassification):
-        """Makes a model that learned standardized values give them in the units of the task; in place."""
+        """Change a model in place from standardized values to the units of the task."""
         if self.scaling is not None:
             rescale_outputs(model.classifier, *self.scaling)
 
 
 def _open_rows(data: TaskData, split: str, targets: dict[str, Any]) -> PairStream:
-    """The rows of a split that have a target."""
+    """Open the rows of a split that have a target."""
     if not targets:
-        raise DataError(f"{data.folder}: no row of {split} has a label of the task {data.task.name}")
+        raise DataError(
+            f"{data.folder}: no row of {split} has a label of the task {data.task.name}; choose another task"
+        )
     pairs = open_pairs(data.folder, data.read_split(split), needs_captions=False)
     return pairs.select(frozenset(targets).__contains__)
 
 
 @dataclass(frozen=True)
 class FineTuned:
-    """What came of it.
+    """The result of fine-tuning.
 
-    model: with the weights of the best step, in the units of the task.
-    loop: that has run.
-    num_train, num_validation: tracks with labels.
-    skipped: tracks of these that could not be heard, or have no label.
+    Attributes:
+        model: The model with the weights of the best step, in the units of the task.
+        loop: The finished training loop.
+        num_train, num_validation: Numbers of tracks with labels.
+        skipped: Tracks that could not be decoded, or have no label.
     """
 
     model: MulapForAudioClassification
@@ -152,22 +155,23 @@ def fine_tune(
     accelerator: Accelerator,
     prepare: Callable[[TrainingLoop], None] = lambda loop: None,
 ) -> FineTuned:
-    """Trains until the validation metric stops rising (`args.patience`) or `args.max_steps` are done; an interrupted
-    run goes on where it stopped when this is called again. In all processes.
+    """Fine-tune backbone and head until the validation metric stops improving, or for `args.max_steps`.
+
+    An interrupted run resumes when the function is called again. All processes call it.
 
     Args:
-        model: MuLaP folder or Hub name to start from.
-        data: the task; its tests are not touched.
-        how: see `FineTuning`.
-        labels_per_class: see `choose_few`.
-        args: of the loop; `output_dir` exists.
-        accelerator: of the run.
-        prepare: called with the loop before it runs.
+        model: Folder or Hub name of the MuLaP model to start from.
+        data: The task; its test splits are not read.
+        how: See `FineTuning`.
+        labels_per_class: See `choose_few`.
+        args: Arguments of the training loop; `output_dir` must exist.
+        accelerator: The accelerator of the run.
+        prepare: Called with the loop before it runs.
 
     Raises:
-        ModelError: the model is no MuLaP.
-        DataError: there is nothing to learn from.
-        RunError, Interrupted: see `TrainingLoop.run`.
+        ModelError: The model is not a MuLaP model.
+        DataError: No training or validation row has a label.
+        RunError, Interrupted: See `TrainingLoop.run`.
     """
     objective = FineTuning(open_backbone(model), data, how, labels_per_class, args)
     network = objective.make_model(objective.make_config())

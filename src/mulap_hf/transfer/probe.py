@@ -1,4 +1,4 @@
-"""A small classifier or regressor on frozen features: trained, stopped early, and made a part of the model."""
+"""Training of a head on frozen features, with early stopping."""
 
 import math
 from copy import deepcopy
@@ -20,13 +20,13 @@ from ..pretraining.classification import PROBLEM_TYPES
 from .arguments import ProbeArguments
 from .features import Features
 
-_SMALLEST_STD = 1e-6  # a feature that varies less is left as it is
+_SMALLEST_STD = 1e-6  # features with a smaller standard deviation are not scaled
 _TRACKS_PER_PREDICTION = 1024
 
 
 @dataclass(frozen=True)
 class LabeledFeatures:
-    """Features of tracks and the truth about them, `(tracks, ...)` as of `Task.target`."""
+    """Features of tracks and their targets `(tracks, ...)`, see `Task.target`."""
 
     features: Features
     targets: np.ndarray
@@ -36,9 +36,11 @@ class LabeledFeatures:
 class Probe:
     """A trained head.
 
-    head: `(chunks, features)` -> `(chunks, outputs)`, of features as they are, in the units of the task.
-    history: a row per epoch: `epoch`, `loss`, the validation metric, `learning_rate`.
-    best_epoch: the one the head is of.
+    Attributes:
+        head: Module from features `(chunks, features)` to outputs `(chunks, outputs)`. Standardization is included:
+            features are raw, and values have the units of the task.
+        history: A row per epoch with `epoch`, `loss`, the validation metric and `learning_rate`.
+        best_epoch: The epoch of the head.
     """
 
     head: nn.Module
@@ -47,7 +49,7 @@ class Probe:
 
     @torch.inference_mode()
     def predict(self, features: Features) -> np.ndarray:
-        """Mean of the outputs for each track's chunks, `(tracks, outputs)`: logits, or values."""
+        """Return the logits or values of tracks, averaged over their chunks: `(tracks, outputs)`."""
         return _predict(self.head, features)
 
 
@@ -60,24 +62,26 @@ def train_probe(
     checkpoint: Path | None = None,
     progress: bool = True,
 ) -> Probe:
-    """Trains a head on frozen features; the epoch with the best validation metric is kept (Manco et al., 2022,
-    section 3.3: Adam, the learning rate halved on plateaus, early stopping; the outputs of a track's chunks averaged).
+    """Train a head on frozen features; return it with the weights of the best validation epoch.
+
+    As in Manco et al. (ICASSP 2022, section 3.3): Adam, halving of the learning rate on plateaus, early stopping, and
+    outputs averaged over the chunks of a track.
 
     Args:
-        args: how.
-        task: what.
-        train, validation: features of tracks and the truth about them.
-        seed: of the weights and the order.
-        checkpoint: file where the training is saved after each epoch, and goes on from if it is there.
-        progress: show a bar.
+        args: Arguments of the head and its training.
+        task: The task.
+        train, validation: Features and targets of the two splits.
+        seed: Random seed of the weights and the order of the tracks.
+        checkpoint: File to save the training to after each epoch; an existing file is resumed from.
+        progress: Show a progress bar.
 
     Raises:
-        DataError: the validation metric cannot be computed, or the loss is not finite.
+        DataError: The validation metric cannot be computed, or the loss is not finite.
     """
     metric = MAIN_METRIC[task.kind]
     features, targets = train.features, torch.from_numpy(train.targets)
     validation_features = validation.features
-    if args.head == "linear":  # the mean of linear outputs is the output for the mean
+    if args.head == "linear":  # the mean of linear outputs is the output of the mean
         features, validation_features = features.means(), validation_features.means()
     scaling = _Scaling.of(features, train.targets, task) if args.standardize else None
     if scaling is not None and task.kind == "regression":
@@ -101,7 +105,7 @@ def train_probe(
                 if value is None or not math.isfinite(value) or not math.isfinite(loss):
                     raise DataError(
                         f"task {task.name}, epoch {len(state.history) + 1}: loss {loss}, {metric} {value} on "
-                        f"{len(validation.targets)} validation tracks: check their labels, or lower --learning_rate"
+                        f"{len(validation.targets)} validation tracks; check their labels, or lower --learning_rate"
                     )
                 state.add(folded, {"loss": loss, metric: value, "learning_rate": optimizer.param_groups[0]["lr"]})
                 schedule.step(value)
@@ -124,7 +128,7 @@ def _train_epoch(
     kind: Kind,
     batch_size: int,
 ) -> float:
-    """Mean loss."""
+    """Train for one epoch; return the mean loss."""
     head.train()
     total = 0.0
     for rows in torch.randperm(len(targets)).split(batch_size):
@@ -140,7 +144,7 @@ def _train_epoch(
 
 
 def _means(outputs: torch.Tensor, owners: torch.Tensor, number: int) -> torch.Tensor:
-    """Mean over the chunks of each track, `(chunks, outputs)` -> `(tracks, outputs)`."""
+    """Return the mean over the chunks of each track: `(chunks, outputs)` -> `(tracks, outputs)`."""
     sums = outputs.new_zeros(number, outputs.shape[1]).index_add(0, owners, outputs)
     return sums / torch.bincount(owners, minlength=number).unsqueeze(1)
 
@@ -160,14 +164,14 @@ def _predict(head: nn.Module, features: Features) -> np.ndarray:
 
 @torch.no_grad()
 def rescale_outputs(head: nn.Module, mean: torch.Tensor, std: torch.Tensor):
-    """Makes a head that gives standardized values, `(outputs,)` each, give them in their own units; in place."""
+    """Change a head in place from standardized values to the units of the task; mean and std are `(outputs,)`."""
     last = head if isinstance(head, nn.Linear) else head[-1]
     last.weight.mul_(std.unsqueeze(1))
     last.bias.mul_(std).add_(mean)
 
 
 def target_scaling(targets: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of `(tracks, outputs)`, each `(outputs,)`; 1 for what is constant."""
+    """Return mean and standard deviation (1 for constants) of targets `(tracks, outputs)`, `(outputs,)` each."""
     spread = targets.std(axis=0)
     spread = np.where(spread > _SMALLEST_STD, spread, 1)
     return torch.from_numpy(targets.mean(axis=0).astype(np.float32)), torch.from_numpy(spread.astype(np.float32))
@@ -175,8 +179,7 @@ def target_scaling(targets: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
 
 @dataclass(frozen=True)
 class _Scaling:
-    """Means and standard deviations of the training tracks: of every feature's chunks, `(features,)`, and, for
-    regression, of the targets, `(outputs,)`."""
+    """Statistics of the training tracks: of the features of all chunks `(features,)`, and of targets `(outputs,)`."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -198,7 +201,7 @@ class _Scaling:
 
     @torch.no_grad()
     def fold(self, head: nn.Module, kind: Kind) -> nn.Module:
-        """The same head for features, and with outputs, that are not standardized."""
+        """Return a copy of the head for raw features and, for a regression, with outputs in the units of the task."""
         folded = deepcopy(head)
         first = folded if isinstance(folded, nn.Linear) else folded[0]
         first.weight.div_(self.std)
@@ -209,7 +212,7 @@ class _Scaling:
 
 
 class _State:
-    """Where the training is: to go on from, and the best head so far."""
+    """The state of the training for checkpoints, with the best head so far."""
 
     def __init__(self, metric: str, head: nn.Module, optimizer: torch.optim.Optimizer, schedule):
         self._metric = metric
@@ -219,7 +222,7 @@ class _State:
         self.best_epoch = 0
 
     def add(self, head: nn.Module, row: dict[str, float]):
-        """Notes an epoch, and its head if it is the best."""
+        """Record an epoch, and its head if it is the best one."""
         epoch = len(self.history) + 1
         if not self.history or row[self._metric] > self.history[self.best_epoch - 1][self._metric]:
             self.best_epoch = epoch

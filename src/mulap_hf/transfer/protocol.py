@@ -1,4 +1,4 @@
-"""The transfer protocol: learn on train, choose on validation, predict the tests, and only then read their labels."""
+"""The transfer protocol: train on train, select on validation, predict the test splits, then read their labels."""
 
 import time
 from dataclasses import dataclass
@@ -17,16 +17,17 @@ from .features import Extractor, FeatureCache, Features
 from .probe import LabeledFeatures, Probe, train_probe
 from .tasks import TRAIN, VALIDATION, Targets, TaskData
 
-REGRESSION_TRACKS = 10  # for each "label per class", as if there were so many classes
+REGRESSION_TRACKS = 10  # tracks of a regression per "label per class"
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of the tracks of a split.
+    """The predictions of a model for the tracks of a split.
 
-    ids: of the tracks.
-    scores: `(tracks, outputs)`, logits or values.
-    skipped: tracks that could not be heard.
+    Attributes:
+        ids: Ids of the tracks.
+        scores: Logits or values, `(tracks, outputs)`.
+        skipped: Tracks that could not be decoded.
     """
 
     ids: list[str]
@@ -35,7 +36,7 @@ class Predictions:
 
     def save(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary, temporary.open("wb") as file:  # a name without .npz would get one
+        with replacing(path) as temporary, temporary.open("wb") as file:  # numpy would append .npz to a name
             np.savez(file, ids=np.array(self.ids), scores=self.scores)
 
     @classmethod
@@ -46,13 +47,14 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Learned:
-    """A probe, and how it came about.
+    """A trained probe, and the facts of its training.
 
-    probe: with the weights of its best epoch.
-    validation: its metrics there.
-    num_train, num_validation: tracks with labels.
-    skipped: tracks that could not be heard, or have no label.
-    seconds: of the training, features not included.
+    Attributes:
+        probe: The probe with the weights of its best epoch.
+        validation: Validation metrics of the best epoch.
+        num_train, num_validation: Numbers of tracks with labels.
+        skipped: Tracks that could not be decoded, or have no label.
+        seconds: Training time without the computation of features.
     """
 
     probe: Probe
@@ -72,19 +74,19 @@ def learn(
     labels_per_class: int | None = None,
     checkpoint: Path | None = None,
 ) -> Learned:
-    """Trains a head on frozen features of the training tracks, and chooses it by the validation tracks.
+    """Train a head on frozen features of the training split, and select its epoch on the validation split.
 
     Args:
-        extractor: makes the features; it is not changed.
-        data: the task.
-        args: how the head learns.
-        cache: of features.
-        seed: of the head, and of which few tracks.
-        labels_per_class: see `choose_few`; None: all.
-        checkpoint: see `train_probe`.
+        extractor: The feature extractor; it is not changed.
+        data: The task.
+        args: Arguments of the head.
+        cache: Cache of the features.
+        seed: Random seed of the head and of the choice of tracks.
+        labels_per_class: See `choose_few`; None for all tracks.
+        checkpoint: See `train_probe`.
 
     Raises:
-        DataError: there is nothing to learn from.
+        DataError: No training or validation track has a label and can be decoded.
     """
     train, skipped = _labeled(cache.features(extractor, data, TRAIN), data.targets(TRAIN))
     validation, more = _labeled(cache.features(extractor, data, VALIDATION), data.targets(VALIDATION))
@@ -107,16 +109,20 @@ def _labeled(features: Features, targets: Targets) -> tuple[LabeledFeatures, lis
 
 
 def choose_few(task: Task, targets: np.ndarray, labels_per_class: int, seed: int) -> np.ndarray:
-    """A random choice of few training tracks, in ascending order; of another size with the same seed, they are nested.
+    """Choose a few training tracks at random; with the same seed, smaller choices are subsets of larger ones.
 
-    With classes: so many tracks of each, or all there are. With tags: tracks are taken, in a random order, that have a
-    tag which fewer than so many of those taken have. Regression: ten times as many tracks.
+    * single_label: `labels_per_class` tracks of each class, or all of them.
+    * multi_label: tracks in random order that have a tag with fewer than `labels_per_class` chosen tracks.
+    * regression: ten times `labels_per_class` tracks.
 
     Args:
-        task: what is learned.
-        targets: `(tracks, ...)`.
-        labels_per_class: how many.
-        seed: of the order.
+        task: The task.
+        targets: Targets of the training tracks, `(tracks, ...)`.
+        labels_per_class: Number of labels per class.
+        seed: Random seed.
+
+    Returns:
+        The indices of the chosen tracks in ascending order.
     """
     order = np.random.default_rng(seed).permutation(len(targets))
     if task.kind == "regression":
@@ -134,28 +140,36 @@ def choose_few(task: Task, targets: np.ndarray, labels_per_class: int, seed: int
 def predict(
     probe: Probe, extractor: Extractor, data: TaskData, cache: FeatureCache, split: str, condition: str | None = None
 ) -> Predictions:
-    """What the probe says of the tracks of a split; their labels are not read.
+    """Return the predictions of a probe for a split, without reading its labels.
 
     Args:
-        condition: a name in `DEGRADATIONS`: how the audio is degraded first.
+        probe: The probe.
+        extractor: The feature extractor.
+        data: The task.
+        cache: Cache of the features.
+        split: Name of the split.
+        condition: Name of a degradation of the audio in `DEGRADATIONS`; None for clean audio.
     """
     features = cache.features(extractor, data, split, condition)
     return Predictions(features.ids, probe.predict(features), features.skipped)
 
 
 def judge(data: TaskData, split: str, predictions: Predictions, resamples: int, seed: int = 0) -> dict[str, Any]:
-    """Reads the labels of a split and compares.
+    """Read the labels of a split, and evaluate predictions.
 
     Args:
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        data: The task.
+        split: Name of the split.
+        predictions: Predictions for the split.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the bootstrap.
 
     Returns:
-        `metrics`: by name, `value` and the 95 % interval `low` to `high`; `outputs`: metrics by tag, class or
-        dimension; `tracks`: how many have been judged.
+        A dictionary: `metrics`, by name the `value` and its 95 % interval from `low` to `high`; `outputs`, the metrics
+        by tag, class or dimension; `tracks`, the number of evaluated tracks.
 
     Raises:
-        DataError: no track has a label, or the labels cannot be read.
+        DataError: No track has a label, or the labels cannot be read.
     """
     truth, scores = align(data.targets(split), predictions)
     kind = data.task.kind
@@ -169,10 +183,10 @@ def judge(data: TaskData, split: str, predictions: Predictions, resamples: int, 
 
 
 def align(targets: Targets, predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
-    """Truth and scores of the tracks that have both.
+    """Return the targets and the scores of the tracks that have both.
 
     Raises:
-        DataError: none has.
+        DataError: No track has both.
     """
     rows = [row for row, name in enumerate(predictions.ids) if name in targets.by_id]
     if not rows:

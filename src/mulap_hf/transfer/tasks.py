@@ -1,4 +1,4 @@
-"""Tasks and the prepared datasets that they are learned from: audio without labels, and labels when they are due."""
+"""Prepared datasets and their tasks. Audio and labels are read separately, so that test labels are read last."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -26,36 +26,38 @@ from ..synthetic.generate import renderer_for
 from ..synthetic.write import check_folder
 
 TRAIN, VALIDATION = "train", "validation"
-HELD_OUT_SHARE = 0.1  # of the training rows, to validate on where a dataset has no validation split
+HELD_OUT_SHARE = 0.1  # fraction of the training rows for validation if a dataset has no validation split
 SYNTHETIC_NAMES = tuple(task.name for task in (*SYNTHETIC_TASKS, NOTE_TASK))
 _TEST_SPLITS = ("test", "test_presets")
 _SOUNDFONT_SPLIT = "test_soundfont"
-# Pre-training takes the corpus of seed 0: no song is in both.
+# The default pre-training corpus has seed 0, so tasks and pre-training have no song in common.
 _SYNTHETIC_SEED = 1
 
 
 @dataclass(frozen=True)
 class Targets:
-    """The truth about the rows of a split.
+    """The targets of the rows of a split.
 
-    by_id: what `Task.target` gives, by row.
-    skipped: rows about which the task's columns say nothing that it knows.
+    Attributes:
+        by_id: Target of each row by id, see `Task.target`.
+        skipped: Rows without a valid label.
     """
 
     by_id: dict[str, np.ndarray]
     skipped: list[Skipped]
 
     def of(self, ids: list[str]) -> np.ndarray:
-        """`(rows, ...)`, of rows that all have one."""
+        """Return the stacked targets of rows that all have one: `(rows, ...)`."""
         return np.stack([self.by_id[name] for name in ids])
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """A prepared dataset without its labels; made by `open_described`. Nothing is read before it is asked for.
+    """A prepared dataset without labels, opened by `open_described`. Shards are read when they are needed.
 
-    folder: of the dataset.
-    hidden: splits in it that are as if they were not there.
+    Attributes:
+        folder: Folder of the dataset.
+        hidden: Splits to ignore.
     """
 
     folder: Path
@@ -63,7 +65,7 @@ class PreparedData:
 
     @property
     def seconds(self) -> float | None:
-        """How much of each clip is heard, from its start; None for all of it."""
+        """Length of the input in seconds, from the start of each clip; None for the whole clip."""
         return None
 
     @cached_property
@@ -72,15 +74,15 @@ class PreparedData:
 
     @property
     def test_splits(self) -> list[str]:
-        """`test` first, if there is one."""
+        """The test splits, beginning with `test` if it exists."""
         return sorted(split for split in self._shards if split.startswith("test"))
 
     def splits(self) -> list[str]:
-        """What it is learned on and chosen by, then the tests."""
+        """Return all splits: train, validation, and the test splits."""
         return [TRAIN, VALIDATION, *self.test_splits]
 
     def ids(self, split: str) -> list[str]:
-        """Ids of the rows, in order. Where there is no validation split, a part of the training rows is one."""
+        """Return the ids of the rows in order. Without a validation split, a part of the training rows is used."""
         if split == VALIDATION and VALIDATION not in self._shards:
             return [name for name in self._column(TRAIN, "id") if name in self._held_out]
         names = self._column(split, "id")
@@ -90,28 +92,28 @@ class PreparedData:
 
     @cached_property
     def _held_out(self) -> frozenset[str]:
-        """Training rows that validate where there is no validation split: all rows of a recording, or none."""
+        """Training rows that form the validation split if there is none; a recording is never divided."""
         names = self._column(TRAIN, "id")
         groups = group_rows(names, read_recordings(self._find(TRAIN)))
         return frozenset(name for name, group in zip(names, groups, strict=True) if _is_held_out(group))
 
     def rows(self, split: str) -> Iterator[dict[str, Any]]:
-        """Rows with `id` and `audio` (a struct of `bytes` and `path`), and nothing else."""
+        """Yield the rows of a split with `id` and `audio` (a struct of `bytes` and `path`) only."""
         wanted = set(self.ids(split))
         for shard in self._find(split):
             for batch in pq.ParquetFile(shard).iter_batches(batch_size=16, columns=["id", "audio"]):
                 yield from (row for row in batch.to_pylist() if row["id"] in wanted)
 
     def is_synthetic(self, split: str) -> bool:
-        """Whether the audio itself is in the shards, or of the first row at least, rather than the paths of files."""
+        """Return whether the shards contain the audio, judging by the first row, rather than paths of audio files."""
         first = next(self.rows(split), None)
         return first is not None and first["audio"]["bytes"] is not None
 
     def captions(self, split: str) -> dict[str, str]:
-        """Descriptions by id, of the rows that have one.
+        """Return the descriptions by id, for the rows that have one.
 
         Raises:
-            DataError: there are none.
+            DataError: The split has no descriptions.
         """
         texts = {}
         if "caption" in pq.read_schema(self._find(split)[0]).names:
@@ -119,27 +121,29 @@ class PreparedData:
             cells = zip(self._column(split, "id"), self._column(split, "caption"), strict=True)
             texts = {name: text for name, text in cells if text and name in wanted}
         if not texts:
-            raise DataError(f"{self.folder}: its split {split} has no descriptions (column caption)")
+            raise DataError(
+                f"{self.folder}: its split {split} has no descriptions (column caption); choose another dataset"
+            )
         return texts
 
     def recordings(self, split: str) -> dict[str, str]:
-        """Which audio a row has, by id: equal where the same file is stored with several descriptions."""
+        """Return the recording of each row by id; rows with the same audio have the same recording."""
         recordings = dict(zip(self._column(split, "id"), read_recordings(self._find(split)), strict=True))
         return {name: recordings[name] for name in self.ids(split)}
 
     def fingerprint(self, split: str) -> str:
-        """Another one for other ids or other files; files of the same size and time are taken to be the same."""
+        """Return a hash of the ids and the shards of a split; shards are identified by name, size and time."""
         files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self._find(split)]
         return sha256(json.dumps([files, self.ids(split)]).encode()).hexdigest()
 
     def read_split(self, split: str) -> str:
-        """The one whose shards hold it."""
+        """Return the split whose shards contain this split."""
         return TRAIN if split == VALIDATION and VALIDATION not in self._shards else split
 
     def _find(self, split: str) -> list[Path]:
         split = self.read_split(split)
         if split not in self._shards:
-            raise DataError(f"{self.folder}: there is no split {split!r}; there are {', '.join(self._shards)}")
+            raise DataError(f"{self.folder}: unknown split {split!r}; choose one of {', '.join(self._shards)}")
         return self._shards[split]
 
     def _column(self, split: str, name: str) -> list:
@@ -148,15 +152,18 @@ class PreparedData:
             try:
                 cells += pq.read_table(shard, columns=[name])[name].to_pylist()
             except (KeyError, pa.ArrowException, OSError) as error:
-                raise DataError(f"{shard}: its column {name!r} cannot be read: {error}; prepare it anew") from error
+                raise DataError(
+                    f"{shard}: the column {name!r} cannot be read ({error}); prepare the dataset again"
+                ) from error
         return cells
 
 
 @dataclass(frozen=True)
 class TaskData(PreparedData):
-    """A task on a prepared dataset; made by `open_task`. Labels are read by `targets` only.
+    """A task of a prepared dataset, opened by `open_task`. Only `targets` reads labels.
 
-    task: what is learned.
+    Attributes:
+        task: The task.
     """
 
     task: Task
@@ -166,10 +173,10 @@ class TaskData(PreparedData):
         return self.task.seconds
 
     def targets(self, split: str) -> Targets:
-        """The truth about the rows of a split: reads their labels.
+        """Read the labels of a split; return the targets of its rows.
 
         Raises:
-            DataError: they cannot be read.
+            DataError: The labels cannot be read.
         """
         by_id, skipped = {}, []
         columns = {column: self._column(split, column) for column in self.task.columns}
@@ -194,45 +201,48 @@ class TaskData(PreparedData):
 
 
 def open_described(folder: str | Path) -> PreparedData:
-    """A prepared dataset for what needs no labels; it may have descriptions only.
+    """Open a prepared dataset without its labels.
 
     Args:
-        folder: as `training/prepare_dataset.py` writes it.
+        folder: Folder made by `training/prepare_dataset.py`.
 
     Raises:
-        DataError: there is no such dataset, or it has nothing to test on.
+        DataError: The dataset does not exist, or has no test split.
     """
     data = PreparedData(_find_folder(folder))
     if not data.test_splits:
-        raise DataError(f"{folder}: there is no split test; there are {', '.join(data._shards) or 'no splits'}")
+        raise DataError(
+            f"{folder}: the split test is missing (found: {', '.join(data._shards) or 'no splits'}); choose a dataset "
+            "with a test split"
+        )
     return data
 
 
 def open_task(folder: str | Path, name: str | None = None, hidden: Iterable[str] = ()) -> TaskData:
-    """A task of a prepared dataset.
+    """Open a task of a prepared dataset.
 
     Args:
-        folder: as `training/prepare_dataset.py` writes it.
-        name: of the task; None where there is only one.
-        hidden: splits to leave alone.
+        folder: Folder made by `training/prepare_dataset.py`.
+        name: Name of the task; None for the only task.
+        hidden: Splits to ignore.
 
     Raises:
-        DataError: there is no such dataset or task, or it has nothing to learn or to test on.
+        DataError: The dataset or the task does not exist, or there is no training or test split.
     """
     folder = _find_folder(folder)
     tasks = {task.name: task for task in read_tasks(folder)}
     if not tasks:
-        raise DataError(f"{folder}: this corpus has no tasks, only descriptions to pre-train on")
+        raise DataError(f"{folder}: this corpus has no tasks, only descriptions for pre-training; choose another one")
     if name is None and len(tasks) == 1:
         name = next(iter(tasks))
     if name not in tasks:
-        asked = "it has several tasks" if name is None else f"it has no task {name!r}"
-        raise DataError(f"{folder}: {asked}; pass --task with one of: {', '.join(tasks)}")
+        problem = "it has several tasks" if name is None else f"it has no task {name!r}"
+        raise DataError(f"{folder}: {problem}; pass --task with one of: {', '.join(tasks)}")
     data = TaskData(folder, tasks[name], hidden=frozenset(hidden))
     if TRAIN not in data._shards or not data.test_splits:
         raise DataError(
-            f"{folder}: a task is learned on the split train and tested on test; there are "
-            f"{', '.join(data._shards) or 'no splits'}"
+            f"{folder}: a task requires the splits train and test (found: {', '.join(data._shards) or 'no splits'}); "
+            "choose a dataset with both"
         )
     return data
 
@@ -245,28 +255,30 @@ def open_synthetic_task(
     progress: bool,
     held_out_soundfont: str | None = None,
 ) -> TaskData:
-    """A task of the synthetic corpus, which is made, once, in `directory`.
+    """Open a task of the synthetic corpus, generating the corpus if it does not exist.
 
     Args:
-        name: one of `SYNTHETIC_NAMES`.
-        directory: where corpora of any size are kept.
-        clips: to learn from; a quarter of it to validate on, half of it per test split.
-        clip_seconds: their length; single notes have their own.
-        progress: show bars.
-        held_out_soundfont: path of an SF2 file whose instruments play one more test split, `test_soundfont`; it is
-            added where the rest is there. None: no such split, also where there is one.
+        name: One of `SYNTHETIC_NAMES`.
+        directory: Folder of the generated corpora, one subfolder per size.
+        clips: Number of training clips; the validation split has a quarter, each test split half of it.
+        clip_seconds: Length of a clip in seconds; single notes have a fixed length.
+        progress: Show progress bars.
+        held_out_soundfont: Path of an SF2 file for the additional test split `test_soundfont`, which is added to an
+            existing corpus. None ignores that split.
 
     Raises:
-        DataError: there is no such task, the soundfont cannot be played, or what is there was made with other
-            settings, such as another soundfont.
+        DataError: The task does not exist, the soundfont cannot be played, or the existing corpus was generated with
+            other settings, such as another soundfont.
     """
     if name not in SYNTHETIC_NAMES:
         raise DataError(
-            f"--task {name}: the synthetic corpus has {', '.join(SYNTHETIC_NAMES)}; other tasks need --data, a folder "
-            "made by training/prepare_dataset.py"
+            f"--task {name}: the synthetic corpus has the tasks {', '.join(SYNTHETIC_NAMES)}; for other tasks, pass "
+            "--data with a folder made by training/prepare_dataset.py"
         )
     if held_out_soundfont is not None and not Path(held_out_soundfont).is_file():
-        raise DataError(f"--held_out_soundfont {held_out_soundfont}: there is no such file")
+        raise DataError(
+            f"--held_out_soundfont {held_out_soundfont}: the file does not exist; pass the path of an SF2 file"
+        )
     notes = name == NOTE_TASK.name
     folder = Path(directory) / (f"notes-{clips}" if notes else f"clips-{clips}x{clip_seconds:g}s")
     sizes = {TRAIN: clips, VALIDATION: clips // 4, **dict.fromkeys(_TEST_SPLITS, clips // 2)}
@@ -276,9 +288,9 @@ def open_synthetic_task(
         sizes[_SOUNDFONT_SPLIT] = clips // 2
         check_folder(config, _SOUNDFONT_SPLIT, folder)
     if held_out_soundfont is not None and _SOUNDFONT_SPLIT not in _prepared_splits(prepared):
-        renderer_for(config, _SOUNDFONT_SPLIT)  # complains before anything is made
+        renderer_for(config, _SOUNDFONT_SPLIT)  # raises before anything is generated
     make_folder(folder, "--corpus_dir")
-    with FileLock(folder / ".prepare.lock"):  # others that want the same wait until it is there
+    with FileLock(folder / ".prepare.lock"):  # a second process that needs the same corpus waits here
         if sizes.keys() - _prepared_splits(prepared):
             for split, number in sizes.items():
                 (write_notes if notes else write_corpus)(config, split, max(1, number), folder, progress=progress)

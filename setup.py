@@ -37,6 +37,7 @@ extras = {
     "formats": formats,
     "test": [
         *onnx,
+        "peft>=0.21",  # adapters on a model with running statistics
         *formats,
         "pytest>=8.4",
         "pytest-xdist>=3.8",

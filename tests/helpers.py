@@ -1,20 +1,27 @@
 """What several tests share: a model small enough for milliseconds, sounds, processes."""
 
-import json
 import os
 import subprocess
 import sys
+import tempfile
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
 import torch
+from fork_server import Forked, ForkServer
 
 from mulap_hf import MulapConfig
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 WITHOUT_PACKAGE = {"PYTHONPATH": str(Path(__file__).parent / "without_package")}  # variables of a process
+# Modules that processes of the tests have imported when they start, see `fork_server`.
+LIBRARIES = "matplotlib.figure pandas pyarrow.parquet scipy.signal soundfile torch.utils.tensorboard"
+TRANSFORMERS = "datasets transformers.pipelines"
+PACKAGE = "mulap_hf.publishing.arguments mulap_hf.transfer.comparison.workers mulap_hf.transfer.finetuning"
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TQDM_MININTERVAL": "5"}
 RATE = 16000
 CHUNK = 4800  # samples of a chunk of the micro model
 
@@ -99,43 +106,79 @@ def write_tone(path: Path, seconds: float = 1.0, rate: int = RATE, channels: int
     return samples
 
 
-def run(*command: str, env: dict[str, str] | None = None, **options) -> subprocess.CompletedProcess:
-    """A real process, one thread; offline unless `env`, which goes on top of this process's variables, differs."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_MININTERVAL": "5", **(env or {})}
-    return subprocess.run(
-        [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=300, env=environment, **options
-    )
+@cache
+def fork_server(kind: str) -> ForkServer:
+    """A server whose forks have imported the "package", or what it needs: "transformers", or only "libraries"."""
+    parent = {"libraries": None, "transformers": "libraries", "package": "transformers"}[kind]
+    names = {"libraries": LIBRARIES, "transformers": TRANSFORMERS, "package": PACKAGE}[kind]
+    return ForkServer(names.split(), {**os.environ, **OFFLINE}, parent and fork_server(parent))
+
+
+@lru_cache(maxsize=2)
+def hub_fork_server(kind: str, variables: frozenset[tuple[str, str]]) -> ForkServer:
+    """The same with variables that transformers reads when it is imported: "transformers" or "package"."""
+    names = {"transformers": TRANSFORMERS, "package": f"{TRANSFORMERS} {PACKAGE}"}[kind]
+    return ForkServer(names.split(), {**os.environ, **dict(variables)}, fork_server("libraries"))
+
+
+def start(*command, env: dict[str, str] | None = None, imported: str = "package", **options) -> Forked:
+    """Start a real process of Python, offline and with one thread, by a fork of one that has imported the package.
+
+    Args:
+        command: See `ForkServer.start`.
+        env: More environment variables.
+        imported: See `fork_server`.
+        options: See `ForkServer.start`.
+    """
+    variables = {name: value for name, value in (env or {}).items() if name.startswith("HF_") and name != "HF_TOKEN"}
+    server = hub_fork_server(imported, frozenset(variables.items())) if variables else fork_server(imported)
+    return server.start(command, environment(env), **options)
+
+
+def environment(env: dict[str, str] | None = None) -> dict[str, str]:
+    """Variables of a process that is offline, unless `env` differs."""
+    return {**os.environ, **OFFLINE, **(env or {})}
+
+
+def run(*command, **options) -> subprocess.CompletedProcess:
+    """Run a real process of Python to its end, see `start`."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        process = start(*command, **options, stdout=output, stderr=errors)
+        try:
+            process.wait(300)
+        finally:
+            process.kill()
+        texts = []
+        for file in (output, errors):
+            file.seek(0)
+            texts.append(file.read().decode())
+        return subprocess.CompletedProcess(command, process.returncode, *texts)
+
+
+def run_fresh(*command, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    """Run a new interpreter, which has imported nothing; else as `run`."""
+    words = [sys.executable, *map(str, command)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment(env))
 
 
 def run_without_package(code: str, *arguments, env: dict[str, str] | None = None, **options):
-    """`run("-c", code, *arguments)` as where mulap_hf is not installed: it and its children cannot import it."""
-    return run("-c", code, *arguments, env={**(env or {}), **WITHOUT_PACKAGE}, **options)
+    """`run("-c", code, *arguments)` as if mulap_hf was not installed, for the process and its children."""
+    code = f"import sys; sys.modules['mulap_hf'] = None\n{code}"
+    env = {**(env or {}), **WITHOUT_PACKAGE}
+    return run("-c", code, *arguments, env=env, imported="transformers", **options)
 
 
 def errors_of(script: Path, *runs: list, **how) -> list[str]:
-    """The messages with which a script fails, run after run in one process, whose start takes longer than all of them.
+    """The last lines on stderr of runs of a script that fail with status 1.
 
     Args:
-        script: its path.
-        runs: the options of each.
-        how: see `run`.
+        script: Path of the script.
+        runs: Options of each run.
+        how: See `run`.
     """
-    code = """
-import contextlib, io, json, runpy, sys
-script, messages = sys.argv[1], []
-for options in json.loads(sys.argv[2]):
-    sys.argv = [script, *options]
-    errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors):
-            runpy.run_path(script, run_name="__main__")
-    except SystemExit as stop:
-        assert stop.code == 1, stop.code
-        messages.append(errors.getvalue().splitlines()[-1])
-print(json.dumps(messages))
-"""
-    result = run("-c", code, script, json.dumps([list(map(str, options)) for options in runs]), **how)
-    assert result.returncode == 0, result.stderr
-    messages = json.loads(result.stdout.splitlines()[-1])
-    assert len(messages) == len(runs)
+    messages = []
+    for options in runs:
+        result = run(script, *options, **how)
+        assert result.returncode == 1, result.stderr
+        messages.append(result.stderr.splitlines()[-1])
     return messages

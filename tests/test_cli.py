@@ -116,7 +116,7 @@ def test_bad_arguments(embed, model_folder, music, tmp_path):
     assert status == 2 and "device='nonsense' cannot be used here" in errors
     for option, value in (("--workers", "-1"), ("--workers", "two"), ("--batch_size", "0")):
         status, _, errors = embed(music, "--output", output, f"{option}={value}")
-        assert status == 2 and f"{option}: {value} is no whole number of at least" in errors
+        assert status == 2 and f"{option}: {value!r} is not an integer of at least" in errors
 
 
 def test_outputs_that_cannot_be_written(embed, music, tmp_path):

@@ -302,5 +302,5 @@ def test_command_line_refuses(tmp_path):
     )
     assert "is not an empty folder" in full
     assert no_checkpoint.startswith(f"error: {tmp_path}/config.pth: not a PyTorch checkpoint")
-    assert no_tokenizer.startswith(f"error: {tmp_path}/empty: cannot be loaded: ")
+    assert no_tokenizer.startswith(f"error: --tokenizer {tmp_path}/empty cannot be loaded: ")
     assert not (tmp_path / "new").exists()

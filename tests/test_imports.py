@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from helpers import ROOT, run
+from helpers import ROOT, run_fresh
 
 import mulap_hf
 
@@ -31,7 +31,7 @@ assert not [finder for finder in sys.meta_path if type(finder).__module__ == "mu
     ],
 )
 def test_auto_classes_know_mulap(start):
-    result = run("-c", f"{start}\n{FINDS_MULAP}", ROOT / "model_cards" / "mulap-tiny")
+    result = run_fresh("-c", f"{start}\n{FINDS_MULAP}", ROOT / "model_cards" / "mulap-tiny")
     assert result.returncode == 0, result.stderr
 
 
@@ -44,3 +44,32 @@ def test_public_names():
         assert getattr(mulap_hf, name).__name__ == name
     with pytest.raises(AttributeError, match="module 'mulap_hf' has no attribute 'MulapTokenizer'"):
         _ = mulap_hf.MulapTokenizer
+
+
+STARTS = """
+import contextlib, io, runpy, sys
+from pathlib import Path
+import mulap_hf.cli
+starts = [lambda path=path: runpy.run_path(str(path), run_name="__main__") for path in Path(sys.argv[1]).glob("*.py")]
+for name in ("mulap_hf.synthetic", "mulap_hf.transfer.corpus_probe"):
+    starts.append(lambda name=name: runpy.run_module(name, run_name="__main__"))
+starts.append(mulap_hf.cli.main)
+for start in starts:
+    for arguments, status in ((["--help"], 0), (["--nonsense"], 2)):
+        sys.argv[1:] = arguments
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            try:
+                start()
+            except SystemExit as end:
+                assert end.code == status, (output.getvalue(), end.code)
+        assert "usage: " in output.getvalue()
+        assert not {"torch", "transformers", "datasets", "accelerate", "scipy.signal", "matplotlib"} & {*sys.modules}
+print(len(starts))
+"""
+
+
+def test_help_and_mistakes_import_nothing_heavy():
+    result = run_fresh("-c", STARTS, ROOT / "training")
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) == len(list((ROOT / "training").glob("*.py"))) + 3

@@ -6,7 +6,7 @@ import torchaudio
 from helpers import CHUNK, RATE, assert_near, inputs, micro_config, settle, waveforms
 
 from mulap_hf import MulapAudioConfig, MulapAudioModel
-from mulap_hf.modeling_mulap_audio import MulapLogMel, mel_filters
+from mulap_hf.modeling_mulap_spectrum import MulapLogMel, mel_filters
 
 
 @pytest.fixture

@@ -147,5 +147,5 @@ def test_help_explains_every_option_with_its_default():
     assert result.returncode == 0
     text = " ".join(result.stdout.split())
     tiny = json.loads((ROOT / "training" / "recipes" / "tiny.json").read_text())
-    assert "--max_steps MAX_STEPS" in text
-    assert f"Optimizer steps. (default: {tiny['max_steps']})" in text  # the recipe's
+    assert "--max_steps INT" in text
+    assert f"Optimizer steps. Default: {tiny['max_steps']}." in text  # the recipe's

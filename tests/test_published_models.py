@@ -1,16 +1,19 @@
 """The models in model_cards: their stored outputs, here and, published to a folder, where the package is missing."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers import ROOT
+from huggingface_hub import ModelCard
 from transformers import AutoModel, AutoModelForAudioClassification, AutoProcessor
 
 import mulap_hf
 from mulap_hf.publishing.assemble import assemble
+from mulap_hf.publishing.card import Sample, make_card
 from mulap_hf.publishing.check import read_snippets, run_as_user
 
 MODELS = ROOT / "model_cards"
@@ -40,6 +43,22 @@ def test_a_folder_holds_nothing_that_publishing_adds(folder):
     assert {name for name in names if name.startswith("samples/")} == set(stored_outputs(folder))
     assert not [name for name in names if name.endswith((".py", "requirements.txt"))]
     assert (folder / "model.safetensors").stat().st_size < MOST_BYTES
+
+
+@pytest.mark.parametrize("folder", [BASE, TAGGER], ids=lambda folder: folder.name)
+def test_the_card_is_what_the_templates_give(folder):
+    settings, metrics = (
+        json.loads((folder / f"{name}.json").read_text()) for name in ("training_settings", "metrics")
+    )
+    samples = [
+        Sample(path, f"generated {Path(path).stem}", output.get("labels", ()))
+        for path, output in stored_outputs(folder).items()
+    ]
+    card = make_card(MODELS / "templates", folder, settings, metrics, f"mulap-hf/{folder.name}", "apache-2.0", samples)
+    if os.environ.get("MULAP_RENDER_CARDS"):
+        card.save(folder / "README.md")
+    stored = ModelCard.load(folder / "README.md")
+    assert stored.content == card.content, "render the card again: MULAP_RENDER_CARDS=1 pytest " + __file__
 
 
 def test_embeddings_and_scores_of_the_samples():

@@ -128,3 +128,34 @@ def test_accumulated_batches_are_one_batch(tmp_path):
         steps[accumulated].append(torch.tensor(trainer.state.log_history[0]["loss"]))
     for one, several in zip(steps[1], steps[4], strict=True):
         torch.testing.assert_close(several, one, rtol=1e-4, atol=1e-8)
+
+
+def test_predictions_are_the_logits(tmp_path):
+    clips = inputs(batch=4)["input_values"]
+    model = settle(MulapForAudioClassification(micro_config(num_labels=2)))
+    rows = [{"input_values": clip, "labels": index % 2} for index, clip in enumerate(clips)]
+
+    def accuracy(predicted):
+        return {"accuracy": (predicted.predictions.argmax(axis=1) == predicted.label_ids).mean()}
+
+    arguments = trainer_arguments(tmp_path, per_device_eval_batch_size=2)
+    predicted = Trainer(model, arguments, compute_metrics=accuracy).predict(rows)
+    with torch.no_grad():
+        logits = model.eval()(clips).logits
+    torch.testing.assert_close(torch.from_numpy(predicted.predictions), logits)
+    expected = (logits.argmax(dim=1) == torch.tensor([0, 1, 0, 1])).float().mean().item()
+    assert predicted.metrics["test_accuracy"] == pytest.approx(expected)
+
+
+def test_predictions_of_pre_training_are_the_matching_logits(tmp_path):
+    config = micro_config(matching_negatives="random", **TERMS)
+    model = settle(MulapForPreTraining(config))
+    batches = [pretraining_batch(seed) | {"matching_labels": torch.tensor([0, 1, 0, 0])} for seed in range(2)]
+    trainer = Trainer(model, trainer_arguments(tmp_path, label_names=["mlm_labels"], per_device_eval_batch_size=1))
+    trainer.get_test_dataloader = lambda _: DataLoader(batches, batch_size=1, collate_fn=lambda rows: rows[0])
+    predicted = trainer.predict(batches)
+    with torch.no_grad():
+        outputs = [model.eval()(**batch) for batch in batches]
+    expected = torch.cat([output.matching_logits for output in outputs])
+    torch.testing.assert_close(torch.from_numpy(predicted.predictions), expected)
+    assert predicted.metrics["test_loss"] == pytest.approx(sum(output.loss.item() for output in outputs) / 2, rel=1e-5)

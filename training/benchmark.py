@@ -12,11 +12,12 @@ python training/benchmark.py embedding training others --device cuda --dtype bfl
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from mulap_hf.benchmark import data, embedding, folder, growth, others, training
 from mulap_hf.scripts import run_script
+
+if TYPE_CHECKING:
+    import torch
 
 TRAINING_BATCHES = {"tiny": 8, "published": 2}
 
@@ -58,6 +59,8 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--tagger", help="folder or Hub name of a tagger of the synthetic corpus, for precision")
     args = parser.parse_args(arguments)
     if args.threads:
+        import torch
+
         torch.set_num_threads(args.threads)
     for what in parts if "all" in args.what else args.what:
         print(parts[what](args))
@@ -65,32 +68,40 @@ def main(arguments: list[str] | None = None):
 
 
 def run_embedding(args: argparse.Namespace) -> str:
+    from mulap_hf.benchmark import embedding
+
     return embedding.run(
         args.output,
         args.rounds,
         args.presets,
         device=args.device,
-        dtype=getattr(torch, args.dtype),
+        dtype=_dtype(args),
         compiled=args.compile,
     )
 
 
 def run_training(args: argparse.Namespace) -> str:
+    from mulap_hf.benchmark import training
+
     return training.run(
         args.output,
         args.rounds,
         _batches(args),
         device=args.device,
-        precision=getattr(torch, args.dtype),
+        precision=_dtype(args),
         compiled=args.compile,
     )
 
 
 def run_others(args: argparse.Namespace) -> str:
-    return others.run(args.output, args.rounds, args.presets, device=args.device, dtype=getattr(torch, args.dtype))
+    from mulap_hf.benchmark import others
+
+    return others.run(args.output, args.rounds, args.presets, device=args.device, dtype=_dtype(args))
 
 
 def run_folder(args: argparse.Namespace) -> str:
+    from mulap_hf.benchmark import folder
+
     return folder.run(args.output, args.rounds, args.presets, workers=args.workers, device=args.device)
 
 
@@ -101,11 +112,21 @@ def run_precision(args: argparse.Namespace) -> str:
 
 
 def run_growth(args: argparse.Namespace) -> str:
+    from mulap_hf.benchmark import growth
+
     return "\n".join(growth.run(args.output, args.rounds, preset) for preset in args.presets)
 
 
 def run_data(args: argparse.Namespace) -> str:
+    from mulap_hf.benchmark import data
+
     return data.run(args.output, args.rounds, _batches(args), args.batches, args.workers)
+
+
+def _dtype(args: argparse.Namespace) -> "torch.dtype":
+    import torch
+
+    return getattr(torch, args.dtype)
 
 
 def _batches(args: argparse.Namespace) -> dict[str, int]:

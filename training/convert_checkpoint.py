@@ -7,13 +7,7 @@ python training/convert_checkpoint.py musicnn --checkpoint musicnn_mtat.pth --la
 import argparse
 from pathlib import Path
 
-from transformers import AutoTokenizer
-
-from mulap_hf import MulapFeatureExtractor, MulapProcessor
-from mulap_hf.conversion import Converted, convert_mulap, convert_musicnn
 from mulap_hf.errors import ModelError
-from mulap_hf.files import make_folder
-from mulap_hf.loading import loading_errors
 from mulap_hf.scripts import run_script
 
 
@@ -33,12 +27,14 @@ def main(arguments: list[str] | None = None):
     output = Path(args.output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ModelError(f"{output} exists and is not an empty folder: pass another --output")
+    from mulap_hf.conversion import convert_mulap, convert_musicnn, save_converted
+
     if args.format == "mulap":
         converted = convert_mulap(args.checkpoint, args.config)
-        save(converted, output, args.tokenizer)
+        save_converted(converted, output, args.tokenizer)
     else:
         converted = convert_musicnn(args.checkpoint, args.labels)
-        save(converted, output)
+        save_converted(converted, output)
     if converted.unused:
         print(f"{len(converted.unused)} weights of the checkpoint have no place in the model and were not used:")
         for name in converted.unused:
@@ -48,27 +44,6 @@ def main(arguments: list[str] | None = None):
         for name in converted.recomputed:
             print(f"  {name}")
     print(f"Saved {type(converted.model).__name__} to {output}")
-
-
-def save(converted: Converted, output: Path, tokenizer: str | None = None):
-    """Saves the model with its processor; without a tokenizer, with its feature extractor.
-
-    Raises:
-        ModelError: the tokenizer cannot be loaded, or is not the one that the model was trained with.
-    """
-    feature_extractor = MulapFeatureExtractor(sampling_rate=converted.model.config.audio_config.sampling_rate)
-    if tokenizer is not None:
-        with loading_errors(tokenizer):
-            processor = MulapProcessor(feature_extractor, AutoTokenizer.from_pretrained(tokenizer))
-        vocabulary, words = len(processor.tokenizer), converted.model.config.text_config.vocab_size
-        if vocabulary > words:
-            raise ModelError(f"{tokenizer} has {vocabulary} tokens, the checkpoint {words}: not its tokenizer")
-        saved = processor
-    else:
-        saved = feature_extractor
-    make_folder(output, "--output")
-    saved.save_pretrained(output)
-    converted.model.save_pretrained(output)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Writes a model as one ONNX file: waveforms in, embeddings or labels out, for ONNX Runtime without torch.
+"""Export a model to one ONNX file, from waveforms to embeddings or labels, for ONNX Runtime without torch.
 
 python training/export_onnx.py --model outputs/pretrained --output backbone.onnx
 python training/export_onnx.py --model outputs/transferred --output tagger.onnx --check song.mp3
 python training/export_onnx.py --model DIR --output small.onnx --quantize static --calibration my_music/
 
-Of a tagger the file gives labels and embeddings, of any other model the embeddings of its backbone. ONNX Runtime must
-hear what torch hears, else no file is left. It takes `input_values` (batch, samples), and where clips were padded
-`audio_attention_mask`: what the feature extractor gives. Its metadata say the rest:
+A tagger is exported with its labels and embeddings, any other model with the embeddings of its backbone. The file is
+written only if the outputs of ONNX Runtime equal those of torch. The inputs are those of the feature extractor:
+`input_values` (batch, samples) and, for padded batches, `audio_attention_mask`. The metadata have the rest:
 
     import json, onnxruntime
     session = onnxruntime.InferenceSession("tagger.onnx")
@@ -32,43 +32,46 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--model", required=True, help="folder or Hub name of a MuLaP model")
     parser.add_argument("--output", required=True, type=Path, help="file to write, ending in .onnx")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output file")
-    parser.add_argument("--opset", type=int, default=18, help="of the ONNX operators, 18 or newer; default: 18")
+    parser.add_argument(
+        "--opset", type=int, default=18, help="version of the ONNX operators, 18 or newer; default: 18"
+    )
     parser.add_argument(
         "--quantize",
         choices=["none", "dynamic", "static"],
         default="none",
-        help="int8 for the two tall convolutions, where nearly all of the arithmetic is, on scales measured "
-        "once on --calibration (static: the fastest) or anew for every chunk (dynamic: needs no music). Pays in the "
-        "published size; what it costs in accuracy tells training/benchmark.py precision. Default: none",
+        help="int8 for the two tall convolutions, which take nearly all of the operations. Activations are scaled by "
+        "--calibration audio (static, fastest) or for each chunk (dynamic). Faster in the published size only; "
+        "training/benchmark.py precision measures speed and accuracy. Default: none",
     )
     parser.add_argument(
         "--calibration",
         type=Path,
         metavar="FOLDER",
-        help="of --quantize static: some dozens of files, as varied as what will be heard; 30 s of each are taken",
+        help="audio files for --quantize static: some dozens, as varied as the intended input; 30 s of each are used",
     )
     parser.add_argument(
         "--check",
         nargs="+",
         metavar="AUDIO",
-        help="files or folders on which ONNX Runtime and torch are compared; default: generated clips",
+        help="audio files or folders for the comparison with torch; default: clips of the synthetic corpus",
     )
     parser.add_argument(
         "--tolerance",
         type=float,
-        help="largest difference, as a share of an output's largest value; default: 1e-4, quantized 0.1",
+        help="largest accepted difference, relative to the largest value of an output; default: 1e-4, quantized 0.1",
     )
     args = parser.parse_args(arguments)
     export(args)
 
 
 def export(args: argparse.Namespace):
-    from mulap_hf.onnx_export import export_onnx, load_calibration, open_model
+    from mulap_hf.onnx_export import export_onnx, open_model
+    from mulap_hf.onnx_quantization import load_calibration
 
     if args.output.exists() and not args.overwrite:
-        raise MulapError(f"{args.output} exists: pass --overwrite to replace it")
+        raise MulapError(f"{args.output} exists; pass --overwrite to replace it")
     if (args.quantize == "static") != (args.calibration is not None):
-        raise MulapError("--quantize static and --calibration FOLDER need one another")
+        raise MulapError("--quantize static and --calibration require each other; pass both or neither")
     model = open_model(args.model)
     audio_config = getattr(model.config, "audio_config", model.config)
     rate = audio_config.sampling_rate
@@ -89,8 +92,8 @@ def export(args: argparse.Namespace):
         tolerance=args.tolerance,
     )
     print(
-        f"{args.output}: {args.output.stat().st_size / 2**20:.1f} MiB; it differs from torch by at most "
-        f"{difference:.1e} of an output's largest value"
+        f"wrote {args.output} ({args.output.stat().st_size / 2**20:.1f} MiB); its outputs differ from torch by at "
+        f"most {difference:.1e} of the largest value"
     )
 
 

@@ -1,4 +1,4 @@
-"""Publishes a trained model on the Hub: assembles the folder, uses it as a stranger would, then uploads it.
+"""Publishes a trained model on the Hub: assembles its folder, tests it without this package, then uploads it.
 
 python training/publish.py outputs/pretrained --repo_id org/mulap --license cc-by-4.0
 python training/publish.py outputs/tagging --repo_id org/mulap-tagging --private
@@ -10,13 +10,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from transformers.utils.logging import disable_progress_bar
-
 from mulap_hf.errors import PublishError
-from mulap_hf.publishing.assemble import assemble
-from mulap_hf.publishing.card import UNKNOWN_LICENSE
-from mulap_hf.publishing.check import check_folder
-from mulap_hf.publishing.hub import Destination, check_destination, publish
+from mulap_hf.publishing.arguments import UNKNOWN_LICENSE, Destination
 from mulap_hf.scripts import run_script
 
 ROOT = Path(__file__).parents[1]
@@ -24,20 +19,26 @@ ROOT = Path(__file__).parents[1]
 
 def main(arguments: list[str] | None = None):
     args = make_parser().parse_args(arguments)
-    disable_progress_bar()
     destination = Destination(args.repo_id, args.private, args.license)
     if args.license == UNKNOWN_LICENSE:
         print("no --license: the card will say that it is unknown", file=sys.stderr)
     if args.keep is not None and args.keep.exists():
         raise PublishError(f"--keep {args.keep} exists: choose another folder, or remove it")
+    from transformers.utils.logging import disable_progress_bar
+
+    from mulap_hf.publishing.assemble import assemble
+    from mulap_hf.publishing.check import check_folder
+    from mulap_hf.publishing.hub import check_destination, publish
+
+    disable_progress_bar()
     with TemporaryDirectory(prefix="mulap-publish-") as temporary:
         target = args.keep or Path(temporary) / "model"
-        print("Assembles the folder, loads it in a fresh process and runs its card's snippets ...")
+        print("Assembling the folder, loading it in a fresh process, running the snippets of its card ...")
         if args.dry_run:
             assemble(ROOT / "model_cards", args.folder, target, args.repo_id, args.license, args.samples)
             check_folder(target, args.repo_id)
             print("\n".join(f"{size:>12,}  {name}" for name, size in list_files(target)))
-            print("All of it works. Nothing was uploaded." + ("" if args.keep else " --keep DIR keeps it to look at."))
+            print("The model works. Nothing was uploaded." + ("" if args.keep else " --keep DIR keeps the folder."))
             return
         check_destination(destination)
         print(f"Published: {publish(ROOT / 'model_cards', args.folder, target, destination, args.samples)}")
@@ -47,17 +48,21 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="output folder of a training script, or any saved MuLaP model")
     parser.add_argument("--repo_id", required=True, help="name on the Hub: org/name")
-    parser.add_argument("--private", action="store_true", help="only its owners may see it")
+    parser.add_argument("--private", action="store_true", help="publish to a private repository")
     parser.add_argument(
         "--license",
         default=UNKNOWN_LICENSE,
-        help="of the model, by the Hub's name for it: apache-2.0, cc-by-4.0, cc-by-nc-4.0, other, ...",
+        help="license of the model, by the Hub's identifier: apache-2.0, cc-by-4.0, cc-by-nc-4.0, other, ...",
     )
     parser.add_argument(
-        "--samples", type=Path, nargs="+", default=[], help="audio files to publish as examples; none: generated ones"
+        "--samples",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="audio files to publish as examples; default: generated ones",
     )
-    parser.add_argument("--dry_run", action="store_true", help="do all but the upload; needs no network")
-    parser.add_argument("--keep", type=Path, help="where to leave the assembled folder")
+    parser.add_argument("--dry_run", action="store_true", help="do everything but the upload; works without network")
+    parser.add_argument("--keep", type=Path, help="keep the assembled folder here")
     return parser
 
 

@@ -7,8 +7,7 @@ import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mulap_hf.publishing.hub import Destination, check_destination
-from mulap_hf.publishing.space import Demo, assemble_space, check_models, publish_space
+from mulap_hf.publishing.arguments import Destination
 from mulap_hf.scripts import run_script
 
 SPACE = Path(__file__).parents[1] / "model_cards" / "space"
@@ -17,6 +16,9 @@ SPACE = Path(__file__).parents[1] / "model_cards" / "space"
 def main(arguments: list[str] | None = None):
     args = make_parser().parse_args(arguments)
     destination = Destination(args.repo_id, args.private)
+    from mulap_hf.publishing.hub import check_destination
+    from mulap_hf.publishing.space import Demo, assemble_space, check_models, publish_space
+
     check_destination(destination, "space")
     demo = Demo(args.model, args.tagger, args.library)
     check_models(demo)
@@ -24,18 +26,18 @@ def main(arguments: list[str] | None = None):
         target = Path(temporary) / "space"
         assemble_space(SPACE, target, demo)
         print(f"Published: {publish_space(target, destination, demo)}")
-    print("It is built in some minutes. Private models need a secret HF_TOKEN in the Space's settings.")
+    print("The Hub builds it in some minutes. For private models, add the secret HF_TOKEN in the Space's settings.")
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repo_id", required=True, help="name of the Space: org/name")
-    parser.add_argument("--model", required=True, help="Hub name of a model of music and texts")
+    parser.add_argument("--model", required=True, help="Hub name of a model of audio and text")
     parser.add_argument("--tagger", required=True, help="Hub name of a tagger or classifier")
     parser.add_argument(
-        "--library", type=Path, nargs="+", default=[], help="audio files to compare with; none: generated clips"
+        "--library", type=Path, nargs="+", default=[], help="audio files to compare with; default: generated clips"
     )
-    parser.add_argument("--private", action="store_true", help="only its owners may see it")
+    parser.add_argument("--private", action="store_true", help="publish to a private Space")
     return parser
 
 

@@ -7,85 +7,17 @@ python training/zero_shot.py --model DIR --data prepared/song_describer --retrie
 What the backbone hears is kept for every later run; an interrupted run scores its pairs anew, which takes minutes.
 """
 
-import os
-
-# Threads that wait must not keep the cores from decoding; it is read when torch is imported.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
-import sys
-import time
-from pathlib import Path
-
-from transformers import HfArgumentParser
-
-from mulap_hf.data.corpora import NOTE_TASK, SYNTHETIC_TASKS
-from mulap_hf.data.schema import read_tasks
-from mulap_hf.errors import DataError
-from mulap_hf.scripts import run_script
+from mulap_hf.arguments import parse_arguments
+from mulap_hf.scripts import free_waiting_threads, run_script
 from mulap_hf.transfer.arguments import ZeroShotArguments
-from mulap_hf.transfer.features import FeatureCache
-from mulap_hf.transfer.pair_scores import PairScorer
-from mulap_hf.transfer.tasks import PreparedData, TaskData
-from mulap_hf.transfer.zero_shot import TEMPLATES, prompts, zero_shot_report
-from mulap_hf.transfer.zero_shot_report import shown_skipped, write_zero_shot_report
 
 
 def main(arguments: list[str] | None = None):
-    parser = HfArgumentParser(ZeroShotArguments, description=__doc__)
-    (args,) = parser.parse_args_into_dataclasses(sys.argv[1:] if arguments is None else arguments)
-    folder = Path(args.output_dir)
-    if (folder / "zero_shot.json").exists() and not args.overwrite_output:
-        raise DataError(f"{folder} has results: choose another --output_dir, or pass --overwrite_output")
-    start = time.perf_counter()
-    scorer = PairScorer(args.model, args.device)
-    scorer.check_kinds(args.scores)
-    tasks, retrieval = open_data(args)
-    report = zero_shot_report(
-        scorer,
-        tasks,
-        FeatureCache(args.cache_dir),
-        retrieval,
-        args.scores,
-        args.templates,
-        args.top_k,
-        args.recordings,
-        resamples=args.resamples,
-        seed=args.seed,
-    )
-    kinds = {data.task.kind for data in tasks.values()}
-    templates = args.templates or [template for kind in sorted(kinds) for template in TEMPLATES[kind]]
-    facts = {
-        "model": args.model,
-        "data": args.data or "the synthetic corpus",
-        "templates": "; ".join(dict.fromkeys(templates)),
-        "re-ranked per query": args.top_k,
-        "seconds": round(time.perf_counter() - start),
-    }
-    path = write_zero_shot_report(folder, report, facts)
-    print(path.read_text(encoding="utf-8"))
-    if report["skipped"]:
-        print(f"left out, {len(report['skipped'])} in all:\n{shown_skipped(report['skipped'])}", file=sys.stderr)
-    print(f"Written to {folder}: zero_shot.md, .json and .png")
+    (args,) = parse_arguments((ZeroShotArguments,), arguments, __doc__)
+    free_waiting_threads()
+    from mulap_hf.transfer.zero_shot_run import zero_shot
 
-
-def open_data(args: ZeroShotArguments) -> tuple[dict[str, TaskData], PreparedData | None]:
-    """The tasks asked for, or all that have classes; and what is retrieved.
-
-    Raises:
-        DataError: there is no such data or task, a task is a regression, or there is nothing to do.
-    """
-    described = None if args.data is None else args.open_described()
-    of_data = (*SYNTHETIC_TASKS, NOTE_TASK) if described is None else read_tasks(described.folder)
-    known = {task.name: task for task in of_data}
-    names = args.task
-    if not names and not args.retrieval:
-        names = [name for name, task in known.items() if task.kind in TEMPLATES]
-        if not names:
-            raise DataError(f"{args.data}: no task has classes; if it has descriptions, pass --retrieval")
-    for name in known.keys() & set(names):
-        prompts(known[name], args.templates)  # fails before anything is made
-    tasks = {name: args.open_task(name) for name in names}
-    return tasks, (described or args.open_described()) if args.retrieval else None
+    zero_shot(args)
 
 
 if __name__ == "__main__":

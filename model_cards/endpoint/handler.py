@@ -1,8 +1,8 @@
-"""MuLaP on HuggingFace Inference Endpoints: audio in a request becomes labels, an embedding, or zero-shot scores.
+"""MuLaP on HuggingFace Inference Endpoints: answers audio with labels, an embedding, or zero-shot scores.
 
-The endpoint's server (huggingface-inference-toolkit) makes one `EndpointHandler` of the repository's folder and calls
-it with every request. What is raised here reaches the client with status 400, the message under `error`; what is
-returned, as JSON.
+The endpoint's server (huggingface-inference-toolkit) creates one `EndpointHandler` for the repository's folder and
+calls it with every request. The server returns the result as JSON; an exception becomes status 400, with the message
+under `error`.
 """
 
 import base64
@@ -17,20 +17,20 @@ import soundfile as sf
 from transformers import pipeline
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-# What one request may cost. The server works on one at a time, so that a large one keeps the others waiting, and the
-# smallest instances have 2 GB of memory.
-MAX_BYTES = 128 * 2**20  # of all files of a request; 12 minutes of wav in CD quality, hours of mp3
-MAX_SECONDS = 1800  # of all audio of a request; memory grows with it, however small a file is
-MAX_ITEMS = 32  # of a batch; each is a run of the model
-MAX_LABELS = 100  # of zero-shot; each is fused with each item
-MAX_CHARACTERS = 500  # of a label and of a template; the model reads a sentence or two
-# What a header may claim. Music is recorded within it; far outside, resampling becomes absurdly large.
+# Limits of one request. The server handles one request at a time, so a large one delays all others, and the smallest
+# instances have 2 GB of memory.
+MAX_BYTES = 128 * 2**20  # all files of a request together; 12 minutes of wav in CD quality, hours of mp3
+MAX_SECONDS = 1800  # all audio of a request together; it determines the memory, however small the files are
+MAX_ITEMS = 32  # items of a batch; each is one run of the model
+MAX_LABELS = 100  # zero-shot labels; each is fused with each item
+MAX_CHARACTERS = 500  # length of a label and of a template; the model uses a sentence or two
+# Limits of a file's header. Music is recorded within them; far outside, resampling takes too much memory.
 MIN_RATE, MAX_RATE = 4000, 192000  # Hz
-MAX_CHANNELS = 2  # more of them multiply the time, and the model hears their mean
+MAX_CHANNELS = 2  # the input of the model is the mean of the channels; more of them only take more time
 FORMATS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "AIFF")  # libsndfile's other parsers are rarely tested
 
-_FULL_SCALE = 16  # samples lie in [-1, 1], or a little above if they clip; unscaled integers lie above this
-_STREAMED_BYTES = 2**31 - 2**16  # a wav written to a pipe announces this many bytes or more: as many as will come
+_FULL_SCALE = 16  # samples are in [-1, 1], or a little above if they clip; unscaled integers exceed this
+_STREAMED_BYTES = 2**31 - 2**16  # the header of a wav written to a pipe gives at least this length, which is unknown
 _PARAMETERS = {
     "audio-classification": {"top_k": (int,), "function_to_apply": (str,), "per_chunk": (bool,)},
     "feature-extraction": {"per_chunk": (bool,), "space": (str,)},
@@ -43,10 +43,10 @@ _PARAMETERS = {
 
 
 class EndpointHandler:
-    """Answers requests through the pipelines of the model in a folder.
+    """Answers requests with the pipelines of a model.
 
     Args:
-        path: the folder; default: the one of this file.
+        path: folder of the model; default: the folder of this file.
     """
 
     def __init__(self, path: str = ""):
@@ -62,22 +62,24 @@ class EndpointHandler:
         """Answers a request.
 
         Args:
-            data: `inputs`: the bytes of an audio file (wav, flac, ogg, mp3, aiff), the same in base64, or
-                `{"array": [...], "sampling_rate": Hz}`, mono or stereo in [-1, 1]; or a list of these, a batch.
-                `parameters`: of a classifier `top_k`, `function_to_apply`, `per_chunk`; of a base model `per_chunk`,
-                `space`, or for zero-shot `candidate_labels`, `hypothesis_template`, `multi_label`.
+            data: a dict with two keys.
+                `inputs`: the bytes of an audio file (wav, flac, ogg, mp3, aiff), the same in base64, or
+                `{"array": [...], "sampling_rate": Hz}`, mono or stereo in [-1, 1]; or a list of these.
+                `parameters`: for a classifier `top_k`, `function_to_apply`, `per_chunk`; for a base model `per_chunk`
+                and `space`, or for zero-shot `candidate_labels`, `hypothesis_template`, `multi_label`.
 
         Returns:
-            What the pipeline gives, of a batch a list of that: `{"label", "score"}`, best first, or with `per_chunk`
-            `{"start", "end", "scores"}`; an embedding, a list of numbers, or with `per_chunk` one of each chunk.
+            The result of the pipeline; for a list of inputs, a list of results. A classifier returns a list of
+            `{"label", "score"}`, best first, or with `per_chunk` a list of `{"start", "end", "scores"}`. A base model
+            returns an embedding as a list of numbers, or with `per_chunk` one for each chunk.
 
         Raises:
-            ValueError: the request cannot be answered; the message says what to change.
+            ValueError: the request is not valid; the message says what to change.
         """
         if not isinstance(data, dict) or "inputs" not in data:
             raise ValueError('send the bytes of an audio file, or JSON: {"inputs": base64, "parameters": {...}}')
         if unknown := data.keys() - {"inputs", "parameters", "options"}:  # clients of the Inference API send options
-            raise ValueError(f'{_names(unknown)} beside "inputs": put what you ask for into "parameters"')
+            raise ValueError(f'{_names(unknown)} is not "inputs" or "parameters": put options into "parameters"')
         parameters = self._parameters(data.get("parameters"))
         answer = self._zero_shot if "candidate_labels" in parameters else self.pipeline
         inputs = data["inputs"]
@@ -87,16 +89,16 @@ class EndpointHandler:
 
     @cached_property
     def _zero_shot(self):
-        """Made when it is first asked for: of a model that was not trained for it, the client is told so."""
+        """Created at the first request for it. If the model was not trained for it, the client gets the error."""
         zero_shot = pipeline("zero-shot-audio-classification", model=self.folder, trust_remote_code=True)
-        zero_shot.model = self.pipeline.model  # the weights once in memory
+        zero_shot.model = self.pipeline.model  # so that the weights are in memory only once
         return zero_shot
 
     def _parameters(self, parameters: dict | None) -> dict:
-        """What the pipeline is called with, without what is null.
+        """The arguments of the pipeline: the parameters that are not null.
 
         Raises:
-            ValueError: a parameter is unknown here, or of another type or size.
+            ValueError: a parameter is unknown, or has a wrong type or size.
         """
         if not isinstance(parameters or {}, dict):
             raise ValueError(
@@ -110,7 +112,7 @@ class EndpointHandler:
             raise ValueError("this model has no text side: leave candidate_labels out")
         known = _PARAMETERS[task]
         if unknown := parameters.keys() - known.keys():
-            raise ValueError(f"{_names(unknown)}: no parameter of {task}, which takes {_names(known)}")
+            raise ValueError(f"{_names(unknown)} is not a parameter of {task}, which takes {_names(known)}")
         for name, value in parameters.items():
             if type(value) not in known[name]:
                 kinds = " or ".join(kind.__name__ for kind in known[name])
@@ -120,10 +122,13 @@ class EndpointHandler:
         return parameters
 
     def _clips(self, inputs: dict[str, object]) -> list[dict]:
-        """Named inputs as mono waveforms with their sampling rates, as the pipelines take them.
+        """The inputs as mono waveforms with their sampling rates, as the pipelines take them.
+
+        Args:
+            inputs: by the name that an error message uses.
 
         Raises:
-            ValueError: one is no audio, or all of them are more than a request may have.
+            ValueError: an input cannot be read as audio, or together they exceed the limits of a request.
         """
         if not 1 <= len(inputs) <= MAX_ITEMS:
             raise ValueError(f"inputs is a list of {len(inputs)}: send 1 to {MAX_ITEMS} in a request")
@@ -131,8 +136,8 @@ class EndpointHandler:
         size = sum(len(file) * (3 / 4 if isinstance(file, str) else 1) for file in files)
         if size > MAX_BYTES:
             raise ValueError(
-                f"inputs has {size:,.0f} bytes of audio files, more than the {MAX_BYTES:,} that a request may have: "
-                "send flac or mp3, or fewer at once"
+                f"inputs has {size:,.0f} bytes of audio files, and a request may have {MAX_BYTES:,}: send flac or "
+                "mp3, or fewer files at once"
             )
         clips, left = [], float(MAX_SECONDS)
         for name, item in inputs.items():
@@ -141,33 +146,33 @@ class EndpointHandler:
             else:
                 clip = self._decode(_contents(item, name), name, left)
             if (peak := np.abs(clip["array"]).max()) > _FULL_SCALE:
-                raise ValueError(f"{name} peaks at {peak:g}, but samples lie in [-1, 1]: divide 16-bit ones by 32768")
+                raise ValueError(f"{name} peaks at {peak:g}, and samples must be in [-1, 1]: divide int16 by 32768")
             left -= len(clip["array"]) / clip["sampling_rate"]
             clips.append(clip)
         return clips
 
     def _decode(self, contents: bytes, name: str, left: float) -> dict:
-        """A file's samples, of which no more are decoded than there is time left, whatever its header says."""
+        """The samples of a file. Decoding stops after `left` seconds, whatever the header says."""
         announced = _check_header(contents, name, left)
         try:
             waveform = self.load_audio(contents, self.sampling_rate, duration=left + 1)
         except ValueError as error:
-            raise ValueError(f"{name} cannot be decoded to its end, send a whole file: {error}") from error
+            raise ValueError(f"{name} cannot be decoded to its end: {error}; send a complete file") from error
         seconds = len(waveform) / self.sampling_rate
         _check_seconds(seconds, name, left)
         if seconds < 0.98 * announced:
-            raise ValueError(f"{name} breaks off after {seconds:.1f} s of {announced:.1f} s: send the whole file")
+            raise ValueError(f"{name} ends after {seconds:.1f} s of {announced:.1f} s: send the complete file")
         return {"array": waveform, "sampling_rate": self.sampling_rate}
 
 
 def _contents(item, name: str) -> bytes:
-    """The bytes of a file. Text is base64 and nothing else: a path or URL would be read with the server's rights."""
+    """The bytes of a file. Text must be base64: paths and URLs would be opened with the rights of the server."""
     if isinstance(item, str):
         try:
             item = base64.b64decode("".join(item.split()), validate=True)
         except ValueError as error:
             raise ValueError(
-                f"{name} is text that is no base64 ({error}): send the file itself in base64; paths, URLs and data: "
+                f"{name} is text that is not base64 ({error}): send the file itself in base64; paths, URLs and data: "
                 "URIs are not opened"
             ) from error
     if not isinstance(item, bytes):
@@ -181,18 +186,18 @@ def _contents(item, name: str) -> bytes:
 
 
 def _check_header(contents: bytes, name: str, left: float) -> float:
-    """How many seconds a file announces; 0 where it does not know.
+    """The length of a file by its header, in seconds; 0 if the header does not know it.
 
     Raises:
-        ValueError: it is no audio, is cut off, or claims what is not allowed.
+        ValueError: the file is not audio, is cut off, or exceeds a limit.
     """
     try:
         file = sf.SoundFile(io.BytesIO(contents))
     except sf.SoundFileError as error:
         raise ValueError(
-            f"{name} is broken, or no wav, flac, ogg, mp3 or aiff: its {len(contents)} bytes begin "
-            f"with {contents[:8]!r}. Convert it, for example: ffmpeg -i song.m4a song.flac. Text is taken for base64, "
-            "never for a path or URL"
+            f"{name} is broken, or not wav, flac, ogg, mp3 or aiff: its {len(contents)} bytes begin with "
+            f"{contents[:8]!r}. Convert it, for example: ffmpeg -i song.m4a song.flac. Text is decoded as base64, and "
+            "never opened as a path or URL"
         ) from error
     with file:
         if file.format not in FORMATS:
@@ -201,25 +206,25 @@ def _check_header(contents: bytes, name: str, left: float) -> float:
         if file.channels > MAX_CHANNELS:
             raise ValueError(f"{name} has {file.channels} channels, more than {MAX_CHANNELS}: mix them down")
         if _is_cut_off(file, contents):
-            raise ValueError(f"{name} ends before its header says: send the whole file")
+            raise ValueError(f"{name} is shorter than its header says: send the complete file")
         seconds = file.frames / file.samplerate if _knows_length(file, contents) else 0.0
         _check_seconds(seconds, name, left)
         return seconds
 
 
 def _knows_length(file: sf.SoundFile, contents: bytes) -> bool:
-    """Not where a flac was written to a pipe, or libsndfile has guessed from an mp3's first frame."""
+    """False for a flac that was written to a pipe, and for an mp3 whose length libsndfile guesses."""
     if file.format == "MP3":
         start = 0
-        while contents[start : start + 3] == b"ID3":  # tags, of which the size has seven bits per byte
+        while contents[start : start + 3] == b"ID3":  # tags; their size has seven bits per byte
             start += 10 + sum(byte << 7 * place for place, byte in enumerate(contents[start + 9 : start + 5 : -1]))
-        first = contents[start : start + 42]  # of the first frame, its header and what may tell the length
+        first = contents[start : start + 42]  # the header of the first frame, and a possible length
         return any(tag in first for tag in (b"Xing", b"Info", b"VBRI"))
     return file.frames < 2**63 - 1
 
 
 def _is_cut_off(file: sf.SoundFile, contents: bytes) -> bool:
-    """Whether a file ends too early, in the formats of which libsndfile reads the rest as if it was all."""
+    """Whether a file ends too early, in the formats that libsndfile reads without an error if they do."""
     if file.format == "OGG":  # the last page is marked (RFC 3533, section 6)
         flags = contents.rfind(b"OggS") + 5
         return contents[flags : flags + 1] < b"\x04"
@@ -231,16 +236,16 @@ def _array(item: dict, name: str, left: float) -> dict:
     """Numbers as a mono float32 waveform `(samples,)`.
 
     Raises:
-        ValueError: they are no waveform, or it is longer than there is time left.
+        ValueError: they are not a waveform, or it is longer than `left` seconds.
     """
     if item.keys() != {"array", "sampling_rate"}:
         raise ValueError(f'{name} has the keys {_names(item)}: it must be {{"array": [...], "sampling_rate": Hz}}')
     array, rate = item["array"], item["sampling_rate"]
     _check_rate(rate, name)
     rows = array if isinstance(array, list) and array and isinstance(array[0], list) else [array]
-    # Looked at one by one: numpy would take "1" for a number, and as much memory for each text as for the longest.
+    # Checked one by one: numpy would accept "1" as a number, and use as much memory for each text as for the longest.
     if not all(isinstance(row, list) and set(map(type, row)) <= {int, float} for row in rows):
-        raise ValueError(f"{name}: array must be a list of numbers, or two of them (left, right), and nothing else")
+        raise ValueError(f"{name}: array must be a list of numbers, or two such lists (left and right)")
     try:
         samples = np.array(rows, dtype=np.float64)  # (channels, samples) or (samples, channels)
     except (ValueError, OverflowError) as error:
@@ -253,22 +258,22 @@ def _array(item: dict, name: str, left: float) -> dict:
 
 def _check_rate(rate, name: str):
     if type(rate) is not int or not MIN_RATE <= rate <= MAX_RATE:
-        raise ValueError(f"{name} has a sampling rate of {rate!r:.40}: it must be a whole {MIN_RATE} to {MAX_RATE} Hz")
+        raise ValueError(f"{name} has sampling_rate {rate!r:.40}: it must be an integer, {MIN_RATE} to {MAX_RATE} Hz")
 
 
 def _check_seconds(seconds: float, name: str, left: float):
     if seconds > left:
         raise ValueError(
-            f"{name} has {seconds:.0f} s of audio or more, and {left:.0f} s are left of the {MAX_SECONDS} s that a "
-            "request may have in all: send an excerpt, or fewer at once"
+            f"{name} has at least {seconds:.0f} s of audio, and {left:.0f} s are left of the {MAX_SECONDS} s that a "
+            "request may have: send an excerpt, or fewer files at once"
         )
 
 
 def _check_texts(parameters: dict):
-    """Labels and template of zero-shot.
+    """Checks the labels and the template of zero-shot.
 
     Raises:
-        ValueError: they are no texts, too many, or too long.
+        ValueError: they are not texts, too many, or too long.
     """
     labels = parameters["candidate_labels"]
     labels = labels.split(",") if isinstance(labels, str) else labels
@@ -277,8 +282,8 @@ def _check_texts(parameters: dict):
     for text in (*labels, parameters.get("hypothesis_template", "{}")):
         if not isinstance(text, str) or not text.strip() or len(text) > MAX_CHARACTERS:
             raise ValueError(
-                f"candidate_labels and hypothesis_template must be texts of 1 to {MAX_CHARACTERS} characters, and "
-                f"{text!r:.60} is none"
+                f"candidate_labels and hypothesis_template must be texts of 1 to {MAX_CHARACTERS} characters, not "
+                f"{text!r:.60}"
             )
 
 

@@ -1,6 +1,7 @@
-"""Space: what a MuLaP model and a tagger hear in your music. Settings are environment variables:
+"""A demo of a MuLaP model and a tagger in the browser. Its settings are environment variables:
 
-MULAP_MODEL: model of music and its descriptions, MULAP_TAGGER: tagger; Hub ids or folders.
+MULAP_MODEL: Hub name or folder of a model of audio and text.
+MULAP_TAGGER: Hub name or folder of a tagger or classifier.
 MULAP_LIBRARY: folder of clips to compare with; default: `library/` beside this file.
 """
 
@@ -21,47 +22,47 @@ MAX_SECONDS, MAX_MEGABYTES = 600, 50
 RATES = range(1_000, 192_001)  # Hz
 MAX_LABELS, MAX_CHARACTERS = 50, 300
 TOP_TAGS, NEIGHBORS = 10, 3
-CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00")  # told apart by the color-blind, too (Okabe and Ito)
-# White on the default orange is hard to read.
+CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00")  # distinct for the color-blind (Okabe and Ito)
+# White text on the default orange is hard to read.
 THEME = gr.themes.Default(primary_hue="blue").set(button_primary_background_fill="*primary_700")
-NO_AUDIO = "This is no audio that can be read. Please use a wav, flac, ogg or mp3 file."
-# Gradio refuses other files by itself, with a list of MIME types.
+NO_AUDIO = "This file cannot be read as audio. Please use a wav, flac, ogg or mp3 file."
+# Gradio's own message for other files is a list of MIME types.
 PLAIN_WORDS = f"""() => new MutationObserver(() => {{
     for (const toast of document.querySelectorAll("[data-testid=toast-text]"))
         if (toast.textContent.startsWith("Invalid file type")) toast.textContent = "{NO_AUDIO}";
 }}).observe(document.body, {{childList: true, subtree: true}})"""
 FORMATS = ("wav", "flac", "ogg", "mp3")
 
-refusal = partial(gr.Error, print_exception=False)  # a visitor's slip needs no traceback in the log
+refusal = partial(gr.Error, print_exception=False)  # mistakes of visitors leave no traceback in the log
 
 
 def read_audio(path: str | Path | None) -> dict:
     """An audio file as the pipelines take it: `raw`, mono float32 `(samples,)`, and `sampling_rate` in Hz.
 
-    Decoded block by block up to the limit, whatever the header says: a small file can hold hours.
+    The file is decoded block by block up to the limit, whatever its header says: a small file can contain hours.
 
     Raises:
-        gr.Error: there is none, it is too large, too long, empty, broken or no audio.
+        gr.Error: there is no file, or it is too large, too long, empty, broken or not audio.
     """
     if path is None:
-        raise refusal("There is no audio yet: upload or record some, and wait until it has arrived.")
+        raise refusal("There is no audio yet: upload or record some, and wait until the upload is complete.")
     if os.path.getsize(path) > MAX_MEGABYTES * 2**20:
-        raise refusal(f"This file is too large: at most {MAX_MEGABYTES} MB can be taken.")
+        raise refusal(f"This file is too large: the limit is {MAX_MEGABYTES} MB.")
     blocks, samples = [], 0
     try:
         with sf.SoundFile(path) as file:
             rate = file.samplerate
             if rate not in RATES:
-                raise refusal(f"This audio has {rate} samples per second: {RATES[0]} to {RATES[-1]} can be taken.")
+                raise refusal(f"This audio has {rate} samples per second: it must have {RATES[0]} to {RATES[-1]}.")
             for block in file.blocks(1 << 14, dtype="float32", always_2d=True):  # (samples, channels)
                 samples += len(block)
                 if samples > MAX_SECONDS * rate:
-                    raise refusal(f"This audio is too long: at most {MAX_SECONDS // 60} minutes can be taken.")
+                    raise refusal(f"This audio is too long: the limit is {MAX_SECONDS // 60} minutes.")
                 blocks.append(block.mean(axis=1))
     except sf.SoundFileError as error:
         raise refusal(NO_AUDIO) from error
     if not samples:
-        raise refusal("There is no sound in this file: it is empty.")
+        raise refusal("This file contains no audio.")
     waveform = np.concatenate(blocks)
     if not np.isfinite(waveform).all():
         raise refusal("This file is broken: some of its samples are not numbers.")
@@ -72,13 +73,13 @@ def read_labels(text: str) -> list[str]:
     """Comma-separated labels, each once.
 
     Raises:
-        gr.Error: there are fewer than two, or too many.
+        gr.Error: there are fewer than two labels, or too many.
     """
     labels = list(dict.fromkeys(filter(None, (label.strip() for label in text.split(",")))))
     if len(labels) < 2:
         raise refusal("Write at least two labels, separated by commas: calm piano, loud rock")
     if len(labels) > MAX_LABELS:
-        raise refusal(f"These are {len(labels)} labels: at most {MAX_LABELS} can be taken.")
+        raise refusal(f"These are {len(labels)} labels: the limit is {MAX_LABELS}.")
     return labels
 
 
@@ -91,14 +92,14 @@ def read_query(text: str) -> str:
     if not text.strip():
         raise refusal("Describe the music in a few words first.")
     if len(text) > MAX_CHARACTERS:
-        raise refusal(f"This description is too long: at most {MAX_CHARACTERS} characters can be taken.")
+        raise refusal(f"This description is too long: the limit is {MAX_CHARACTERS} characters.")
     return text.strip()
 
 
 def similarities(embedding: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Cosine similarity `(others,)` of `(features,)` to each of `(others, features)`, about the others' mean.
+    """Cosine similarities `(others,)` of `(features,)` to each of `(others, features)`, all minus the others' mean.
 
-    What all music has in common would make all of it look alike.
+    Without that, all clips would be similar, because all music has much in common.
     """
     center = others.mean(axis=0)
     embedding, others = embedding - center, others - center
@@ -107,9 +108,9 @@ def similarities(embedding: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def curves(chunks: list[dict]) -> pd.DataFrame:
-    """Scores per chunk, of the tagger's pipeline, as steps: a row for either end of each, `seconds`, `tag`, `sure`."""
+    """Scores of the tagger per chunk, as steps: `seconds`, `tag` and `score` at the start and end of each chunk."""
     return pd.DataFrame(
-        {"seconds": chunk[end], "tag": tag, "sure": score}
+        {"seconds": chunk[end], "tag": tag, "score": score}
         for chunk in chunks
         for tag, score in chunk["scores"].items()
         for end in ("start", "end")
@@ -117,7 +118,7 @@ def curves(chunks: list[dict]) -> pd.DataFrame:
 
 
 def legend(colors: dict[str, str]) -> str:
-    """HTML of the tags beside their colors; wraps where the plot's own would be cut off."""
+    """HTML of the tags with their colors; it wraps, while the legend of the plot would be cut off."""
     return " ".join(
         f'<span style="white-space: nowrap; margin-right: 1em"><b style="color: {color}" aria-hidden="true">▬</b> '
         f"{html.escape(tag)}</span>"
@@ -125,12 +126,12 @@ def legend(colors: dict[str, str]) -> str:
     )
 
 
-class Listener:
+class Demo:
     """The two models and the library.
 
     Args:
-        model: Hub id or folder of a model of music and its descriptions.
-        tagger: Hub id or folder of a tagger or classifier.
+        model: Hub name or folder of a model of audio and text.
+        tagger: Hub name or folder of a tagger or classifier.
         library: folder of audio files.
 
     Raises:
@@ -143,15 +144,15 @@ class Listener:
         self.retrieve = load("text-music-retrieval", "MULAP_MODEL", model)
         self.tag = load("audio-classification", "MULAP_TAGGER", tagger)
         if self.tag.model.config.problem_type == "regression":
-            raise SystemExit(f"MULAP_TAGGER={tagger} gives values, not tags: name a tagger or classifier")
+            raise SystemExit(f"MULAP_TAGGER={tagger} is a regression model: name a tagger or classifier")
         self.clips = sorted(path for path in library.glob("*") if path.suffix.lower()[1:] in FORMATS)
         if not self.clips:
-            raise SystemExit(f"{library} holds no clips: put a few {', '.join(FORMATS)} files there")
+            raise SystemExit(f"{library} contains no clips: put a few {', '.join(FORMATS)} files there")
         self.embeddings = np.array([self.embed(read_clip(path)) for path in self.clips])  # (clips, features)
         self.index = self.retrieve.index([read_clip(path) for path in self.clips])
 
     def describe(self, path: str | None):
-        """What is heard in a file: its tags, their curves, and players of the library's clips nearest to it."""
+        """The tags of a file, their scores over time, and players of the most similar clips in the library."""
         audio = read_audio(path)
         tags = {tag["label"]: tag["score"] for tag in self.tag(audio, top_k=TOP_TAGS)}
         colors = dict(zip(tags, CURVES, strict=False))
@@ -160,12 +161,12 @@ class Listener:
         return gr.Column(visible=True), tags, plot, legend(colors), *self.players(near)
 
     def compare(self, path: str | None, text: str) -> gr.Label:
-        """Which of the comma-separated labels fits a file best: shares that sum to 1."""
+        """How well each of the comma-separated labels fits a file: scores that sum to 1."""
         found = self.choose(read_audio(path), candidate_labels=read_labels(text))
         return gr.Label({label["label"]: label["score"] for label in found}, visible=True)
 
     def search(self, path: str | None, text: str):
-        """How well a description fits a file, in words, and players of the library's clips that it fits best."""
+        """A sentence on how well a description fits a file, and players of the clips that it fits best."""
         query = read_query(text)
         scores = np.zeros(len(self.clips))
         for clip in self.retrieve(query, self.index, top_k=None):
@@ -179,7 +180,11 @@ class Listener:
         return verdict, *self.players(scores)
 
     def players(self, scores: np.ndarray) -> list[gr.Audio]:
-        """Players of the clips with the highest of the scores `(clips,)`, best first; the rest of them hidden."""
+        """Players of the clips with the highest scores, best first; players that are left over are hidden.
+
+        Args:
+            scores: `(clips,)`.
+        """
         best = np.argsort(-scores, kind="stable")[:NEIGHBORS]
         shown = [
             gr.Audio(self.clips[index], label=f"{rank}. {self.clips[index].stem}", visible=True)
@@ -189,10 +194,10 @@ class Listener:
 
 
 def read_clip(path: Path) -> dict:
-    """As `read_audio`, of the library.
+    """`read_audio` for a clip of the library.
 
     Raises:
-        SystemExit: it cannot be used.
+        SystemExit: it cannot be read.
     """
     try:
         return read_audio(path)
@@ -201,24 +206,29 @@ def read_clip(path: Path) -> dict:
 
 
 def load(task: str, variable: str, name: str | None):
-    """A pipeline of a model on the Hub or in a folder; the model's own code is run.
+    """A pipeline of a model on the Hub or in a folder. It runs the code in the model's repository.
+
+    Args:
+        task: name of the pipeline.
+        variable: the environment variable with the name of the model, for messages.
+        name: Hub name or folder.
 
     Raises:
-        SystemExit: nothing is named, it cannot be loaded, or is no model for the task.
+        SystemExit: the variable is not set, or the model cannot be loaded for the task.
     """
     if not name:
-        raise SystemExit(f"{variable} is not set: give it the Hub id or the folder of a model")
+        raise SystemExit(f"{variable} is not set: set it to the Hub name or the folder of a model")
     try:
         pipe = pipeline(task, model=name, trust_remote_code=True)
     except (OSError, ValueError, KeyError) as error:
         raise SystemExit(f"{variable}={name} cannot be loaded for {task}: {error}") from error
     if not type(pipe).__name__.startswith("Mulap"):
-        raise SystemExit(f"{variable}={name} has no pipeline of its own for {task}: publish a MuLaP model to it")
+        raise SystemExit(f"{variable}={name} lacks MuLaP's pipeline {task}: name a MuLaP model that has it")
     return pipe
 
 
-def build(listener: Listener) -> gr.Blocks:
-    """The page. Results appear with the first of them."""
+def build(demo: Demo) -> gr.Blocks:
+    """The page. Sections for results are hidden until there are results."""
 
     def players() -> list[gr.Audio]:
         with gr.Row():
@@ -229,54 +239,54 @@ def build(listener: Listener) -> gr.Blocks:
 
     with gr.Blocks(title="What does this music sound like?", analytics_enabled=False) as page:
         gr.Markdown(
-            "# What does this music sound like?\nUpload or record some, and see what a computer hears in it. It takes "
-            f"{', '.join(FORMATS)}, at most {MAX_SECONDS // 60} minutes and {MAX_MEGABYTES} MB."
+            "# What does this music sound like?\nUpload or record music, and see its tags. Files can be "
+            f"{', '.join(FORMATS)}, up to {MAX_SECONDS // 60} minutes and {MAX_MEGABYTES} MB."
         )
         audio = gr.Audio(type="filepath", sources=["upload", "microphone"], buttons=[], label="Your music")
         describe = gr.Button("Describe it", variant="primary")
-        with gr.Column(visible=False) as heard:
+        with gr.Column(visible=False) as description:
             with gr.Row():
-                tags = gr.Label(label="What is heard, and how sure that is", show_heading=False, min_width=320)
+                tags = gr.Label(label="Tags and their scores", show_heading=False, min_width=320)
                 with gr.Column(min_width=320):
                     plot = gr.LinePlot(
                         x="seconds",
-                        y="sure",
+                        y="score",
                         color="tag",
-                        y_title="how sure",
+                        y_title="score",
                         y_lim=[0, 1],
                         y_axis_format=".0%",
                         colors_in_legend=[],
-                        label="The same over time",
+                        label="Scores over time",
                     )
                     tag_colors = gr.HTML()
-            gr.Markdown("### Clips that sound alike")
+            gr.Markdown("### Similar clips")
             neighbors = players()
-        gr.Markdown("## Words of your own\nWhich of them fits your music best?")
+        gr.Markdown("## Compare your own words\nWhich of them fits your music best?")
         labels = gr.Textbox(label="Words or phrases, separated by commas", placeholder="calm piano, loud rock, techno")
         choose = gr.Button("Compare them")
-        shares = gr.Label(label="How well each fits, compared with the others", show_heading=False, visible=False)
-        gr.Markdown(f"## Find music by describing it\nAmong the {len(listener.clips)} clips that are kept here.")
+        fits = gr.Label(label="How well each of them fits, relative to the others", show_heading=False, visible=False)
+        gr.Markdown(f"## Find music by a description\nSearches the {len(demo.clips)} clips of this demo.")
         query = gr.Textbox(label="Description", placeholder="a slow, sad violin", max_length=MAX_CHARACTERS)
         search = gr.Button("Find")
         verdict = gr.Markdown()
         found = players()
 
         page.load(js=PLAIN_WORDS)
-        audio.change(  # of other audio than what is shown; not queued, so that it comes before what is asked next
+        audio.change(  # hides the results of other audio; not queued, so that it happens before the next request
             lambda: [gr.Column(visible=False), gr.Label(visible=False), ""],
-            outputs=[heard, shares, verdict],
+            outputs=[description, fits, verdict],
             queue=False,
         )
-        describe.click(listener.describe, audio, [heard, tags, plot, tag_colors, *neighbors])
-        gr.on([choose.click, labels.submit], listener.compare, [audio, labels], shares)
-        gr.on([search.click, query.submit], listener.search, [audio, query], [verdict, *found])
+        describe.click(demo.describe, audio, [description, tags, plot, tag_colors, *neighbors])
+        gr.on([choose.click, labels.submit], demo.compare, [audio, labels], fits)
+        gr.on([search.click, query.submit], demo.search, [audio, query], [verdict, *found])
     return page
 
 
 def main():
     library = Path(os.environ.get("MULAP_LIBRARY", Path(__file__).parent / "library"))
-    listener = Listener(os.environ.get("MULAP_MODEL"), os.environ.get("MULAP_TAGGER"), library)
-    build(listener).launch(allowed_paths=[library], max_file_size=MAX_MEGABYTES * 2**20, footer_links=[], theme=THEME)
+    demo = Demo(os.environ.get("MULAP_MODEL"), os.environ.get("MULAP_TAGGER"), library)
+    build(demo).launch(allowed_paths=[library], max_file_size=MAX_MEGABYTES * 2**20, footer_links=[], theme=THEME)
 
 
 if __name__ == "__main__":

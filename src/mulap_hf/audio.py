@@ -18,8 +18,9 @@ import numpy as np
 
 from .audio_containers import Stream, find_flac, inspect, what_else
 from .audio_decoders import Decoder, FFmpegDecoder, SoundFileDecoder
-from .audio_limits import FASTEST_RATE, LOUDEST, SHORTEST_SECONDS, SLOWEST_RATE
+from .audio_limits import LOUDEST, SHORTEST_SECONDS
 from .errors import AudioError, AudioWarning, MissingPackageError
+from .sampling_rate import FASTEST_RATE, SLOWEST_RATE
 
 # Names of files that libsndfile decodes, and of those that FFmpeg does. What counts is what is in a file; names only
 # say which files in a folder are meant to be audio.

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from .errors import AudioError
-from .waveform_mulap import parse_rate, resample, to_mono
+from .sampling_rate import parse_rate
+from .waveform_mulap import resample, to_mono
 
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer
 LARGEST_DOWNLOAD = 500_000_000  # bytes

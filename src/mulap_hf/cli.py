@@ -3,13 +3,12 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
+from .arguments import at_least
 from .audio_search import find_audio_files
-from .embedding import Embedder
-from .embedding_files import write_embeddings
 from .errors import MulapError
 from .files import printable
 from .scripts import run_script
@@ -75,6 +74,9 @@ def run_embed(args: argparse.Namespace) -> int:
     if not found.files:
         others = "".join(f"\n  {printable(line)}" for line in found.summary())
         raise MulapError(f"no audio files in {', '.join(args.paths)}{', but:' if others else ''}{others}")
+    from .embedding import Embedder  # imports torch and transformers
+    from .embedding_files import write_embeddings
+
     embedder = Embedder(args.model, args.device, args.batch_size)
     workers = default_workers(len(found.files)) if args.workers is None else args.workers
     report = write_embeddings(embedder, found.files, args.output, args.per_chunk, workers)
@@ -100,17 +102,6 @@ def default_workers(files: int) -> int:
         return int(is_linux)
     cores = len(os.sched_getaffinity(0)) if is_linux else os.cpu_count() or 1
     return min(cores, MOST_WORKERS)
-
-
-def at_least(least: int) -> Callable[[str], int]:
-    """A type of arguments: whole numbers that are not smaller."""
-
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text} is no whole number of at least {least}")
-        return int(text)
-
-    return number
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from huggingface_hub.dataclasses import strict  # noqa: E402
 from transformers import PreTrainedConfig  # noqa: E402
 
 LOSSES = ("mlm", "mam", "matching", "contrastive", "words", "chunks")
+PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
 
 @strict
@@ -62,6 +63,11 @@ class MulapAudioConfig(PreTrainedConfig):
         temporal_channels: filters of each of the long convolutions on the frequency mean.
         temporal_lengths: their lengths in frames (odd).
         midend_channels, midend_layers, midend_length: the 1-D convolutions after the front end (length odd).
+        pitch_channels: harmony templates of the pitch branch, whose features follow MusiCNN's; 0: there is none, as in
+            the published model.
+        pitch_octaves, pitch_f_min: its range: octaves from a lowest frequency in Hz.
+        pitch_decimation: the branch keeps one in so many samples, after a low-pass filter.
+        pitch_n_fft, pitch_hop_length: of its spectrogram, in samples that are kept.
         chunk_batch_size: chunks that the backbone computes at a time in eval mode; bounds memory.
         fast_convolutions: on CPUs, compute the tall convolutions as matrix products (`modeling_mulap_conv`): the same
             up to rounding, several times as fast. The plain convolutions are taken in any case where the modules have
@@ -89,6 +95,12 @@ class MulapAudioConfig(PreTrainedConfig):
     midend_channels: int = 64
     midend_layers: int = 3
     midend_length: int = 7
+    pitch_channels: int = 0
+    pitch_octaves: int = 6
+    pitch_f_min: float | int = 32.703  # C1
+    pitch_decimation: int = 4
+    pitch_n_fft: int = 2048
+    pitch_hop_length: int = 512
     chunk_batch_size: int = 16
     fast_convolutions: bool = True
 
@@ -110,8 +122,14 @@ class MulapAudioConfig(PreTrainedConfig):
 
     @property
     def feature_size(self) -> int:
-        """Size of a chunk's feature: maximum and mean over time of the front end and of every mid-end layer."""
-        return 2 * (self.frontend_size + self.midend_layers * self.midend_channels)
+        """Size of a chunk's feature: maximum and mean over time of the front end and of every mid-end layer, then the
+        pitch branch."""
+        return 2 * (self.frontend_size + self.midend_layers * self.midend_channels) + self.pitch_size
+
+    @property
+    def pitch_size(self) -> int:
+        """Size of the pitch branch's part of a chunk's feature, as `MulapPitch` describes it."""
+        return 13 * self.pitch_channels + 12 * self.pitch_octaves + 6 if self.pitch_channels else 0
 
     @property
     def chunk_seconds(self) -> float:
@@ -144,8 +162,29 @@ class MulapAudioConfig(PreTrainedConfig):
                 f"timbral_heights={self.timbral_heights} must be fractions of num_mel_bins={self.num_mel_bins}, at "
                 "least one band and at most all"
             )
+        if self.pitch_channels:
+            self._validate_pitch()
         if self.chunk_batch_size < 1:
             raise ValueError(f"chunk_batch_size={self.chunk_batch_size} must be at least 1")
+
+    def _validate_pitch(self):
+        if min(self.pitch_channels, self.pitch_octaves, self.pitch_decimation, self.pitch_hop_length) < 1:
+            raise ValueError(
+                f"pitch_channels={self.pitch_channels}, pitch_octaves={self.pitch_octaves}, pitch_decimation="
+                f"{self.pitch_decimation} and pitch_hop_length={self.pitch_hop_length} must be at least 1"
+            )
+        highest = self.pitch_f_min * 2 ** (self.pitch_octaves - 1 / 12)
+        limit = self.sampling_rate / self.pitch_decimation / 2
+        if not 0 < self.pitch_f_min < highest <= limit:
+            raise ValueError(
+                f"pitch_octaves={self.pitch_octaves} from pitch_f_min={self.pitch_f_min} Hz reach {highest:g} Hz, but "
+                f"pitch_decimation={self.pitch_decimation} leaves only frequencies up to {limit:g} Hz"
+            )
+        if self.chunk_length // self.pitch_decimation < self.pitch_n_fft:
+            raise ValueError(
+                f"pitch_n_fft={self.pitch_n_fft} samples, one in {self.pitch_decimation}, are longer than "
+                f"chunk_length={self.chunk_length}"
+            )
 
 
 @strict
@@ -189,6 +228,29 @@ class MulapConfig(PreTrainedConfig):
 
     model_type = "mulap"
     sub_configs = {"text_config": MulapTextConfig, "audio_config": MulapAudioConfig}
+    # For Trainer, which otherwise returns all outputs as predictions: these are the logits and the scores alone.
+    keys_to_ignore_at_inference = [
+        *(f"{name}_loss" for name in LOSSES),
+        "pooler_output",
+        "hidden_states",
+        "chunk_mask",
+        "chunk_logits",
+        "chunk_features",
+        "chunk_views",
+        *(
+            f"{stream}_{field}"
+            for stream in ("text", "audio")
+            for field in ("last_hidden_state", "pooler_output", "hidden_states", "attentions", "embeds")
+        ),
+        "text_to_audio_attentions",
+        "audio_to_text_attentions",
+        "logit_scale",
+        "logits_per_text",
+        "mlm_logits",
+        "words_logits",
+        "mam_predictions",
+        "mam_targets",
+    ]
 
     text_config: dict | PreTrainedConfig | None = None
     audio_config: dict | PreTrainedConfig | None = None
@@ -268,6 +330,10 @@ class MulapConfig(PreTrainedConfig):
         if content.get("model_type") == MulapAudioConfig.model_type:
             content = {"model_type": cls.model_type, "audio_config": content}
         return content, kwargs
+
+    def validate_problem_type(self):
+        if self.problem_type not in (None, *PROBLEM_TYPES):
+            raise ValueError(f"problem_type={self.problem_type!r} is unknown; there are {', '.join(PROBLEM_TYPES)}")
 
     def validate_connections(self):
         _check_heads("connection_hidden_size", self.connection_hidden_size, self.connection_num_heads)

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
 from .configuration_mulap import MulapConfig
 from .conversion_config import read_mulap_config, read_text
 from .errors import ModelError
+from .feature_extraction_mulap import MulapFeatureExtractor
+from .files import make_folder
 from .modeling_mulap import MulapForAudioClassification, MulapForPreTraining
+from .processing_mulap import MulapProcessor
 
 StateDict = dict[str, torch.Tensor]
 
@@ -251,3 +254,27 @@ def _is_worse(value: torch.Tensor | None) -> bool:
 def _listed(items: list[str], most: int = 5) -> str:
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + more
+
+
+def save_converted(converted: Converted, output: Path, tokenizer: str | None = None):
+    """Saves a converted model with its processor; without a tokenizer, with its feature extractor.
+
+    Raises:
+        ModelError: the tokenizer cannot be loaded, or is not the one that the model was trained with.
+        MulapError: the folder cannot be created.
+    """
+    feature_extractor = MulapFeatureExtractor(sampling_rate=converted.model.config.audio_config.sampling_rate)
+    if tokenizer is not None:
+        try:
+            processor = MulapProcessor(feature_extractor, AutoTokenizer.from_pretrained(tokenizer))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"--tokenizer {tokenizer} cannot be loaded: {first_line(error)}") from error
+        vocabulary, words = len(processor.tokenizer), converted.model.config.text_config.vocab_size
+        if vocabulary > words:
+            raise ModelError(f"{tokenizer} has {vocabulary} tokens, the checkpoint {words}: not its tokenizer")
+        saved = processor
+    else:
+        saved = feature_extractor
+    make_folder(output, "--output")
+    saved.save_pretrained(output)
+    converted.model.save_pretrained(output)

@@ -29,6 +29,7 @@ from .modeling_mulap_losses import (
     balanced_matching_loss,
     classification_loss,
     cross_entropy,
+    infer_problem_type,
     mam_loss,
     mam_targets,
     nt_xent,
@@ -417,7 +418,8 @@ class MulapForAudioClassification(MulapPreTrainedModel):
     """A classifier or regressor on the backbone's chunk features, averaged over the track.
 
     `config.problem_type` selects the loss: "single_label_classification", "multi_label_classification" or
-    "regression". Without it the first labels decide and set it. `config.freeze_audio` leaves the backbone as it is,
+    "regression". Without it the first labels decide and set it: integers `(batch,)` are class indices, other labels
+    are 0/1 for each class, and a single output is regressed. `config.freeze_audio` leaves the backbone as it is,
     BatchNorm statistics included.
     """
 
@@ -428,6 +430,7 @@ class MulapForAudioClassification(MulapPreTrainedModel):
 
     def __init__(self, config: MulapConfig):
         super().__init__(config)
+        config.validate_problem_type()  # `from_pretrained` sets it without validation
         self.audio_model = MulapAudioModel(config.audio_config)
         self.classifier = classifier_head(
             config.classifier_head,
@@ -457,11 +460,12 @@ class MulapForAudioClassification(MulapPreTrainedModel):
 
         Args:
             input_values, audio_attention_mask, attention_mask: as `MulapAudioModel.forward`.
-            labels: `(batch,)` class indices, `(batch, labels)` 0/1, or `(batch, labels)` values to regress.
+            labels: `(batch,)` class indices, -100 = ignored; `(batch, labels)` 0/1; or `(batch, labels)` values to
+                regress.
             output_hidden_states: also return the stages of the backbone.
 
         Raises:
-            ValueError: a shape does not fit.
+            ValueError: a shape does not fit, or the labels do not fit `config.problem_type`.
             TypeError: an argument is unknown.
         """
         if output_hidden_states is None:
@@ -483,15 +487,9 @@ class MulapForAudioClassification(MulapPreTrainedModel):
         )
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        config = self.config
-        if config.problem_type is None:  # kept, because pipelines and exports read it
-            if config.num_labels == 1:
-                config.problem_type = "regression"
-            elif labels.dtype in (torch.long, torch.int):
-                config.problem_type = "single_label_classification"
-            else:
-                config.problem_type = "multi_label_classification"
-        return classification_loss(config.problem_type, logits, labels)
+        if self.config.problem_type is None:  # stored, because pipelines and exports read it
+            self.config.problem_type = infer_problem_type(self.config.num_labels, labels)
+        return classification_loss(self.config.problem_type, logits, labels)
 
 
 __all__ = [

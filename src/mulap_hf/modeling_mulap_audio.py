@@ -1,6 +1,5 @@
 """The audio backbone: waveform -> chunks -> log-mel -> MusiCNN -> one feature per chunk and one per track."""
 
-import math
 from itertools import pairwise
 
 import torch
@@ -15,6 +14,8 @@ from .modeling_mulap_arguments import check_shape, mask_of_audio, only_known_arg
 from .modeling_mulap_conv import MulapConv, max_over_frequency
 from .modeling_mulap_layers import MulapAlignment
 from .modeling_mulap_outputs import MulapAudioOutput
+from .modeling_mulap_pitch import MulapPitch
+from .modeling_mulap_spectrum import MulapLogMel, MulapSpectrum
 from .pipeline_mulap_tasks import custom_pipelines
 
 # Regular expressions for the weights of other parts that a saved folder may contain.
@@ -22,65 +23,6 @@ JOINT_PARTS = (
     r"^(alignment|audio_embeddings|audio_layers|audio_pooler|text_embeddings|text_layers|text_pooler|connections)\."
 )
 HEADS = r"^(matching_head|mlm_head|mam_head|words_head|chunks_head|classifier)\."
-
-
-class MulapLogMel(nn.Module):
-    """Log-mel spectrogram in decibels, each chunk clamped to `top_db` below its own maximum.
-
-    HTK mel bands without normalization over a power spectrogram with a Hann window and reflected edges: torchaudio's
-    MelSpectrogram + AmplitudeToDB, except that a chunk's numbers never depend on its neighbors in the batch.
-    """
-
-    def __init__(self, config: MulapAudioConfig):
-        super().__init__()
-        self.config = config
-        # Persistent, because transformers builds a model on the meta device and fills it from the file.
-        self.register_buffer("window", torch.hann_window(config.n_fft, dtype=torch.float32))
-        self.register_buffer("mel_filters", mel_filters(config))
-
-    def reset_buffers(self):
-        init.copy_(self.window, torch.hann_window(self.config.n_fft, dtype=torch.float32))
-        init.copy_(self.mel_filters, mel_filters(self.config))
-
-    def _apply(self, fn, recurse=True):
-        """Moves the buffers but keeps them float32: rounded filters would change every embedding."""
-        buffers = {name: fn(buffer) for name, buffer in self._buffers.items()}
-        for name, moved in buffers.items():
-            self._buffers[name] = moved if moved.dtype == torch.float32 else self._buffers[name].to(moved.device)
-        return self
-
-    def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-        """`(chunks, samples)` -> `(chunks, mel bands, frames)`, float32 whatever the model's dtype."""
-        with torch.autocast(device_type=waveform.device.type, enabled=False):
-            spectrum = torch.stft(
-                waveform.float(),
-                n_fft=self.config.n_fft,
-                hop_length=self.config.hop_length,
-                window=self.window,
-                center=True,
-                pad_mode="reflect",
-                return_complex=True,
-            )  # (chunks, n_fft / 2 + 1, frames)
-            power = spectrum.real.square() + spectrum.imag.square()
-            mel = self.mel_filters.T @ power  # (chunks, mel bands, frames)
-            decibels = 10 * torch.log10(mel.clamp(min=1e-10))
-            return decibels.maximum(decibels.amax(dim=(1, 2), keepdim=True) - self.config.top_db)
-
-
-def mel_filters(config: MulapAudioConfig) -> torch.Tensor:
-    """Triangular filters equally spaced on the HTK mel scale, `(n_fft / 2 + 1, mel bands)`."""
-
-    def hz_to_mel(hz: float) -> float:
-        return 2595 * math.log10(1 + hz / 700)
-
-    points = torch.linspace(
-        hz_to_mel(config.f_min), hz_to_mel(config.f_max), config.num_mel_bins + 2, dtype=torch.float64
-    )
-    edges = 700 * (10 ** (points / 2595) - 1)  # Hz
-    bins = torch.linspace(0, config.sampling_rate / 2, config.n_fft // 2 + 1, dtype=torch.float64)
-    rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
-    return torch.minimum(rising, falling).clamp(min=0).float()
 
 
 class MulapMusiCNN(nn.Module):
@@ -137,7 +79,7 @@ class MulapPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = False
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _no_split_modules = ["MulapMusiCNN", "MulapLayer", "MulapConnection"]
+    _no_split_modules = ["MulapMusiCNN", "MulapPitch", "MulapLayer", "MulapConnection"]
     # Trainer divides the loss by the number of accumulated batches itself: each term is a mean over its batch.
     accepts_loss_kwargs = False
     # Name of a class of transformers' Auto family -> "file.Class", for every class that loads from a saved folder.
@@ -148,8 +90,10 @@ class MulapPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
-        if isinstance(module, MulapLogMel):
+        if isinstance(module, MulapSpectrum):
             module.reset_buffers()
+        elif isinstance(module, MulapPitch):
+            module.reset_templates()
         elif isinstance(module, MulapAlignment):
             init.constant_(module.logit_scale, self.config.logit_scale_init_value)
 
@@ -158,10 +102,18 @@ class MulapPreTrainedModel(PreTrainedModel):
         self.train(self.training)
 
     def train(self, mode: bool = True):
+        """As in torch, but frozen parts stay in eval mode, and so does every BatchNorm whose weights are frozen.
+
+        The running statistics of these BatchNorms therefore stay as they are: they are not in the adapters that PEFT
+        saves, which would otherwise compute something else when they are loaded again.
+        """
         super().train(mode)
         for name in self._frozen_modules:
             # Here as well as in `_freeze`, because `from_pretrained` replaces the parameters and then calls this.
             self.get_submodule(name).requires_grad_(False).eval()
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and not _trains(module):
+                module.eval()
         return self
 
     def post_init(self):
@@ -194,6 +146,7 @@ class MulapAudioModel(MulapPreTrainedModel):
         super().__init__(config)
         self.log_mel = MulapLogMel(config)
         self.musicnn = MulapMusiCNN(config)
+        self.pitch = MulapPitch(config) if config.pitch_channels else None
         self.post_init()
 
     def get_input_embeddings(self):
@@ -284,8 +237,15 @@ class MulapAudioModel(MulapPreTrainedModel):
     def _encode_batch(self, chunks: torch.Tensor, with_stages: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
         stages = self.musicnn(self.log_mel(chunks))
         joint = torch.cat(stages, dim=1)  # (chunks, channels, frames)
-        features = torch.cat([joint.amax(dim=2), joint.mean(dim=2)], dim=1)  # (chunks, features)
+        parts = [joint.amax(dim=2), joint.mean(dim=2)]
+        if self.pitch is not None:
+            parts.append(self.pitch(chunks))
+        features = torch.cat(parts, dim=1)  # (chunks, features)
         return features, [stage.transpose(1, 2) for stage in stages] if with_stages else []
+
+
+def _trains(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def keeps_padding(model: nn.Module) -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .configuration_mulap import PROBLEM_TYPES
 from .modeling_mulap_arguments import check_shape
 from .modeling_mulap_distributed import gather_rows
 
@@ -229,18 +230,59 @@ def content_aware_weights(
         return weights[start : start + len(text_embeddings)]
 
 
+def infer_problem_type(num_labels: int, labels: Tensor) -> str:
+    """The `config.problem_type` that fits the labels, for a configuration without one.
+
+    One output is regressed. Otherwise class indices are integers `(batch,)`; anything else is taken as 0/1 for each
+    label.
+    """
+    if num_labels == 1:
+        return "regression"
+    is_integer = not labels.is_floating_point() and labels.dtype != torch.bool
+    is_index = labels.dim() == 1 or labels.shape[1:] == (1,)
+    return "single_label_classification" if is_integer and is_index else "multi_label_classification"
+
+
 def classification_loss(problem: str, logits: Tensor, labels: Tensor) -> Tensor:
     """The loss of a `config.problem_type`: cross entropy, binary cross entropy, or squared error; a mean.
 
     Args:
         problem: the type.
         logits: `(batch, labels)`.
-        labels: `(batch,)` class indices, `(batch, labels)` 0/1, or `(batch, labels)` values to regress.
+        labels: `(batch,)` class indices of any integer type, -100 = ignored; `(batch, labels)` 0/1 of any type; or
+            `(batch, labels)` values to regress.
+
+    Raises:
+        ValueError: the type is unknown, or the labels do not fit it.
     """
+    if problem not in PROBLEM_TYPES:
+        raise ValueError(f"problem_type={problem!r} is unknown; there are {', '.join(PROBLEM_TYPES)}")
+    _check_labels(problem, logits, labels)
     if problem == "single_label_classification":
-        return F.cross_entropy(logits.float(), labels.view(-1))
+        return cross_entropy(logits, labels.view(-1).long())
     loss = F.mse_loss if problem == "regression" else F.binary_cross_entropy_with_logits
     return loss(logits.float(), labels.view(logits.shape).float())
+
+
+def _check_labels(problem: str, logits: Tensor, labels: Tensor):
+    batch, size = logits.shape
+    given = f"labels of {problem} have shape {tuple(labels.shape)} and type {labels.dtype}"
+    if problem == "single_label_classification":
+        if labels.shape not in ((batch,), (batch, 1)) or labels.is_floating_point() or labels.dtype == torch.bool:
+            raise ValueError(f"{given}; they must be ({batch},) class indices, integers from 0 to {size - 1}")
+        wrong, meaning = (labels != IGNORED_LABEL) & ((labels < 0) | (labels >= size)), f"from 0 to {size - 1}"
+    else:
+        if labels.shape != (batch, size) and (size > 1 or labels.shape != (batch,)):
+            raise ValueError(f"{given}; they must be ({batch}, {size}), a value per clip and output")
+        wrong, meaning = ~labels.isfinite(), "finite"
+        if problem == "multi_label_classification":
+            wrong, meaning = ~((labels >= 0) & (labels <= 1)), "0 or 1"
+    if torch.compiler.is_compiling():  # the values are not known
+        return
+    if wrong.any():
+        raise ValueError(f"labels of {problem} must be {meaning}, and one of them is {labels[wrong][0].item():g}")
+    if problem == "single_label_classification" and (labels == IGNORED_LABEL).all():
+        raise ValueError(f"all labels of the batch are {IGNORED_LABEL}, which is ignored: leave such batches out")
 
 
 def _normalize(first: Tensor, second: Tensor) -> Tensor:

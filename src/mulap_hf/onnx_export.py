@@ -1,17 +1,16 @@
-"""The audio model or a tagger as one ONNX file: waveforms in, embeddings or labels out, without torch.
+"""Export of the backbone or a tagger to one ONNX file, from waveforms to embeddings or labels.
 
-torch exports what becomes of a chunk; on request that is quantized; `onnx_graph` makes tracks of it; ONNX Runtime must
-then hear what torch hears.
+1. torch exports the computation of one chunk.
+2. `onnx_quantization` quantizes the graph on request.
+3. `onnx_graph` adds the computation from tracks to chunks and back.
+4. The outputs of ONNX Runtime are compared with those of torch.
 """
 
 import copy
 import json
 import logging
-import tempfile
 from collections.abc import Iterable
-from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,48 +18,48 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoConfig
 
-from .audio import load_audio
 from .errors import MissingPackageError, ModelError
 from .files import replacing
 from .loading import model_kind, open_backbone
 from .modeling_mulap import MulapForAudioClassification
-from .modeling_mulap_audio import MulapAudioModel, MulapLogMel
+from .modeling_mulap_audio import MulapAudioModel
+from .modeling_mulap_spectrum import MulapLogMel
 
 try:
     import onnx
     import onnxruntime
     import onnxscript  # noqa: F401 - torch.onnx writes with it
-    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
-    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 except ImportError as error:
     raise MissingPackageError(
         f'ONNX needs packages that are not installed ({error}): pip install "mulap-hf[onnx]"'
     ) from error
 
 from .onnx_graph import assemble
+from .onnx_quantization import Quantization, quantize_timbral
 
-# It warns of torchvision, which nothing here needs.
+# The exporter warns about a missing torchvision, which is not used here.
 logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
 
 Exportable = MulapAudioModel | MulapForAudioClassification
-Quantization = Literal["none", "dynamic", "static"]
 
-OLDEST_OPSET = 18  # torch writes none older
-CALIBRATION_SECONDS = 30.0
-# Largest difference to torch, as a share of an output's largest value.
+OLDEST_OPSET = 18  # the oldest that torch writes
+# Largest accepted difference to torch, relative to the largest value of an output.
 TOLERANCES = {"none": 1e-4, "dynamic": 0.1, "static": 0.1}
 
-# What the pipeline makes of logits, by problem type.
+# ONNX operator from logits to probabilities, by problem type.
 _ACTIVATIONS = {"single_label_classification": "Softmax", "multi_label_classification": "Sigmoid", "regression": None}
 
 
 def open_model(folder: str | Path) -> Exportable:
-    """The tagger of a folder or Hub name, or the backbone of any other MuLaP model, in float32.
+    """Load a tagger, or the backbone of any other MuLaP model, in float32.
+
+    Args:
+        folder: Folder or Hub name.
 
     Raises:
-        ModelError: it cannot be loaded, or is no MuLaP.
+        ModelError: The model cannot be loaded, or is not a MuLaP model.
     """
-    backbone = open_backbone(folder)  # says what is wrong, if anything is
+    backbone = open_backbone(folder)  # raises a ModelError with the reason
     if model_kind(AutoConfig.from_pretrained(folder)) != "classifier":
         return backbone.float().eval()
     return MulapForAudioClassification.from_pretrained(folder, dtype=torch.float32).eval()
@@ -76,83 +75,88 @@ def export_onnx(
     calibration: Iterable[np.ndarray] = (),
     tolerance: float | None = None,
 ) -> float:
-    """Writes a model as an ONNX file that takes waveforms, once its outputs were compared with torch's.
+    """Write a model to an ONNX file, after comparing its outputs with those of torch.
 
-    Inputs are what `MulapFeatureExtractor` gives: `input_values` `(batch, samples)`, float32 at the model's rate, of
-    any length; `audio_attention_mask` of the same shape, int32, 1 = real, 0 = padding, which may be left out where
-    nothing is padding. Outputs: `last_hidden_state`, `pooler_output` and `chunk_mask` as `MulapAudioOutput`; of a
-    tagger also `logits` and `chunk_logits`, and except for a regression `probabilities` and `chunk_probabilities`.
-    The file's metadata say the rest: sampling rate, length of a chunk, labels.
+    Inputs (the output of `MulapFeatureExtractor`):
 
-    Quantized are the two tall convolutions, which are nearly all of the arithmetic: weights per channel, activations
-    in 8 bits, on scales that are measured anew for every chunk ("dynamic") or once on music ("static").
+    * `input_values`: waveforms of any length, float32 `(batch, samples)`, at the sampling rate of the model.
+    * `audio_attention_mask`: int32 `(batch, samples)`, 1 = real sample, 0 = padding; optional without padding.
+
+    Outputs: `last_hidden_state`, `pooler_output` and `chunk_mask` as in `MulapAudioOutput`; for a tagger also `logits`
+    and `chunk_logits`, and, unless it is a regressor, `probabilities` and `chunk_probabilities`. The metadata have the
+    sampling rate, the length of a chunk and the labels.
+
+    Quantization applies to the two tall convolutions, which take nearly all of the operations (`quantize_timbral`).
 
     Args:
-        model: in float32, on the CPU.
-        output: file to write; replaced if it exists.
-        check: mono waveforms `(samples,)` at the model's rate, each of which torch and ONNX Runtime must hear alike.
-        name: of the model, for the metadata.
-        opset: version of the ONNX operators, 18 or newer.
-        quantize: how.
-        calibration: for "static", waveforms as varied as what will be heard: what is louder in some band is clipped.
-        tolerance: largest difference that is accepted, as a share of an output's largest value; default: `TOLERANCES`.
+        model: The model in float32 on the CPU.
+        output: Path of the file; an existing file is replaced.
+        check: Mono waveforms `(samples,)` at the sampling rate of the model, for the comparison with torch.
+        name: Name of the model for the metadata.
+        opset: Version of the ONNX operators, 18 or newer. With 18 the file runs in ONNX Runtime 1.15 and newer.
+        quantize: Kind of quantization.
+        calibration: Waveforms for "static", as varied as the intended input. Louder input is clipped.
+        tolerance: Largest accepted difference relative to the largest value of an output; by default `TOLERANCES`.
 
     Returns:
-        The largest difference.
+        The largest relative difference.
 
     Raises:
-        ModelError: nothing to calibrate with, an opset that is not known, or a difference above the tolerance; then
-            no file is left.
+        ModelError: There is no calibration data, the opset is unknown, or the difference exceeds the tolerance. No
+            file is written then.
     """
-    if not OLDEST_OPSET <= opset <= onnx.defs.onnx_opset_version():
-        raise ModelError(f"opset {opset} is not in {OLDEST_OPSET} to {onnx.defs.onnx_opset_version()}")
     if not output.parent.is_dir():
-        raise ModelError(f"{output.parent} does not exist: make the folder first, or choose another output")
+        raise ModelError(f"{output.parent} does not exist; make the folder first, or choose another output")
     tolerance = TOLERANCES[quantize] if tolerance is None else tolerance
     model = copy.deepcopy(model).eval()
-    config = _audio_model(model).config
-    graph = _export_chunks(model, opset)
-    if quantize != "none":
-        graph = _quantize(graph, config.chunk_length, quantize, calibration)
-    activation = None if isinstance(model, MulapAudioModel) else _ACTIVATIONS[_problem(model)]
-    exported = assemble(graph, config.chunk_length, activation)
+    exported = _export_tracks(model, opset, quantize, calibration)
     onnx.helper.set_model_props(exported, _metadata(model, name, quantize))
-    onnx.checker.check_model(exported, full_check=True)
     with replacing(output) as temporary:
         onnx.save(exported, temporary)
         difference = largest_difference(temporary, model, check)
         if not difference <= tolerance:
             raise ModelError(
-                f"ONNX Runtime's outputs differ from torch's by {difference:.1e} of the largest value, over the "
-                f"tolerance {tolerance:.1e}: no file was written"
+                f"the outputs of ONNX Runtime differ from those of torch by {difference:.1e} of the largest value, "
+                f"which exceeds the tolerance {tolerance:.1e}; no file was written"
                 + ("; calibrate with more, and more varied, music" if quantize == "static" else "")
             )
     return difference
 
 
 def open_session(path: str | Path, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU, with as many threads as torch has unless told otherwise."""
+    """Open an ONNX Runtime session on the CPU.
+
+    Args:
+        path: Path of the ONNX file.
+        threads: Number of threads; None for as many as torch has.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or torch.get_num_threads()
-    options.log_severity_level = 3  # it warns of the mask, that it may be left out
-    # Threads that go on spinning after a run would take the cores from what comes next.
+    options.log_severity_level = 3  # hides the warning that the mask is optional
+    # Threads that spin after a run would keep the cores from the next computation.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 @torch.inference_mode()
 def largest_difference(path: Path, model: Exportable, waveforms: Iterable[np.ndarray]) -> float:
-    """Between what ONNX Runtime and torch make of waveforms, as a share of the largest value of each output: of every
-    waveform alone, and of its first half and its first tenth together, padded to one length.
+    """Return the largest difference between ONNX Runtime and torch, relative to the largest value of each output.
+
+    Each waveform is compared alone, and its first half and first tenth together as a padded batch.
+
+    Args:
+        path: Path of the ONNX file.
+        model: The model in torch.
+        waveforms: Mono waveforms, `(samples,)`.
 
     Raises:
-        ModelError: there are no waveforms.
+        ModelError: There are no waveforms.
     """
     session = open_session(path)
     names = [output.name for output in session.get_outputs()]
     differences = []
     for waveform in waveforms:
-        parts = [waveform[: max(1, len(waveform) // share)] for share in (2, 10)]
+        parts = [waveform[: max(1, len(waveform) // divisor)] for divisor in (2, 10)]
         padded = np.stack([np.pad(part, (0, len(parts[0]) - len(part))) for part in parts])
         mask = np.stack([np.arange(len(parts[0])) < len(part) for part in parts]).astype(np.int32)
         for inputs in ({"input_values": waveform[None]}, {"input_values": padded, "audio_attention_mask": mask}):
@@ -162,17 +166,8 @@ def largest_difference(path: Path, model: Exportable, waveforms: Iterable[np.nda
                     wanted = expected[name].numpy()
                     differences.append(np.abs(output - wanted).max() / max(np.abs(wanted).max(), 1e-12))
     if not differences:
-        raise ModelError("there is no audio to compare ONNX Runtime with torch on")
-    return float(np.max(differences))  # NaN stays
-
-
-def load_calibration(files: list[Path], sampling_rate: int) -> Iterable[np.ndarray]:
-    """The middle of every file, at most `CALIBRATION_SECONDS`.
-
-    Raises:
-        AudioError: a file cannot be read.
-    """
-    return (load_audio(file, sampling_rate, duration=CALIBRATION_SECONDS, position=0.5) for file in files)
+        raise ModelError("no audio to compare ONNX Runtime with torch; pass at least one waveform")
+    return float(np.max(differences))  # NaN if any difference is NaN
 
 
 def _audio_model(model: Exportable) -> MulapAudioModel:
@@ -184,8 +179,11 @@ def _problem(model: MulapForAudioClassification) -> str:
 
 
 class _FourierLogMel(nn.Module):
-    """`MulapLogMel` with its Fourier transform as a convolution: faster in ONNX Runtime than its STFT (in a run with
-    one thread 1.3 against 1.8 ms per chunk), as near to torch's, and known to every other runtime."""
+    """`MulapLogMel` with the Fourier transform as a convolution.
+
+    In ONNX Runtime this is faster than its STFT operator (1.3 instead of 1.8 ms per chunk, in a run with one thread),
+    equally accurate, and supported by other runtimes.
+    """
 
     def __init__(self, log_mel: MulapLogMel):
         super().__init__()
@@ -206,7 +204,7 @@ class _FourierLogMel(nn.Module):
 
 
 class _Chunks(nn.Module):
-    """`(chunks, samples)` -> features, and logits if there is a head, each `(chunks, size)`."""
+    """The computation of chunks: `(chunks, samples)` -> features and, with a head, logits, each `(chunks, size)`."""
 
     def __init__(self, model: Exportable):
         super().__init__()
@@ -218,10 +216,35 @@ class _Chunks(nn.Module):
         return (features,) if self.classifier is None else (features, self.classifier(features))
 
 
+def _export_tracks(
+    model: Exportable, opset: int, quantize: Quantization, calibration: Iterable[np.ndarray]
+) -> onnx.ModelProto:
+    """Export the whole computation, quantized on request.
+
+    Raises:
+        ModelError: The opset is unknown, or there is no calibration data.
+    """
+    if not OLDEST_OPSET <= opset <= onnx.defs.onnx_opset_version():
+        raise ModelError(
+            f"opset {opset} is not supported; choose one from {OLDEST_OPSET} to {onnx.defs.onnx_opset_version()}"
+        )
+    chunk_length = _audio_model(model).config.chunk_length
+    graph = _export_chunks(model, opset)
+    if quantize != "none":
+        graph = quantize_timbral(graph, chunk_length, quantize, calibration)
+    activation = None if isinstance(model, MulapAudioModel) else _ACTIVATIONS[_problem(model)]
+    exported = assemble(graph, chunk_length, activation)
+    onnx.checker.check_model(exported, full_check=True)
+    return exported
+
+
 def _export_chunks(model: Exportable, opset: int) -> onnx.ModelProto:
-    """The tall convolutions stay plain ones, BatchNorm folded in by the exporter: ONNX Runtime computes these at 97 to
-    100 of the 101 GFLOP/s of its thread (182 of 205 with two), as products of banded matrices at 93 (140) with six
-    heights, unfolded first at 92 (153)."""
+    """Export the computation of chunks, with plain tall convolutions and BatchNorm folded into them.
+
+    ONNX Runtime computes plain convolutions at 97 to 100 of 101 possible GFLOP/s with one thread (182 of 205 with
+    two). Alternatives are slower: banded matrix products of six frequency positions reach 93 (140), unfolding 92
+    (153).
+    """
     model = copy.deepcopy(model)
     audio_model = _audio_model(model)
     audio_model.log_mel = _FourierLogMel(audio_model.log_mel)
@@ -240,67 +263,8 @@ def _export_chunks(model: Exportable, opset: int) -> onnx.ModelProto:
     return program.model_proto
 
 
-def _quantize(
-    model: onnx.ModelProto, chunk_length: int, how: Quantization, calibration: Iterable[np.ndarray]
-) -> onnx.ModelProto:
-    """The tall convolutions in int8, with the ReLU and the maximum after them, which then compare 8-bit numbers.
-
-    Measured in the published size: "static" is 1.7 to 2 times as fast as float32, "dynamic" 1.2 times; in the tiny one
-    there is next to no gain. The other convolutions in int8 as well give 5 % more speed and up to twice the error.
-    """
-    nodes = [node for node in model.graph.node if any("timbral" in name for name in node.input)]
-    # The exporter has inferred shapes and folded constants, and the quantizer transposes weights under the same name.
-    add_pre_process_metadata(model)
-    del model.graph.value_info[:]
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder, "int8.onnx")
-        if how == "dynamic":
-            # Signed weights make it three times slower than float32, and older releases of ONNX Runtime refuse them.
-            quantize_dynamic(
-                model,
-                target,
-                nodes_to_quantize=[node.name for node in nodes],
-                per_channel=True,
-                weight_type=QuantType.QUInt8,
-            )
-            return onnx.load(target)
-        kinds = ["Conv", "Relu", "ReduceMax"]
-        for kind in kinds[1:]:
-            results = {result for node in nodes for result in node.output}
-            nodes += [node for node in model.graph.node if node.op_type == kind and node.input[0] in results]
-        quantize_static(
-            model,
-            target,
-            _ChunkReader(calibration, chunk_length),
-            op_types_to_quantize=kinds,
-            nodes_to_quantize=[node.name for node in nodes],
-            per_channel=True,
-            activation_type=QuantType.QUInt8,  # with signed ones ONNX Runtime falls back to floats
-            weight_type=QuantType.QInt8,
-        )
-        return onnx.load(target)
-
-
-class _ChunkReader(CalibrationDataReader):
-    """The complete chunks of every waveform, and its first one cut off early, as silence is rare in music and common
-    around it."""
-
-    def __init__(self, waveforms: Iterable[np.ndarray], chunk_length: int):
-        cut = (waveform[: len(waveform) // chunk_length * chunk_length] for waveform in waveforms)
-        chunks = (samples.reshape(-1, chunk_length) for samples in cut if len(samples))
-        early = np.arange(chunk_length) < chunk_length // 10
-        batches = ({"chunks": np.concatenate([each, each[:1] * early])} for each in chunks)
-        first = next(batches, None)
-        if first is None:
-            raise ModelError(f"nothing to calibrate with: no audio is as long as a chunk, {chunk_length} samples")
-        self.batches = chain([first], batches)
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self.batches, None)
-
-
 def _metadata(model: Exportable, name: str, quantize: Quantization) -> dict[str, str]:
-    """What a user of the file has to know, as text."""
+    """Return the metadata of the ONNX file: preprocessing, sizes, quantization and labels."""
     config = _audio_model(model).config
     metadata = {
         "source_model": name,
@@ -308,8 +272,8 @@ def _metadata(model: Exportable, name: str, quantize: Quantization) -> dict[str,
         "chunk_length": config.chunk_length,
         "feature_size": config.feature_size,
         "preprocessing": f"mono float32 waveforms at {config.sampling_rate} Hz in [-1, 1]; the log-mel spectrogram is "
-        f"computed inside. Tracks are cut into chunks of {config.chunk_length} samples; a last incomplete one is not "
-        "heard, unless it is the only one: then it is padded with silence.",
+        f"computed inside. Tracks are split into chunks of {config.chunk_length} samples. An incomplete last chunk is "
+        "dropped; a track shorter than a chunk is padded with silence.",
         "quantization": quantize,
     }
     if isinstance(model, MulapForAudioClassification):

@@ -1,58 +1,59 @@
-"""The ONNX graph around the network: tracks are cut into chunks, chunks become tracks again.
+"""The ONNX graph around the network: it splits tracks into chunks, and combines the outputs of chunks to tracks.
 
-The chunks that are real go through the network one after the other, so that its activations take no more memory for a
-long track or for many, and no time for padding.
+Only real chunks pass through the network, one at a time. Memory for activations therefore does not grow with the
+length or the number of tracks, and padding takes no time.
 """
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-# Chunks, and which of them are real. The mask is broadcast, so that its default, a single one, serves every shape. An
-# incomplete last chunk is not heard, unless it is the only one: as in `MulapAudioModel`.
+# Chunks, and the mask of real chunks. The sample mask is broadcast; its default is a single one. As in
+# `MulapAudioModel`, an incomplete last chunk is dropped unless it is the only one.
 _CHUNKS = """
     input_shape = Shape (input_values)
     samples = Shape <start = 1, end = 2> (input_values)
     complete_chunks = Div (samples, chunk_length)
     num_chunks = Max (complete_chunks, one)
-    heard = Mul (num_chunks, chunk_length)
-    excess = Sub (heard, samples)
+    used_samples = Mul (num_chunks, chunk_length)
+    excess = Sub (used_samples, samples)
     missing = Max (excess, zero)
     pads = Concat <axis = 0> (zero, zero, zero, missing)
     chunk_shape = Concat <axis = 0> (minus_one, num_chunks, chunk_length)
     flat_shape = Concat <axis = 0> (minus_one, chunk_length)
 
     is_real = Cast <to = 9> (audio_attention_mask)
-    audible = Where (is_real, input_values, silence)
-    padded = Pad (audible, pads)
-    cropped = Slice (padded, zero, heard, one)
+    unmasked = Where (is_real, input_values, silence)
+    padded = Pad (unmasked, pads)
+    cropped = Slice (padded, zero, used_samples, one)
     all_chunks = Reshape (cropped, flat_shape)
 
     mask = Cast <to = 2> (is_real)
     full_mask = Expand (mask, input_shape)
     padded_mask = Pad (full_mask, pads)
-    cropped_mask = Slice (padded_mask, zero, heard, one)
+    cropped_mask = Slice (padded_mask, zero, used_samples, one)
     chunks_of_mask = Reshape (cropped_mask, chunk_shape)
     complete = ReduceMin <keepdims = 0> (chunks_of_mask, two)
     any_complete = ReduceMax <keepdims = 1> (complete, one)
-    none_complete = Equal (any_complete, no)
+    some_complete = Cast <to = 9> (any_complete)
+    none_complete = Not (some_complete)
     chunk_count = Squeeze (num_chunks)
     positions = Range (first, chunk_count, step)
     is_first = Equal (positions, first)
     only = And (is_first, none_complete)
     is_complete = Cast <to = 9> (complete)
-    is_heard = Or (is_complete, only)
-    chunk_mask = Cast <to = 7> (is_heard)
+    is_used = Or (is_complete, only)
+    chunk_mask = Cast <to = 7> (is_used)
 
-    flat_is_heard = Reshape (is_heard, minus_one)
-    chunks = Compress <axis = 0> (all_chunks, flat_is_heard)
-    where_across = NonZero (is_heard)
+    flat_is_used = Reshape (is_used, minus_one)
+    chunks = Compress <axis = 0> (all_chunks, flat_is_used)
+    where_across = NonZero (is_used)
     where = Transpose (where_across)
-    chunk_mask_shape = Shape (is_heard)
-    weights = Cast <to = 1> (is_heard)
+    chunk_mask_shape = Shape (is_used)
+    weights = Cast <to = 1> (is_used)
     real_chunks = ReduceSum <keepdims = 1> (weights, one)
 """
-# `(real chunks, size)` -> `(batch, chunks, size)`, zero where a chunk is padding, and its mean over the real chunks.
+# `(real chunks, size)` -> `(batch, chunks, size)`, with zeros for padding, and its mean over the real chunks.
 _TRACKS = """
     {name}_size = Shape <start = 1, end = 2> ({name})
     {name}_shape = Concat <axis = 0> (chunk_mask_shape, {name}_size)
@@ -72,27 +73,26 @@ _CONSTANTS = {
     "first": np.array(0),
     "step": np.array(1),
     "silence": np.array(0, dtype=np.float32),
-    "no": np.array(0, dtype=np.uint8),
 }
 _OUTPUTS = {
-    "last_hidden_state": (["batch", "chunks", "features"], "of every chunk its feature, zero where it is padding"),
-    "pooler_output": (["batch", "features"], "the embedding of every track: the mean of its chunks' features"),
+    "last_hidden_state": (["batch", "chunks", "features"], "features of each chunk, zero for padding"),
+    "pooler_output": (["batch", "features"], "embedding of each track: the mean of the features of its chunks"),
     "chunk_mask": (["batch", "chunks"], "1 = real chunk, 0 = padding"),
-    "logits": (["batch", "labels"], "of every track, the mean over its chunks"),
-    "chunk_logits": (["batch", "chunks", "labels"], "of every chunk, zero where it is padding"),
-    "probabilities": (["batch", "labels"], "of every track, from its logits"),
-    "chunk_probabilities": (["batch", "chunks", "labels"], "of every chunk, zero where it is padding"),
+    "logits": (["batch", "labels"], "logits of each track: the mean over its chunks"),
+    "chunk_logits": (["batch", "chunks", "labels"], "logits of each chunk, zero for padding"),
+    "probabilities": (["batch", "labels"], "probabilities of each track, computed from its logits"),
+    "chunk_probabilities": (["batch", "chunks", "labels"], "probabilities of each chunk, zero for padding"),
 }
 
 
 def assemble(chunks: onnx.ModelProto, chunk_length: int, activation: str | None = None) -> onnx.ModelProto:
-    """The graph of tracks around the graph of chunks.
+    """Return the ONNX model of tracks, built around the ONNX model of chunks.
 
     Args:
-        chunks: `chunks` `(chunks, samples)` -> `features` `(chunks, features)` and, of a tagger, `scores` `(chunks,
-            labels)`.
-        chunk_length: samples of a chunk.
-        activation: the operator that makes probabilities of scores, if any does.
+        chunks: A model with the input `chunks` `(chunks, samples)` and the outputs `features` `(chunks, features)`
+            and, for a tagger, `scores` `(chunks, labels)`.
+        chunk_length: Length of a chunk in samples.
+        activation: ONNX operator from scores to probabilities; None for no probabilities.
     """
     parts = [_CHUNKS, _TRACKS.format(name="features", chunks="last_hidden_state", track="pooler_output")]
     names = ["last_hidden_state", "pooler_output", "chunk_mask"]
@@ -103,8 +103,8 @@ def assemble(chunks: onnx.ModelProto, chunk_length: int, activation: str | None 
         parts.append(_PROBABILITIES.format(activation=activation))
         names = ["probabilities", "chunk_probabilities", *names]
     nodes = [onnx.parser.parse_node(line) for part in parts for line in part.splitlines() if line.strip()]
-    heard = next(index for index, node in enumerate(nodes) if "chunks" in node.output) + 1
-    nodes.insert(heard, _scan(chunks.graph, chunk_length))
+    position = next(index for index, node in enumerate(nodes) if "chunks" in node.output) + 1
+    nodes.insert(position, _scan(chunks.graph, chunk_length))
     constants = {**_CONSTANTS, "chunk_length": np.array([chunk_length])}
     graph = helper.make_graph(
         nodes,
@@ -115,7 +115,7 @@ def assemble(chunks: onnx.ModelProto, chunk_length: int, activation: str | None 
                 "audio_attention_mask",
                 TensorProto.INT32,
                 ["mask_batch", "mask_samples"],
-                "as large as input_values: 1 = real sample, 0 = padding; may be left out: all is real",
+                "same shape as input_values: 1 = real sample, 0 = padding; optional, by default all samples are real",
             ),
         ],
         outputs=[
@@ -127,15 +127,15 @@ def assemble(chunks: onnx.ModelProto, chunk_length: int, activation: str | None 
             for name, value in {**constants, "audio_attention_mask": np.ones((1, 1), dtype=np.int32)}.items()
         ],
     )
-    return helper.make_model(
-        graph, opset_imports=chunks.opset_import, ir_version=chunks.ir_version, producer_name="mulap-hf"
-    )
+    # The oldest format that has the operators: the exporter's own is refused by older releases of ONNX Runtime.
+    version = helper.find_min_ir_version_for(chunks.opset_import)
+    return helper.make_model(graph, opset_imports=chunks.opset_import, ir_version=version, producer_name="mulap-hf")
 
 
 def _scan(graph: onnx.GraphProto, chunk_length: int) -> onnx.NodeProto:
-    """The chunks `(real chunks, samples)`, each on its own -> what the graph of chunks gives."""
+    """Return a Scan node that applies the graph of chunks to each chunk of `(real chunks, samples)`."""
     outputs = [output.name for output in graph.output]
-    inside = onnx.compose.add_prefix_graph(graph, "chunk/")  # no name may be the outer graph's
+    inside = onnx.compose.add_prefix_graph(graph, "chunk/")  # names must differ from those of the outer graph
     nodes = [
         helper.make_node("Unsqueeze", ["chunk", "chunk_axis"], ["chunk/chunks"]),
         *inside.node,

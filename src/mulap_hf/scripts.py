@@ -1,5 +1,10 @@
-"""How every command of this project ends: its exit status, and one line on stderr instead of a traceback."""
+"""How the commands of this project start and end.
 
+A script parses its options, and imports what it runs afterwards: torch and transformers take seconds to import, which
+`--help` and a mistake in the options should not cost.
+"""
+
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -8,6 +13,14 @@ from .errors import Interrupted, MulapError
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells count it."""
+
+
+def free_waiting_threads():
+    """Lets torch's threads sleep while they wait, so that they leave the cores to processes that decode audio.
+
+    To be called before torch is imported, which reads the variable.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def run_script(

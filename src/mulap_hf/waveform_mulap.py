@@ -1,12 +1,9 @@
 """Arrays of audio samples as mono float32 waveforms."""
 
-from numbers import Number
-
 import numpy as np
 import torch
 from transformers.utils import logging
 
-from .audio_limits import FASTEST_RATE, SLOWEST_RATE
 from .errors import AudioError
 
 logger = logging.get_logger(__name__)
@@ -46,27 +43,6 @@ def to_mono(samples: Samples, name: str) -> np.ndarray:
     waveform = np.ascontiguousarray(_to_float(array, name))
     _check_values(waveform, name)
     return waveform
-
-
-def parse_rate(rate: Number | str, name: str) -> int | float:
-    """A sampling rate in Hz as a number; an int if it is whole.
-
-    Args:
-        rate: a number of any type, or its digits.
-        name: what a message calls the clip.
-
-    Raises:
-        AudioError: it is missing, not a number, or outside `SLOWEST_RATE` to `FASTEST_RATE`.
-    """
-    try:
-        number = float("nan" if rate is None or isinstance(rate, (bool, np.bool_)) else rate)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not SLOWEST_RATE <= number <= FASTEST_RATE:
-        raise AudioError(
-            f"{name} has sampling_rate={rate!r}: it must be a number of Hz from {SLOWEST_RATE:,} to {FASTEST_RATE:,}"
-        )
-    return int(number) if number.is_integer() else number
 
 
 def resample(waveform: np.ndarray, source_rate: float, target_rate: float) -> np.ndarray:

@@ -6,9 +6,8 @@ import soundfile as sf
 import torch
 from helpers import CAPTIONS, CHUNK, write_tone
 
-from mulap_hf.data import PreTrainingCollator
 from mulap_hf.data.augmentation import Augmentation
-from mulap_hf.data.collator import mismatch_captions, word_importance
+from mulap_hf.data.collator import PreTrainingCollator, mismatch_captions, word_importance
 
 IGNORED = -100
 WORDS = ("calmest rockviolins", "technopads")  # of several pieces each

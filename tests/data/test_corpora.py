@@ -6,9 +6,9 @@ from datasets import load_dataset
 from layouts import LAYOUTS, write_audio, write_lines, write_table
 
 from mulap_hf import load_audio
-from mulap_hf.data import read_tasks
 from mulap_hf.data.corpora import CORPORA, NOTE_TASK, emomusic, gtzan, magnatagatune, nsynth
 from mulap_hf.data.prepare import prepare
+from mulap_hf.data.schema import read_tasks
 from mulap_hf.errors import DataError
 from mulap_hf.synthetic import CorpusConfig, make_clip, make_note, write_corpus, write_notes, write_parquet
 

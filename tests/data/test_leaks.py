@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from layouts import write_audio, write_lines
 
-from mulap_hf.data import open_pairs
 from mulap_hf.data.corpora import CORPORA
 from mulap_hf.data.prepare import prepare
 from mulap_hf.data.recordings import audio_digest, group_rows
 from mulap_hf.data.schema import Task, write_tasks
+from mulap_hf.data.streams import open_pairs
 from mulap_hf.transfer.tasks import open_task
 
 RECORDINGS, CAPTIONS = 30, 3

@@ -10,8 +10,10 @@ import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from helpers import write_tone
 
-from mulap_hf.data import PreTrainingCollator, loading, open_pairs
+from mulap_hf.data import loading
+from mulap_hf.data.collator import PreTrainingCollator
 from mulap_hf.data.loading import BatchStream, training_loader
+from mulap_hf.data.streams import open_pairs
 from mulap_hf.errors import DataError
 
 ITEMS = 50

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from layouts import write_lines
 
-from mulap_hf.data import Task, read_tasks
 from mulap_hf.data.corpora.synthetic import NOTE_TASK, SYNTHETIC_TASKS
-from mulap_hf.data.schema import write_tasks
+from mulap_hf.data.schema import Task, read_tasks, write_tasks
 from mulap_hf.data.tables import clean_caption, find_path, read_rows, split_of
 from mulap_hf.errors import DataError
 from mulap_hf.synthetic import TAGS, CorpusConfig, make_clip, make_note

@@ -14,7 +14,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from helpers import run, write_tone
 
 from mulap_hf import load_audio
-from mulap_hf.data import has_split, open_pairs
+from mulap_hf.data.streams import has_split, open_pairs
 from mulap_hf.errors import DataError
 
 ROWS = [("a.wav", "a calm piano"), ("sub/b.flac", "loud, rock")]
@@ -327,7 +327,8 @@ def test_hold_out_is_the_same_for_everyone(forty):
 RANK = """
 import sys
 from accelerate import Accelerator, DataLoaderConfiguration
-from mulap_hf.data import ClipCollator, open_pairs
+from mulap_hf.data.clips import ClipCollator
+from mulap_hf.data.streams import open_pairs
 from mulap_hf.data.loading import BatchStream, training_loader
 
 class Names(ClipCollator):

@@ -2,6 +2,7 @@
 
 import base64
 import importlib.util
+import inspect
 import io
 import json
 import os
@@ -21,7 +22,16 @@ import soundfile as sf
 import torch
 from helpers import CHUNK, RATE, ROOT, micro_config, save_both, settle, write_tone
 
-from mulap_hf import MulapAudioModel, MulapForAudioClassification, MulapModel, configuration_mulap, load_audio
+from mulap_hf import (
+    MulapAudioClassificationPipeline,
+    MulapAudioModel,
+    MulapFeatureExtractionPipeline,
+    MulapForAudioClassification,
+    MulapModel,
+    MulapZeroShotAudioClassificationPipeline,
+    configuration_mulap,
+    load_audio,
+)
 
 ENDPOINT = ROOT / "model_cards" / "endpoint"
 LABELS = ["piano", "guitar", "techno"]
@@ -219,7 +229,7 @@ def test_an_mp3_without_a_length_is_taken_whole(tagger):
 def test_an_mp3_with_tags_tells_its_length(tagger, files):
     content = id3(b"a") + id3(b"b") + files["mp3"]
     assert len(tagger({"inputs": content})) == 3
-    with pytest.raises(ValueError, match="the input breaks off"):
+    with pytest.raises(ValueError, match="the input ends after"):
         tagger({"inputs": content[: -len(files["mp3"]) // 2]})
 
 
@@ -243,12 +253,12 @@ NOT_AUDIO = {
     "empty": (b"", "is empty"),
     "html": (b"<!DOCTYPE html><html><body>404</body></html>", r"begin with b'<!DOCTYP'.*ffmpeg"),
     "zip": (b"PK\x03\x04" + bytes(500), r"begin with b'PK\\x03\\x04"),
-    "png": (b"\x89PNG\r\n\x1a\n" + bytes(500), "no wav, flac, ogg, mp3"),
-    "zeros": (bytes(5000), "no wav, flac, ogg, mp3"),
-    "random": (random_bytes(5000), "no wav, flac, ogg, mp3"),
+    "png": (b"\x89PNG\r\n\x1a\n" + bytes(500), "not wav, flac, ogg, mp3"),
+    "zeros": (bytes(5000), "not wav, flac, ogg, mp3"),
+    "random": (random_bytes(5000), "not wav, flac, ogg, mp3"),
     "au": (encode(np.zeros(RATE), kind="AU"), "is AU, not wav"),
-    "rate 1": (wav(rate=1), "sampling rate of 1: .* 4000 to 192000"),
-    "rate 2**31-1": (wav(rate=2**31 - 1), "sampling rate of 2147483647"),
+    "rate 1": (wav(rate=1), "sampling_rate 1: .* 4000 to 192000"),
+    "rate 2**31-1": (wav(rate=2**31 - 1), "sampling_rate 2147483647"),
     "rate 2**31": (wav(rate=2**31), "is broken"),
     "rate 0": (wav(rate=0), "is broken"),
     "no channels": (wav(channels=0), "is broken"),
@@ -260,7 +270,7 @@ NOT_AUDIO = {
 
 
 @pytest.mark.parametrize("case", NOT_AUDIO)
-def test_what_is_no_audio_is_refused(tagger, case):
+def test_files_that_are_not_audio_are_refused(tagger, case):
     content, message = NOT_AUDIO[case]
     for inputs in (content, text(content)):
         with pytest.raises(ValueError, match=f"the input .*{message}"):
@@ -268,11 +278,11 @@ def test_what_is_no_audio_is_refused(tagger, case):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("share", [0.5, 0.9])
-def test_files_that_break_off_are_refused(tagger, files, kind, share):
-    content = files[kind][: int(share * len(files[kind]))]
+@pytest.mark.parametrize("fraction", [0.5, 0.9])
+def test_files_that_end_early_are_refused(tagger, files, kind, fraction):
+    content = files[kind][: int(fraction * len(files[kind]))]
     with pytest.raises(
-        ValueError, match=r"the input (ends before|breaks off|cannot be decoded to its end).* whole file"
+        ValueError, match=r"the input (is shorter|ends after|cannot be decoded to its end).* complete file"
     ):
         tagger({"inputs": content})
     with pytest.raises(ValueError, match="the input "):
@@ -289,7 +299,7 @@ def test_tiny_files_of_hours_are_refused_by_their_header(tagger, files, monkeypa
     bomb = with_mp3_frames(files["mp3"], 1860 * RATE // 576) if kind == "mp3" else silence(kind, seconds=1860)
     assert len(bomb) < 300_000
     monkeypatch.setattr(tagger, "load_audio", lambda *_, **__: pytest.fail("it was decoded"))
-    with pytest.raises(ValueError, match=r"has 18(60|59) s of audio or more, and 1800 s are left"):
+    with pytest.raises(ValueError, match=r"has at least 18(60|59) s of audio, and 1800 s are left"):
         tagger({"inputs": bomb})
 
 
@@ -303,7 +313,7 @@ def test_decoding_stops_at_the_limit_where_the_header_says_nothing(tagger, monke
     monkeypatch.setattr(tagger, "load_audio", spy)
     bomb = with_flac_length(silence("FLAC", seconds=2000), 0)
     assert len(bomb) < 100_000
-    with pytest.raises(ValueError, match="has 1801 s of audio or more, and 1800 s are left"):
+    with pytest.raises(ValueError, match="has at least 1801 s of audio, and 1800 s are left"):
         tagger({"inputs": bomb})
     assert len(decoded[0]) == 1801 * RATE
 
@@ -313,9 +323,9 @@ def test_limits_hold_for_all_of_a_batch(base, files, monkeypatch):
     clip = {"array": [0.1] * RATE, "sampling_rate": RATE}
     monkeypatch.setattr(module, "MAX_SECONDS", 2.5)
     assert len(handler({"inputs": [files["wav"], clip]})) == 2
-    with pytest.raises(ValueError, match="input 2 has 1 s of audio or more, and 0 s are left"):
+    with pytest.raises(ValueError, match="input 2 has at least 1 s of audio, and 0 s are left"):
         handler({"inputs": [files["wav"], clip, text(files["flac"])]})
-    with pytest.raises(ValueError, match="input 2 has 1 s of audio or more, and 0 s are left"):
+    with pytest.raises(ValueError, match="input 2 has at least 1 s of audio, and 0 s are left"):
         handler({"inputs": [files["wav"], files["mp3"], clip]})
     monkeypatch.setattr(module, "MAX_ITEMS", 2)
     for inputs in ([], [clip] * 3):
@@ -325,7 +335,7 @@ def test_limits_hold_for_all_of_a_batch(base, files, monkeypatch):
         monkeypatch.setattr(module, "MAX_BYTES", 2 * len(files["wav"]) + 4)  # base64 is filled up to whole threes
         assert len(handler({"inputs": inputs})) == 2
         monkeypatch.setattr(module, "MAX_BYTES", 2 * len(files["wav"]) - 1)
-        with pytest.raises(ValueError, match="more than the 64,087 that a request may have"):
+        with pytest.raises(ValueError, match="a request may have 64,087"):
             handler({"inputs": inputs})
 
 
@@ -354,12 +364,12 @@ def test_paths_and_urls_are_not_opened(tagger, files, visits, tmp_path):
     path = tmp_path / "song.wav"
     path.write_bytes(files["wav"])
     for inputs, message in (
-        (str(path), "no base64.*paths, URLs and data: URIs are not opened"),
-        (url, "no base64.*not opened"),
-        (path.as_uri(), "no base64.*not opened"),
-        ("data:audio/wav;base64," + text(files["wav"]), "no base64.*not opened"),
-        (text(files["wav"]) + "!", "no base64"),
-        ("/var/lib/songs/1", "never for a path or URL"),  # which is base64, too
+        (str(path), "not base64.*paths, URLs and data: URIs are not opened"),
+        (url, "not base64.*not opened"),
+        (path.as_uri(), "not base64.*not opened"),
+        ("data:audio/wav;base64," + text(files["wav"]), "not base64.*not opened"),
+        (text(files["wav"]) + "!", "not base64"),
+        ("/var/lib/songs/1", "never opened as a path or URL"),  # which is valid base64
         ({"path": str(path)}, "the keys path"),
         ({"url": url}, "the keys url"),
         ({"array": str(path), "sampling_rate": RATE}, "must be a list of numbers"),
@@ -394,14 +404,14 @@ def test_paths_and_urls_are_not_opened(tagger, files, visits, tmp_path):
         ([32000, -32000], "peaks at 32000.*32768"),
     ],
 )
-def test_arrays_that_are_no_waveform_are_refused(tagger, array, message):
+def test_arrays_that_are_not_a_waveform_are_refused(tagger, array, message):
     with pytest.raises(ValueError, match=f"the input.*{message}"):
         tagger({"inputs": {"array": array, "sampling_rate": RATE}})
 
 
 @pytest.mark.parametrize("rate", ["16000", 16000.0, True, None, -1, 0, 1, 2**31, "9" * 10000])
 def test_arrays_need_a_sampling_rate(tagger, rate):
-    with pytest.raises(ValueError, match=r"the input has a sampling rate of .{1,42}: it must be a whole 4000"):
+    with pytest.raises(ValueError, match=r"the input has sampling_rate .{1,42}: it must be an integer, 4000"):
         tagger({"inputs": {"array": [0.1] * 100, "sampling_rate": rate}})
 
 
@@ -422,12 +432,12 @@ def test_a_request_needs_inputs(tagger, data):
     [
         ([1], "parameters is list"),
         ("top_k", "parameters is str"),
-        ({"top_n": 1, "k": 2}, "k, top_n: no parameter of audio-classification, which takes .*per_chunk, top_k"),
+        ({"top_n": 1, "k": 2}, "k, top_n is not a parameter of audio-classification, which takes .*per_chunk, top_k"),
         ({"top_k": "2"}, "top_k is str: it must be int"),
         ({"top_k": True}, "top_k is bool: it must be int"),
         ({"top_k": 0}, "top_k=0 must be at least 1"),
         ({"per_chunk": 1}, "per_chunk is int: it must be bool"),
-        ({"candidate_labels": ["a"]}, "candidate_labels: no parameter of audio-classification"),
+        ({"candidate_labels": ["a"]}, "candidate_labels is not a parameter of audio-classification"),
     ],
 )
 def test_parameters_of_a_classifier_are_checked(tagger, files, parameters, message):
@@ -438,14 +448,14 @@ def test_parameters_of_a_classifier_are_checked(tagger, files, parameters, messa
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"top_k": 1}, "no parameter of feature-extraction, which takes per_chunk, space"),
-        ({"space": "other"}, 'not "backbone" or "shared"'),
+        ({"top_k": 1}, "top_k is not a parameter of feature-extraction, which takes per_chunk, space"),
+        ({"space": "other"}, 'must be "backbone" or "shared"'),
         ({"candidate_labels": {"a": 1}}, "candidate_labels is dict: it must be list or str"),
         ({"candidate_labels": []}, "has 0 labels: send 1 to 100"),
         ({"candidate_labels": ["a"] * 101}, "has 101 labels: send 1 to 100"),
         ({"candidate_labels": ",".join("a" * 101)}, "has 101 labels: send 1 to 100"),
-        ({"candidate_labels": ["a", 1]}, "and 1 is none"),
-        ({"candidate_labels": ["a", " "]}, "and ' ' is none"),
+        ({"candidate_labels": ["a", 1]}, "not 1$"),
+        ({"candidate_labels": ["a", " "]}, "not ' '$"),
         ({"candidate_labels": ["a" * 501]}, "1 to 500 characters"),
         ({"candidate_labels": ["a"], "hypothesis_template": "{}" + "a" * 500}, "1 to 500 characters"),
         ({"candidate_labels": ["a"], "hypothesis_template": "{:>9999999999}"}, "hypothesis_template"),
@@ -457,7 +467,7 @@ def test_parameters_of_a_base_model_are_checked(base, files, parameters, message
 
 
 def test_parameters_beside_the_inputs_are_not_overlooked(tagger, files):
-    with pytest.raises(ValueError, match='top_k beside "inputs"'):
+    with pytest.raises(ValueError, match='top_k is not "inputs" or "parameters"'):
         tagger({"inputs": files["wav"], "top_k": 1})
     options = {"wait_for_model": True}  # clients of HuggingFace's Inference API
     assert len(tagger({"inputs": files["wav"], "options": options})) == 3
@@ -511,10 +521,24 @@ def test_a_server_without_the_package_answers_json(endpoint, tagger, files):
 def test_a_server_tells_what_was_wrong(endpoint):
     status, answer = endpoint(b"\x89PNG\r\n\x1a\n", "audio/wav")
     assert status == 400
-    assert "no wav, flac, ogg, mp3 or aiff: its 8 bytes begin with" in answer["error"]
+    assert "not wav, flac, ogg, mp3 or aiff: its 8 bytes begin with" in answer["error"]
     status, answer = endpoint(b'{"inputs": "http://169.254.169.254/latest/meta-data"}', "application/json")
     assert status == 400
     assert "paths, URLs and data: URIs are not opened" in answer["error"]
+
+
+def test_parameters_are_those_of_the_pipelines(base):
+    """Except `sampling_rate`, which each waveform in a request has, and `return_tensors`, which JSON cannot hold."""
+    module, _ = base
+    classes = {
+        "feature-extraction": MulapFeatureExtractionPipeline,
+        "audio-classification": MulapAudioClassificationPipeline,
+        "zero-shot-audio-classification": MulapZeroShotAudioClassificationPipeline,
+    }
+    assert module._PARAMETERS.keys() == classes.keys()
+    for task, cls in classes.items():
+        options = set(inspect.signature(cls._sanitize_parameters).parameters)
+        assert set(module._PARAMETERS[task]) == options - {"self", "sampling_rate", "return_tensors"}
 
 
 def test_requirements_are_floors_of_the_code():

@@ -25,9 +25,9 @@ from mulap_hf import (
 )
 from mulap_hf.errors import PublishError
 from mulap_hf.publishing import check
-from mulap_hf.publishing.arguments import HubArguments, publish_finished
+from mulap_hf.publishing.arguments import Destination, HubArguments
 from mulap_hf.publishing.card import make_card
-from mulap_hf.publishing.hub import Destination
+from mulap_hf.publishing.hub import publish_finished
 
 SCRIPT = ROOT / "training" / "publish.py"
 DUAL = {"connection_text_layers": [], "connection_audio_layers": []}
@@ -36,7 +36,7 @@ LABELS = {0: "calm", 1: "loud", 2: "sad"}
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory, processor) -> Path:
-    """A finished run, with things in it that are nobody else's business."""
+    """A finished run, with files in it that must not be published."""
     folder = tmp_path_factory.mktemp("runs") / "base"
     settle(MulapForPreTraining(micro_config(projection_size=16))).save_pretrained(folder)
     processor.save_pretrained(folder)
@@ -76,7 +76,14 @@ def tagger(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
+    """The cache of whoever publishes."""
     return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory) -> Path:
+    """The cache of others, who have none of the published files."""
+    return tmp_path_factory.mktemp("elsewhere")
 
 
 @pytest.fixture
@@ -108,21 +115,22 @@ name, place, trust, found = sys.argv[1], Path(sys.argv[2]), {"trust_remote_code"
 """
 
 
-def stranger(hub, tmp_path, code, name, token=None):
-    """Runs code in a process without the package, with an empty cache."""
-    environment = hub.environment(tmp_path / "stranger", token)
+def stranger(hub, elsewhere, tmp_path, code, name, token=None):
+    """Runs code in a process without the package, with the cache of others."""
+    environment = hub.environment(elsewhere, token)
     return run_without_package(
         f"{STRANGER}{code}\nprint('FOUND' + json.dumps(found))", name, tmp_path, env=environment, cwd=tmp_path
     )
 
 
-def test_strangers_load_and_use_what_was_published(published, tmp_path, base):
+def test_strangers_load_and_use_what_was_published(published, elsewhere, tmp_path, base):
     batch = inputs()
     torch.save(batch, tmp_path / "batch.pt")
     write_tone(tmp_path / "song.mp3", seconds=1.5, rate=44100, channels=2)
     write_tone(tmp_path / "other.mp3", seconds=1.0, seed=1)
     result = stranger(
         published,
+        elsewhere,
         tmp_path,
         """
 model = AutoModel.from_pretrained(name, **trust).eval()
@@ -157,18 +165,24 @@ for number, code in enumerate(Path(snapshot_download(name), "README.md").read_te
     assert not [name for name in found["files"] if "checkpoint" in name or "skipped" in name]
 
 
-def test_the_card_says_what_the_run_says(published, home, tmp_path):
+def test_the_card_says_what_the_run_says(published, home):
     code = "from huggingface_hub import ModelCard; print(ModelCard.load('org/mulap-tiny'))"
-    result = run("-c", code, env=published.environment(tmp_path))
+    result = run("-c", code, env=published.environment(home))
     assert result.returncode == 0, result.stderr
     card = ModelCard(result.stdout)
     assert (card.data.library_name, card.data.pipeline_tag) == ("transformers", "feature-extraction")
     assert card.data.license == "cc-by-4.0"
     (auc,) = card.data.eval_results  # a loss is no result
     assert (auc.metric_type, auc.metric_value, auc.dataset_name) == ("matching_auc", 0.71, "MusicCaps")
-    for fact in ("1234 items", "MusicCaps (https://example.org)", "77 s of the clock, 2.0 hours", "a CPU", "0.710"):
+    for fact in (
+        "1234 items",
+        "MusicCaps (https://example.org)",
+        "Training took 77 s for 2.0 hours",
+        "a CPU",
+        "0.710",
+    ):
         assert fact in card.text
-    assert "Energy and emissions: unknown" in card.text and "secret" not in str(card)
+    assert "Energy and emissions were not measured" in card.text and "secret" not in str(card)
 
 
 def test_the_card_says_which_steps_were_done_and_which_was_kept(base, tagger):
@@ -179,18 +193,19 @@ def test_the_card_says_which_steps_were_done_and_which_was_kept(base, tagger):
         "run": {**settings["run"], "steps": 50},  # of 100: patience was at its end
     }
     said = [
-        (settings, "100 steps of 8 items", "2.0 hours", "step with the lowest validation loss"),
-        (stopped, "50 steps of 8 items", "1.0 hours", "last step"),
+        (settings, "100 steps with 8 items", "2.0 hours", "step with the lowest validation loss"),
+        (stopped, "50 steps with 8 items", "1.0 hours", "last step"),
     ]
     for folder in (base, tagger):
         for told, steps, hours, kept in said:
             card = make_card(ROOT / "model_cards" / "templates", folder, told, {"matching_auc": 0.71}, "org/x")
             text = " ".join(card.text.split())
-            for fact in (steps, f"{hours} of audio heard", f"The {kept} was kept.", f"items (56), at the {kept}:"):
+            facts = (f"for {hours} of audio", f"The model of the {kept} was kept.", f"evaluated at the {kept}:")
+            for fact in (steps, *facts):
                 assert fact in text
 
 
-def test_a_tagger_has_examples_that_it_has_heard(hub, home, tagger, tmp_path):
+def test_the_card_of_a_tagger_shows_its_outputs(hub, home, tagger, tmp_path):
     result = publish(
         hub, home, tagger, "--repo_id", "org/tagger", "--dry_run", "--keep", tmp_path / "kept", token=None
     )
@@ -204,25 +219,22 @@ def test_a_tagger_has_examples_that_it_has_heard(hub, home, tagger, tmp_path):
     script = "import json, sys; from transformers import pipeline; classify = pipeline('audio-classification', "
     script += "model=sys.argv[1], trust_remote_code=True); print(json.dumps(classify(sys.argv[2:], top_k=5)))"
     samples = [tmp_path / "kept" / example["src"] for example in card.data.widget]
-    heard = run_without_package(script, tmp_path / "kept", *samples)
-    assert heard.returncode == 0, heard.stderr
-    for example, output in zip(card.data.widget, json.loads(heard.stdout), strict=True):
+    tagged = run_without_package(script, tmp_path / "kept", *samples)
+    assert tagged.returncode == 0, tagged.stderr
+    for example, output in zip(card.data.widget, json.loads(tagged.stdout), strict=True):
         assert [one["label"] for one in example["output"]] == [one["label"] for one in output]
         assert [one["score"] for one in example["output"]] == pytest.approx([one["score"] for one in output], abs=1e-4)
-    assert (
-        "of a corpus whose name" not in card.text
-        and "A corpus whose name, source and license are unknown" in card.text
-    )
+    assert "Name, source and license of the corpus are unknown." in card.text
 
 
-def test_private_repositories(hub, home, tagger, tmp_path):
+def test_private_repositories(hub, home, elsewhere, tagger, tmp_path):
     result = publish(hub, home, tagger, "--repo_id", "org/secret", "--private")
     assert result.returncode == 0, result.stderr
-    refused = stranger(hub, tmp_path, "AutoConfig.from_pretrained(name, **trust)", "org/secret")
+    refused = stranger(hub, elsewhere, tmp_path, "AutoConfig.from_pretrained(name, **trust)", "org/secret")
     assert refused.returncode == 1 and "401" in refused.stderr
     write_tone(tmp_path / "song.ogg", rate=44100, channels=2)
     tag = "found['tags'] = pipeline('audio-classification', model=name, **trust)('song.ogg')"
-    let_in = stranger(hub, tmp_path, tag, "org/secret", token="hf_test")
+    let_in = stranger(hub, elsewhere, tmp_path, tag, "org/secret", token="hf_test")
     assert let_in.returncode == 0, let_in.stderr
     assert {one["label"] for one in json.loads(let_in.stdout.split("FOUND")[1])["tags"]} == set(LABELS.values())
 
@@ -235,9 +247,9 @@ def test_a_space_of_two_published_models(published, home, tagger, tmp_path):
         return run(script, "--repo_id", "org/demo", "--model", "org/mulap-tiny", *options, env=environment)
 
     missing = publish_space("--tagger", "org/none")
-    assert missing.returncode == 1 and "--tagger org/none is no model on the Hub" in missing.stderr
+    assert missing.returncode == 1 and "--tagger org/none: there is no such model on the Hub" in missing.stderr
     wrong = publish_space("--tagger", "org/mulap-tiny")
-    assert wrong.returncode == 1 and "org/mulap-tiny has no pipeline for audio-classification" in wrong.stderr
+    assert wrong.returncode == 1 and "org/mulap-tiny lacks the pipeline audio-classification" in wrong.stderr
     assert ("space", "org/demo") not in published.repositories
     assert publish(published, home, tagger, "--repo_id", "org/mulap-tags").returncode == 0
     write_tone(tmp_path / "my clip.flac")
@@ -275,7 +287,7 @@ def test_every_kind_passes_its_check(script, tmp_path, processor, kind):
     assert "[my tone](samples/my%20tone.wav)" in card
 
 
-def test_publishing_again_replaces_what_was_published(published, home, base, tmp_path):
+def test_publishing_again_replaces_what_was_published(published, home, elsewhere, base, tmp_path):
     code = """
 import sys
 from huggingface_hub import HfApi
@@ -283,11 +295,13 @@ api = HfApi()
 api.upload_file(repo_id="org/mulap-tiny", path_or_fileobj=b"x = 1", path_in_repo="old_code.py")
 api.upload_file(repo_id="org/mulap-tiny", path_or_fileobj=b"theirs", path_in_repo="notes.txt")
 """
-    assert run("-c", code, env=published.environment(tmp_path)).returncode == 0
+    assert run("-c", code, env=published.environment(home)).returncode == 0
     again = publish(published, home, base, "--repo_id", "org/mulap-tiny")
     assert again.returncode == 0, again.stderr
     list_files = "found['files'] = [entry.path for entry in HfApi().list_repo_tree(name)]"
-    files = json.loads(stranger(published, tmp_path, list_files, "org/mulap-tiny").stdout.split("FOUND")[1])["files"]
+    files = json.loads(
+        stranger(published, elsewhere, tmp_path, list_files, "org/mulap-tiny").stdout.split("FOUND")[1]
+    )["files"]
     assert "old_code.py" not in files and "notes.txt" in files and "modeling_mulap.py" in files
 
 
@@ -295,12 +309,12 @@ def test_what_the_hub_would_refuse_is_said_before_the_work(published, home, base
     published.requests.clear()
     result = publish(published, home, base, "--repo_id", "org/x", token=None)
     assert result.returncode == 1 and "Traceback" not in result.stderr
-    assert "nobody is logged in to the Hub: log in with `hf auth login`, or set HF_TOKEN" in result.stderr
+    assert "not logged in to the Hub: log in with `hf auth login`, or set HF_TOKEN" in result.stderr
     unreachable = publish(published, home, base, "--repo_id", "org/x", HF_ENDPOINT="http://127.0.0.1:9")
     assert unreachable.returncode == 1 and "error: the Hub cannot be reached: " in unreachable.stderr
     refused = {
-        "--repo_id others/x": "others/x: org is no member of others; there are org",
-        "--repo_id org/mulap-tiny --private": "--private: org/mulap-tiny is public already",
+        "--repo_id others/x": "others/x: org is not a member of others; choose one of org",
+        "--repo_id org/mulap-tiny --private": "--private: org/mulap-tiny exists and is public",
         "--repo_id org/x --license mine": '--license mine: the Hub refuses: - Error: "license" must be one of',
     }
     said = errors_of(SCRIPT, *([base, *options.split()] for options in refused), env=published.environment(home))
@@ -309,7 +323,7 @@ def test_what_the_hub_would_refuse_is_said_before_the_work(published, home, base
     assert not any(request.writes for request in published.requests)
 
 
-def test_training_scripts_learn_what_the_hub_would_refuse_before_the_training(hub, tmp_path):
+def test_training_scripts_learn_what_the_hub_would_refuse_before_the_training(hub, home):
     code = """
 import os
 from mulap_hf.publishing.arguments import HubArguments
@@ -321,10 +335,13 @@ for token, license in (("hf_read", "mit"), ("hf_test", "mine"), ("hf_test", "mit
     except PublishError as error:
         print(error)
 """
-    result = run("-c", code, env=hub.environment(tmp_path))
+    result = run("-c", code, env=hub.environment(home))
     assert result.returncode == 0, result.stderr
     read_only, own_license, *taken = result.stdout.splitlines()
-    assert "the token of org may only read: log in with `hf auth login`, or set HF_TOKEN to a token that" in read_only
+    assert (
+        "the token of org has no write permission: log in with `hf auth login`, or set HF_TOKEN to a token that"
+        in read_only
+    )
     assert '--license mine: the Hub refuses: - Error: "license" must be one of' in own_license
     assert taken == ["Destination(repo_id='org/x', private=False, license='mit')"] * 2
 
@@ -332,10 +349,10 @@ for token, license in (("hf_read", "mit"), ("hf_test", "mine"), ("hf_test", "mit
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("my model!", "'my model!' is no name for the Hub, org/name: Repo id must use alphanumeric chars"),
-        ("../outside", "'../outside' is no name for the Hub"),
-        ("org/a/b", "'org/a/b' is no name for the Hub, org/name: Repo id must be in the form"),
-        ("mulap", "'mulap' is no name for the Hub: say whose it is, org/mulap"),
+        ("my model!", "'my model!' is not a valid name on the Hub, org/name: Repo id must use alphanumeric chars"),
+        ("../outside", "'../outside' is not a valid name on the Hub"),
+        ("org/a/b", "'org/a/b' is not a valid name on the Hub, org/name: Repo id must be in the form"),
+        ("mulap", "'mulap' lacks the owner: write it as org/mulap"),
     ],
 )
 def test_names_that_no_repository_can_have(script, tmp_path, name, message):
@@ -359,17 +376,17 @@ def test_folders_that_cannot_be_published(tmp_path, base, tagger, monkeypatch):
             script.main([str(folder), "--repo_id", "org/x", "--dry_run", *more])
         return str(caught.value)
 
-    assert f"{tmp_path / 'none'} is no folder" in refused(tmp_path / "none")
-    assert "has no config.json and model.safetensors" in refused(tmp_path)
+    assert f"{tmp_path / 'none'} is not a folder" in refused(tmp_path / "none")
+    assert "lacks config.json or model.safetensors" in refused(tmp_path)
     config = AutoConfig.from_pretrained(tagger)
     model = settle(MulapForAudioClassification(config))
     model.save_pretrained(tmp_path / "alone")
     assert "has no processor: save it there" in refused(tmp_path / "alone")
     settle(MulapModel(micro_config())).save_pretrained(tmp_path / "wordless")
     MulapFeatureExtractor().save_pretrained(tmp_path / "wordless")
-    assert "has a text side and no tokenizer" in refused(tmp_path / "wordless")
+    assert "has a text side but no tokenizer" in refused(tmp_path / "wordless")
     (tmp_path / "alone" / "training_settings.json").write_text('{"run": {"status": "unfinished"}}')
-    assert "holds an unfinished run: repeat its command" in refused(tmp_path / "alone")
+    assert "contains an unfinished run: repeat its command" in refused(tmp_path / "alone")
 
 
 def broken_at_the_end(path: Path):
@@ -387,13 +404,13 @@ def broken_at_the_end(path: Path):
             lambda path: sf.write(path, [0.0, math.nan], 16000, "FLOAT"),
             "nan.wav: the sample at",
         ),
-        ("caf\udce9.wav", write_tone, r"caf\udce9.wav has characters in its name that do not print: rename it"),
+        ("caf\udce9.wav", write_tone, r"caf\udce9.wav has characters that cannot be printed: rename it"),
     ],
 )
 def test_samples_that_cannot_be_published(script, tmp_path, tagger, name, write, message):
     sound = tmp_path / f"sound{Path(name).suffix}"
     write(sound)
-    sound.rename(tmp_path / name)  # soundfile writes no name that is no UTF-8
+    sound.rename(tmp_path / name)  # soundfile cannot write to names that are not UTF-8
     with pytest.raises(PublishError) as caught:
         script.main([str(tagger), "--repo_id", "org/x", "--dry_run", "--samples", str(tmp_path / name)])
     assert str(caught.value).startswith("--samples: ") and message in str(caught.value)
@@ -410,13 +427,13 @@ def test_how_to_repeat_what_was_not_published(tmp_path):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("config.json", {"model_type": None}, "has model_type unknown: this publishes MuLaP models"),
-        ("config.json", {"model_type": "frob"}, "has model_type frob: this publishes MuLaP models"),
+        ("config.json", {"model_type": None}, "has model_type unknown: only MuLaP models"),
+        ("config.json", {"model_type": "frob"}, "has model_type frob: only MuLaP models"),
         ("config.json", {"projection_size": "wide"}, "expected int, got str"),
-        ("config.json", "[]", "holds no JSON object: save it again"),
-        ("training_settings.json", "{", "is no JSON (Expecting"),
-        ("preprocessor_config.json", "", "is no JSON (Expecting"),
-        ("metrics.json", "{", "is no JSON (Expecting"),
+        ("config.json", "[]", "contains a list, not a JSON object: save it again"),
+        ("training_settings.json", "{", "is not valid JSON (Expecting"),
+        ("preprocessor_config.json", "", "is not valid JSON (Expecting"),
+        ("metrics.json", "{", "is not valid JSON (Expecting"),
         ("model.safetensors", "", "is broken (Error while deserializing header"),
     ],
 )
@@ -435,14 +452,16 @@ def test_weights_that_do_not_fit_are_not_published(script, tmp_path, tagger):
     config.audio_config.midend_channels += 1
     wrong = shutil.copytree(tagger, tmp_path / "wrong")
     config.save_pretrained(wrong)
-    with pytest.raises(PublishError, match=f"^{re.escape(str(wrong))} cannot be used: ValueError: Could not load"):
+    with pytest.raises(PublishError, match=f"^the model in {re.escape(str(wrong))} fails on the samples: ValueError"):
         script.main([str(wrong), "--repo_id", "org/x", "--dry_run"])
 
 
 def test_a_model_that_takes_too_long_is_not_published(tmp_path, monkeypatch):
     monkeypatch.setattr(check, "_SECONDS", 0.5)
     write_tone(tmp_path / "samples" / "tone.wav")
-    with pytest.raises(PublishError, match=f"^{tmp_path}: loading it .* took more than 0.5 s: publish it while"):
+    with pytest.raises(
+        PublishError, match=f"^{tmp_path}: loading the model .* took more than 0.5 s: publish it while"
+    ):
         check.run_as_user(tmp_path, "org/x", {"snippet_1": "import time; time.sleep(60)"})
 
 

@@ -1,4 +1,4 @@
-"""The Space: its limits, and its page as somebody sees it in a browser."""
+"""The Space: its limits, and its page as a visitor sees it in a browser."""
 
 import importlib.util
 import os
@@ -36,7 +36,7 @@ def app():
 
 @pytest.fixture(scope="module")
 def models(processor, tmp_path_factory):
-    """A model of music and texts, a tagger, and a library, as the Space is given them."""
+    """A model of audio and text, a tagger, and a library, as the Space uses them."""
     folder = tmp_path_factory.mktemp("space")
     model = settle(MulapModel(micro_config(projection_size=16)))
     labels = {"id2label": dict(enumerate(TAGS)), "problem_type": "multi_label_classification"}
@@ -69,7 +69,7 @@ def test_length_is_limited_whatever_the_size(app, tmp_path):
     assert len(app.read_audio(str(path))["raw"]) == 8000 * 600
     sf.write(path, np.zeros(8000 * 600 + 1, dtype=np.float32), 8000)
     assert path.stat().st_size < 100_000
-    with pytest.raises(gr.Error, match="at most 10 minutes"):
+    with pytest.raises(gr.Error, match="the limit is 10 minutes"):
         app.read_audio(str(path))
 
 
@@ -81,12 +81,12 @@ def broken(path):
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda path: path.write_bytes(b""), "no audio that can be read"),
-        (lambda path: path.write_text("words " * 100), "no audio that can be read"),
-        (broken, "no audio that can be read"),
-        (lambda path: sf.write(path, np.zeros(0), 16000), "it is empty"),
+        (lambda path: path.write_bytes(b""), "cannot be read as audio"),
+        (lambda path: path.write_text("words " * 100), "cannot be read as audio"),
+        (broken, "cannot be read as audio"),
+        (lambda path: sf.write(path, np.zeros(0), 16000), "contains no audio"),
         (lambda path: sf.write(path, np.full(99, np.nan), 16000, subtype="FLOAT"), "not numbers"),
-        (lambda path: path.write_bytes(bytes(50 * 2**20 + 1)), "at most 50 MB"),
+        (lambda path: path.write_bytes(bytes(50 * 2**20 + 1)), "the limit is 50 MB"),
         (lambda path: sf.write(path, np.zeros(99), 2**31 - 1), "1000 to 192000"),
         (lambda path: sf.write(path, np.zeros(99), 1), "1000 to 192000"),
     ],
@@ -109,9 +109,9 @@ def test_labels_and_queries(app):
     assert app.read_query(" sad violin ") == "sad violin"
     for read, text, message in (
         (app.read_labels, "piano, , piano", "at least two"),
-        (app.read_labels, ",".join(map(str, range(51))), "at most 50"),
+        (app.read_labels, ",".join(map(str, range(51))), "the limit is 50"),
         (app.read_query, " ", "in a few words"),
-        (app.read_query, "a" * 301, "at most 300"),
+        (app.read_query, "a" * 301, "the limit is 300"),
     ):
         with pytest.raises(gr.Error, match=message):
             read(text)
@@ -139,8 +139,8 @@ def test_similarity_is_about_the_mean(app):
         ({"model": None}, "MULAP_MODEL is not set"),
         ({"tagger": ""}, "MULAP_TAGGER is not set"),
         ({"model": "nowhere/nothing"}, "MULAP_MODEL=nowhere/nothing cannot be loaded"),
-        ({"library": ROOT / "training"}, "training holds no clips"),
-        ({"model": "tagger"}, "MULAP_MODEL=tagger has no pipeline of its own for zero-shot-audio-classification"),
+        ({"library": ROOT / "training"}, "training contains no clips"),
+        ({"model": "tagger"}, "MULAP_MODEL=tagger lacks MuLaP's pipeline zero-shot-audio-classification"),
         ({"tagger": "model"}, "MULAP_TAGGER=model"),
     ],
 )
@@ -149,7 +149,7 @@ def test_app_does_not_start_without(app, models, monkeypatch, change, message):
     monkeypatch.chdir(models[0])
     settings = {"model": "model", "tagger": "tagger", "library": Path("library")}
     with pytest.raises(SystemExit, match=message):
-        app.Listener(**{**settings, **change})
+        app.Demo(**{**settings, **change})
 
 
 @dataclass
@@ -183,13 +183,13 @@ class Site:
         return message.inner_text()
 
     def wait_until_playable(self, players: int):
-        """So many clips of the library, and nothing else that they would be mistaken for."""
+        """Waits until so many clips of the library can be played, and nothing else can."""
         ready = (
             "count => [...document.querySelectorAll('audio')].filter(player => player.duration > 1).length == count"
         )
         self.page.wait_for_function(ready, arg=players)
 
-    def shares(self, label: str) -> dict[str, str]:
+    def scores(self, label: str) -> dict[str, str]:
         """The rows of a result: label -> per cent."""
         rows = self.page.get_by_test_id("block-label").filter(has_text=label).locator("..").get_by_role("button")
         rows.first.wait_for()
@@ -237,7 +237,7 @@ def test_uploaded_audio_is_described(site, models):
     scores = tagger(waveform(clip)).logits[0].sigmoid().tolist()
     site.open()
     site.describe(clip)
-    shown = site.shares("What is heard")
+    shown = site.scores("Tags and their scores")
     assert shown == {tag: per_cent(score) for tag, score in zip(TAGS, scores, strict=True)}
     assert len(set(shown.values())) == len(TAGS)  # or the comparison says nothing
     site.page.locator("svg.marks, canvas.marks").wait_for()
@@ -246,7 +246,7 @@ def test_uploaded_audio_is_described(site, models):
 
 
 @torch.no_grad()
-def test_labels_of_ones_own(site, models, processor):
+def test_labels_of_the_visitor(site, models, processor):
     folder, model, _ = models
     clip, labels = folder / "library" / "clip 1.flac", ["calm piano", "loud rock guitars", "fast techno beat"]
     scores = model(waveform(clip), **processor(text=labels)).logits_per_audio[0].softmax(dim=0).tolist()
@@ -254,7 +254,7 @@ def test_labels_of_ones_own(site, models, processor):
     site.upload(clip)
     site.page.get_by_label("Words or phrases").fill(", ".join(labels))
     site.button("Compare them").click()
-    shown = site.shares("How well each fits")
+    shown = site.scores("How well each of them fits")
     assert shown == {label: per_cent(score) for label, score in zip(labels, scores, strict=True)}
     assert len(set(shown.values())) == len(labels)
 
@@ -294,20 +294,20 @@ def test_recording_is_described(site):
     with site.page.expect_response(re.compile("/run/")):  # once the recording has arrived, the page is cleared
         site.button("Stop").click()
     site.button("Describe it").click()
-    assert site.shares("What is heard").keys() == set(TAGS)
+    assert site.scores("Tags and their scores").keys() == set(TAGS)
 
 
-def test_what_is_no_audio_is_refused(site, tmp_path):
+def test_files_without_audio_are_refused(site, tmp_path):
     text = "These are words.\n" * 100
     for name in ("notes.txt", "notes.wav"):
         (tmp_path / name).write_text(text)
     site.open()
     site.upload(tmp_path / "notes.txt")
-    assert "This is no audio that can be read" in site.error()
+    assert "This file cannot be read as audio" in site.error()
     site.open()
     site.describe(tmp_path / "notes.wav")
-    assert "This is no audio that can be read" in site.error()
-    assert not site.page.get_by_text("Clips that sound alike").is_visible()
+    assert "This file cannot be read as audio" in site.error()
+    assert not site.page.get_by_text("Similar clips").is_visible()
 
 
 def test_missing_inputs_are_asked_for(site, models):
@@ -327,7 +327,7 @@ def test_missing_inputs_are_asked_for(site, models):
 def test_other_audio_takes_the_results_away(site, models):
     site.open()
     site.describe(models[0] / "library" / "clip 1.flac")
-    heading = site.page.get_by_text("Clips that sound alike")
+    heading = site.page.get_by_text("Similar clips")
     heading.wait_for()
     site.button("Clear").click()
     heading.wait_for(state="hidden")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import run
+from helpers import run_fresh
 
 import mulap_hf
 from mulap_hf.metrics import classification, regression, tagging
@@ -78,7 +78,7 @@ print(json.dumps([early, [metric.name for metric in metrics.values()], scores]))
 def test_loads_by_path_offline(tmp_path):
     """In a new process with an empty cache. Importing `metrics.scores` alone imports no heavy library."""
     paths = [str(FOLDER / f"{name}.py") for name in CASES]
-    done = run("-c", PROGRAM, tmp_path, *paths)
+    done = run_fresh("-c", PROGRAM, tmp_path, *paths)
     assert done.returncode == 0, done.stderr
     early, names, (tags, classes, numbers) = json.loads(done.stdout)
     assert early == []

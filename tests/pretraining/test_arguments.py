@@ -6,14 +6,17 @@ import pytest
 from helpers import ROOT
 
 from mulap_hf import MulapConfig
+from mulap_hf.arguments import Recipes, parse_arguments, read_recipe
+from mulap_hf.configuration_mulap import PRESETS
 from mulap_hf.errors import DataError
-from mulap_hf.pretraining.arguments import PRETRAINING, parse_arguments, read_recipe
+from mulap_hf.pretraining import arguments
+from mulap_hf.pretraining.arguments import PRETRAINING
 
 RECIPES = ROOT / "training" / "recipes"
 
 
-def parse(*arguments, recipes=RECIPES):
-    return parse_arguments(PRETRAINING, [str(argument) for argument in arguments], recipes, "a script", "tiny")
+def parse(*words, recipes=RECIPES):
+    return parse_arguments(PRETRAINING, [str(word) for word in words], "a script", Recipes(recipes, "tiny"))
 
 
 def write(folder, **options):
@@ -124,3 +127,7 @@ def test_words_that_are_no_options_are_named(words, capsys):
 
 def test_steps_count_instead_of_the_epochs_of_a_recipe():
     assert parse("--recipe", "published", "--max_steps", "10")[2].num_epochs is None
+
+
+def test_presets_are_those_of_the_configuration():
+    assert sorted(PRESETS) == arguments.PRESETS

@@ -12,8 +12,8 @@ from helpers import CAPTIONS, CHUNK, RATE, micro_config, waveforms, write_tone
 from transformers import AutoModel, get_scheduler
 
 from mulap_hf import MulapAudioModel
-from mulap_hf.data import open_pairs
 from mulap_hf.data.augmentation import Augmentation
+from mulap_hf.data.streams import open_pairs
 from mulap_hf.errors import DataError
 from mulap_hf.modeling_mulap_losses import nt_xent
 from mulap_hf.modeling_mulap_outputs import MulapAudioOutput

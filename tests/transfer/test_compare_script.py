@@ -121,7 +121,7 @@ def test_entries_of_other_settings_are_missing(done, place, model_folder, monkey
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     import compare
 
-    monkeypatch.setattr(compare, "run_comparison", lambda plan, tasks: {})
+    monkeypatch.setattr("mulap_hf.transfer.comparison.run.run_comparison", lambda plan, tasks: {})
     before = {path: path.read_bytes() for path in (place / "out").glob("comparison.*")}
     words = command(
         place, model_folder, "--max_epochs", 6, "--strategies", "handcrafted", "--reference", "handcrafted"
@@ -185,7 +185,7 @@ def test_one_that_fails_does_not_stop_the_others(place, done, model_folder, tmp_
         (["--shares", "1.5"], "give numbers above 0 and at most 1"),
         (["--seeds", "0", "0"], "--seeds: 0 is given twice"),
         (["--tasks", "taging"], "--tasks taging: neither one of tagging, style, .* nor a folder"),
-        (["--pretrain_options", "{bad"], "--pretrain_options {bad: no JSON"),
+        (["--pretrain_options", "{bad"], "--pretrain_options {bad: not JSON"),
         (["--labels_per_class", "0"], "--labels_per_class 0: at least 1"),
         (["--held_out_soundfont", "x.sf2"], "applies to tasks of the synthetic corpus only"),
         (["--tasks", "style", "--held_out_soundfont", "x.sf2"], "--held_out_soundfont x.sf2: the file does not exist"),

@@ -6,8 +6,9 @@ import pytest
 from helpers import ROOT
 
 from mulap_hf import MulapConfig
+from mulap_hf.arguments import Recipes, parse_arguments
 from mulap_hf.data.corpora import CORPORA
-from mulap_hf.pretraining.arguments import TrainingArguments, parse_arguments
+from mulap_hf.pretraining.arguments import TrainingArguments
 from mulap_hf.transfer.arguments import (
     CompareArguments,
     FineTuneArguments,
@@ -30,7 +31,7 @@ PUBLISHED = {
 
 def probe(name: str) -> ProbeArguments:
     kinds = (TransferArguments, ProbeArguments, RunArguments)
-    return parse_arguments(kinds, ["--recipe", name], RECIPES / "transfer", "a script", "probe")[1]
+    return parse_arguments(kinds, ["--recipe", name], "a script", Recipes(RECIPES / "transfer", "probe"))[1]
 
 
 @pytest.mark.parametrize("corpus", PUBLISHED)
@@ -46,22 +47,35 @@ def test_the_recipe_of_the_corpus_is_the_default(tmp_path, monkeypatch):
     import transfer
 
     (tmp_path / "prepare.json").write_text(json.dumps({"settings": {"corpus": "emomusic"}}))
-    assert transfer.default_recipe(["--data", str(tmp_path), "--task", "emotion"]) == "emomusic"
+    assert transfer.default_recipe(str(tmp_path)) == "emomusic"
     (tmp_path / "prepare.json").write_text(json.dumps({"settings": {"corpus": "gtzan"}}))
-    assert transfer.default_recipe(["--data", str(tmp_path)]) == "probe"
-    assert transfer.default_recipe(["--task", "style"]) == "probe"
-    assert transfer.wants_fine_tuning(["--fine_tune"]) and transfer.wants_fine_tuning(["--fine_tune", "true"])
-    assert not transfer.wants_fine_tuning(["--fine_tune", "false"]) and not transfer.wants_fine_tuning([])
+    assert transfer.default_recipe(str(tmp_path)) == transfer.default_recipe(None) == "probe"
+
+
+@pytest.mark.parametrize(
+    ("words", "fine_tune"),
+    [([], False), (["--fine_tune"], True), (["--fine-tune=true"], True), (["--fine_tune", "no"], False)],
+)
+def test_fine_tuning_has_other_options(words, fine_tune, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "training"))
+    import transfer
+
+    with pytest.raises(SystemExit):
+        transfer.main([*words, "--help"])
+    text = capsys.readouterr().out
+    assert ("--train_seconds" in text, "--plateau_patience" in text) == (fine_tune, not fine_tune)
 
 
 def test_the_others_parse():
     assert probe("linear").head == "linear"
     kinds = (TransferArguments, FineTuneArguments, TrainingArguments)
-    training = parse_arguments(kinds, [], RECIPES / "transfer", "a script", "fine_tune")[2]
+    training = parse_arguments(kinds, [], "a script", Recipes(RECIPES / "transfer", "fine_tune"))[2]
     assert training.patience and training.output_dir == "outputs/transferred"
     strategies = json.loads((RECIPES / "compare" / "strategies.json").read_text())
     for recipe in ("small", "full"):
-        compare = parse_arguments((CompareArguments, ProbeArguments), [], RECIPES / "compare", "a script", recipe)[0]
+        compare = parse_arguments(
+            (CompareArguments, ProbeArguments), [], "a script", Recipes(RECIPES / "compare", recipe)
+        )[0]
         assert set(compare.strategies) < {*strategies, "handcrafted"}
         assert set(compare.share_strategies) < set(strategies) and set(compare.conditions) <= set(DEGRADATIONS)
 

@@ -45,7 +45,7 @@ def heard(scorer, cache, dataset):
     data = open_task(dataset, "register")
     features = cache.features(scorer.extractor, data, "test")
     waveforms = [load_audio(row["audio"]["bytes"]) for row in data.rows("test")]
-    return scorer.hear(features), scorer.processor(text=TEXTS, audio=waveforms, sampling_rate=16000)
+    return scorer.encode_audio(features), scorer.processor(text=TEXTS, audio=waveforms, sampling_rate=16000)
 
 
 @torch.no_grad()
@@ -53,7 +53,7 @@ def test_pairs_score_as_in_the_model(scorer, cache, dataset, monkeypatch):
     monkeypatch.setattr("mulap_hf.transfer.pair_scores._CLIPS", 4)  # blocks of several lengths
     monkeypatch.setattr("mulap_hf.transfer.pair_scores._TEXTS", 2)
     clips, inputs = heard(scorer, cache, dataset)
-    texts = scorer.read(TEXTS)
+    texts = scorer.encode_texts(TEXTS)
     matching = scorer.matching(clips, texts)
     assert_near(torch.from_numpy(matching), scorer.model(**inputs).logits_per_audio)
     assert np.ptp(matching, axis=0).min() > 0.01  # not all the same
@@ -70,7 +70,7 @@ def test_pairs_score_as_in_the_model(scorer, cache, dataset, monkeypatch):
 def test_a_dual_encoder_scores_as_itself(dual_folder, cache, dataset):
     scorer = PairScorer(dual_folder, "cpu", progress=False)
     clips, inputs = heard(scorer, cache, dataset)
-    scores = torch.from_numpy(scorer.contrastive(clips, scorer.read(TEXTS))) * scorer.model.alignment.scale
+    scores = torch.from_numpy(scorer.contrastive(clips, scorer.encode_texts(TEXTS))) * scorer.model.alignment.scale
     assert_near(scores, scorer.model(**inputs).logits_per_audio)
     assert scorer.kinds == [CONTRASTIVE]
     with pytest.raises(DataError, match="has no matching scores: no co-attention"):
@@ -84,7 +84,7 @@ def test_a_clip_longer_than_the_positions_is_scored(tmp_path, processor, cache, 
     scorer = PairScorer(tmp_path / "short", "cpu", progress=False)
     features = cache.features(scorer.extractor, open_task(dataset, "register"), "test")
     assert features.counts.max() > 1
-    clips, texts = scorer.hear(features), scorer.read(TEXTS)
+    clips, texts = scorer.encode_audio(features), scorer.encode_texts(TEXTS)
     assert np.isfinite(scorer.matching(clips, texts)).all()
 
 
@@ -100,9 +100,9 @@ def test_reranking_orders_the_first_by_matching():
 
 def test_recordings_and_descriptions_count_once():
     rows = {"a": ("song 1", "calm"), "b": ("song 1", "slow"), "c": ("song 2", "calm"), "d": ("song 3", "loud")}
-    names, texts, right = unique_pairs(rows)
+    names, texts, relevant = unique_pairs(rows)
     assert (names, texts) == (["a", "c", "d"], ["calm", "slow", "loud"])
-    assert right.tolist() == [[True, True, False], [True, False, False], [False, False, True]]
+    assert relevant.tolist() == [[True, True, False], [True, False, False], [False, False, True]]
 
 
 def test_prompts():
@@ -111,7 +111,7 @@ def test_prompts():
     assert len(prompts(task)) == 8 and prompts(task)[0] == "hip hop"
     with pytest.raises(DataError, match=r"template 'music' has no \{label\}"):
         prompts(task, ["{label}", "music"])
-    with pytest.raises(DataError, match="task pitch: prompts tell tags and classes, not the values of a regression"):
+    with pytest.raises(DataError, match="task pitch: prompts cannot predict the values of a regression"):
         prompts(TASKS[2])
 
 
@@ -164,10 +164,10 @@ def test_calibration_subtracts_the_mean_over_validation_clips(scorer, cache, dat
     for kind in (CONTRASTIVE, MATCHING):
         plain, calibrated = found[kind].scores, found[f"{kind}_calibrated"].scores
         np.testing.assert_allclose(calibrated, plain - plain.mean(axis=0), atol=1e-5)
-    prompt = scorer.read(["high", "high music"])
+    prompt = scorer.encode_texts(["high", "high music"])
     features = cache.features(scorer.extractor, data, "validation")
     few = zero_shot_scores(scorer, data, ["validation"], cache, scorer.kinds, ["{label}", "{label} music"])
-    expected = scorer.matching(scorer.hear(features), prompt).mean(axis=1)
+    expected = scorer.matching(scorer.encode_audio(features), prompt).mean(axis=1)
     column = data.task.classes.index("high")
     np.testing.assert_allclose(few["validation"][MATCHING].scores[:, column], expected, rtol=1e-4, atol=1e-5)
 
@@ -222,15 +222,15 @@ def test_retrieval_of_what_is_known(scorer, cache, dataset, monkeypatch):
     truth = {}
 
     def contrastive(self, clips, texts):
-        return truth["right"].astype(np.float32) - 0.5
+        return truth["relevant"].astype(np.float32) - 0.5
 
     found = retrieve(scorer, data, "test", cache, scorer.kinds, top_k=4)
-    assert found.right.shape == (18, 27)
-    assert found.right.sum(axis=1).tolist() == [2, 1] * 9 and (found.right.sum(axis=0) == 1).all()
+    assert found.relevant.shape == (18, 27)
+    assert found.relevant.sum(axis=1).tolist() == [2, 1] * 9 and (found.relevant.sum(axis=0) == 1).all()
     assert {name: list(of) for name, of in found.methods.items()} == {
         direction: ["contrastive", "matching", "reranked"] for direction in ("text_to_audio", "audio_to_text")
     }
-    truth["right"] = found.right
+    truth["relevant"] = found.relevant
     monkeypatch.setattr(PairScorer, "contrastive", contrastive)
     report = zero_shot_report(scorer, {}, cache, data, kinds=[CONTRASTIVE], resamples=20)["retrieval"]["test"]
     for direction in ("text_to_audio", "audio_to_text"):
@@ -244,7 +244,7 @@ def test_retrieval_among_fewer_recordings_and_of_shortlists_alone(scorer, cache,
     data = described(dataset)
     full = retrieve(scorer, data, "test", cache, scorer.kinds, top_k=3)
     few = retrieve(scorer, data, "test", cache, scorer.kinds, top_k=3, recordings=5)
-    assert few.right.shape[0] == 5 and few.right.any(axis=0).all() and few.right.any(axis=1).all()
+    assert few.relevant.shape[0] == 5 and few.relevant.any(axis=0).all() and few.relevant.any(axis=1).all()
     short = retrieve(scorer, data, "test", cache, scorer.kinds, top_k=3, most_pairs=100)
     for direction, methods in short.methods.items():
         assert list(methods) == ["contrastive", "reranked"]
@@ -271,7 +271,7 @@ def test_models_that_read_no_prompts(tmp_path, model_folder, aligned_folder):
     assert has_text_side(model_folder) and has_text_side(aligned_folder)
     with pytest.raises(ModelError, match="nowhere: found neither as a folder nor on the Hub"):
         has_text_side(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"has no contrastive scores: no space .*; it has matching scores"):
+    with pytest.raises(DataError, match=r"no contrastive scores: no joint embedding space .*; it has matching"):
         PairScorer(model_folder, "cpu").check_kinds([CONTRASTIVE])
 
 

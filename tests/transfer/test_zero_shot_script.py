@@ -62,19 +62,21 @@ def test_without_a_task_all_that_have_classes(tmp_path, dataset, model_folder, m
     assert "left out" not in capsys.readouterr().err
 
 
-def test_what_cannot_be_done(tmp_path, dataset, model_folder, main, capsys):
+def test_invalid_options_are_refused(tmp_path, dataset, model_folder, main, capsys):
     def fails(message, *options):
         with pytest.raises(DataError, match=message):
             main(arguments(tmp_path, model_folder, *options))
 
-    fails("task emotion: prompts tell tags and classes", "--task", "emotion", "--corpus_dir", tmp_path / "corpus")
-    assert not (tmp_path / "corpus").exists()  # nothing was made in vain
+    fails("task emotion: prompts cannot predict", "--task", "emotion", "--corpus_dir", tmp_path / "corpus")
+    assert not (tmp_path / "corpus").exists()  # nothing was generated
     fails("it has no task 'genre'", "--data", dataset, "--task", "genre")
-    fails("no contrastive scores: no space shared", "--data", dataset, "--scores", "contrastive")
+    fails("no contrastive scores: no joint embedding space", "--data", dataset, "--scores", "contrastive")
     fails(r"template 'x' has no \{label\}", "--data", dataset, "--templates", "x")
     fails("--top_k 0: at least 1", "--data", dataset, "--top_k", 0)
     fails("--data .*nowhere does not exist", "--data", tmp_path / "nowhere")
-    fails("--held_out_soundfont plays the synthetic corpus", "--data", dataset, "--held_out_soundfont", "x.sf2")
+    fails(
+        "--held_out_soundfont applies to the synthetic corpus only", "--data", dataset, "--held_out_soundfont", "x.sf2"
+    )
     (dataset / "tasks.json").write_text("[]")
     fails("no task has classes; if it has descriptions, pass --retrieval", "--data", dataset)
     for shard in dataset.glob("test-*.parquet"):

@@ -10,7 +10,8 @@ import soxr
 from torch.utils.data import DataLoader
 
 from ..configuration_mulap import MulapConfig
-from ..data import PreTrainingCollator, open_pairs
+from ..data.collator import PreTrainingCollator
+from ..data.streams import open_pairs
 from ..feature_extraction_mulap import MulapFeatureExtractor
 from ..modeling_mulap import MulapForPreTraining
 from ..processing_mulap import MulapProcessor

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..pretraining.arguments import check_numbers, option
+from ..arguments import check_numbers, option
 from ..transfer.arguments import TaskDataArguments
 
 PARTS = ("retrieval", "tags", "map", "attention")

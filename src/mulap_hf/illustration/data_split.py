@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data.schema import Task, read_tasks
 from ..errors import DataError
-from ..transfer.features import hear
+from ..transfer.features import load_waveform
 from ..transfer.tasks import PreparedData, TaskData
 from ..transfer.zero_shot import TEMPLATES, clean_label
 
@@ -67,5 +67,6 @@ class DataSplit:
     def waveforms(self, clips: Sequence[str], rate: int) -> dict[str, np.ndarray]:
         """Return the mono waveforms `(samples,)` of clips by id, without the clips that cannot be decoded."""
         wanted = set(clips)
-        decoded = dict(hear(row, rate, self.data.seconds) for row in self.data.rows(self.split) if row["id"] in wanted)
-        return {clip: waveform for clip, waveform in decoded.items() if isinstance(waveform, np.ndarray)}
+        rows = (row for row in self.data.rows(self.split) if row["id"] in wanted)
+        decoded = (load_waveform(row, rate, self.data.seconds) for row in rows)
+        return {clip: waveform for clip, waveform in decoded if isinstance(waveform, np.ndarray)}

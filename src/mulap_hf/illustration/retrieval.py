@@ -58,13 +58,13 @@ def illustrate_retrieval(
     most_pairs = 0 if CONTRASTIVE in kinds else MOST_PAIRS
     found = retrieve(scorer, split.data, split.split, cache, kinds, top_k, recordings, most_pairs)
     methods = {name: scores for name, scores in found.methods[TEXT_TO_AUDIO].items() if name in _ORDERS}
-    metrics = {name: score_queries(scores, found.right.T) for name, scores in methods.items()}
+    metrics = {name: score_queries(scores, found.relevant.T) for name, scores in methods.items()}
     ranks = {name: values["rank"] for name, values in metrics.items()}
     number = min(queries, len(found.texts))
     chosen = np.random.default_rng(seed).choice(len(found.texts), number, replace=False)
     examples = [_example(found, methods, ranks, int(query), split) for query in chosen]
     pictures = _draw_examples(examples, split, scorer, len(found.names), top_k, folder)
-    chance = chance_recall(found.right.sum(axis=0), len(found.names))
+    chance = chance_recall(found.relevant.sum(axis=0), len(found.names))
     _draw_ranks(ranks, chance, folder / "retrieval_ranks.png")
     recall = {name: {f"r{k}": float(values[f"r{k}"].mean()) for k in RANKS} for name, values in metrics.items()}
     recall["chance"] = {f"r{k}": float(chance[min(k, len(chance)) - 1]) for k in RANKS}
@@ -109,7 +109,7 @@ def _example(
     split: DataSplit,
 ) -> dict[str, Any]:
     """Return the first results of a query by method, and the first target if it is not among them."""
-    targets, results = found.right[:, query], {}
+    targets, results = found.relevant[:, query], {}
     for method, scores in methods.items():
         order = np.argsort(-scores[query], kind="stable")
         places = list(range(min(_NUM_RESULTS, len(order))))

@@ -1,15 +1,9 @@
 """What the training scripts can be told: every field is a command-line flag, and a key of a recipe."""
 
-import difflib
 import json
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass
 
-from transformers import HfArgumentParser
-
-from ..configuration_mulap import PRESETS, MulapConfig
+from ..arguments import check_names, check_numbers, option
 from ..errors import DataError
 
 # Values of --objective, each the name of a file in `objectives/`, and the class in that file.
@@ -19,41 +13,9 @@ OBJECTIVES = {
     "simclr": "SimclrObjective",
     "supervised": "SupervisedObjective",
 }
+PRESETS = ["published", "small", "tiny"]
 # Options that change nothing of what is learned: a run may go on with others.
 FREE_OPTIONS = ("output_dir", "overwrite_output", "log_steps", "cpu_threads", "keep_checkpoints", "trackers")
-
-
-def option(default, help: str, **metadata):
-    """A field of a dataclass that is a command-line flag."""
-    metadata["help"] = help
-    if isinstance(default, list):
-        return field(default_factory=default.copy, metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def check_numbers(
-    args,
-    at_least_one: Sequence[str] = (),
-    positive: Sequence[str] = (),
-    not_negative: Sequence[str] = (),
-    shares: Sequence[str] = (),
-):
-    """Of a dataclass of options, by the names of its fields; a list is as good as each of its numbers.
-
-    Raises:
-        DataError: a number is out of its range.
-    """
-    for names, is_fine, wanted in (
-        (at_least_one, lambda number: number >= 1, "at least 1"),
-        (positive, lambda number: number > 0, "more than 0"),
-        (not_negative, lambda number: number >= 0, "not negative"),
-        (shares, lambda number: 0 <= number <= 1, "between 0 and 1"),
-    ):
-        for name in names:
-            value = getattr(args, name)
-            for number in value if isinstance(value, list) else [value]:
-                if number is not None and not is_fine(number):
-                    raise DataError(f"--{name} {number}: {wanted}")
 
 
 @dataclass
@@ -63,7 +25,7 @@ class ModelArguments:
     objective: str = option(
         "mulap", "Training objective: a file in src/mulap_hf/pretraining/objectives.", choices=list(OBJECTIVES)
     )
-    preset: str = option("tiny", "Sizes of the model.", choices=sorted(PRESETS))
+    preset: str = option("tiny", "Sizes of the model.", choices=PRESETS)
     text_model: str | None = option(
         None, "BERT whose first layers and tokenizer the text stream takes, by Hub name or folder; none: from scratch."
     )
@@ -87,17 +49,19 @@ class ModelArguments:
         Raises:
             DataError: it is no JSON object, or has a field that MulapConfig does not have.
         """
+        from ..configuration_mulap import MulapConfig
+
         try:
             content = json.loads(self.config or "{}")
         except ValueError as error:
             raise DataError(f"--config {self.config}: no JSON: {error}") from error
         if not isinstance(content, dict):
             raise DataError(f"--config {self.config}: not an object of fields")
-        _check_names(content, list(MulapConfig.__annotations__), "--config")
+        check_names(content, list(MulapConfig.__annotations__), "--config")
         for name, kind in MulapConfig.sub_configs.items():
             if not isinstance(content.get(name, {}), dict):
                 raise DataError(f"--config: {name} is {content[name]!r}, not an object of fields")
-            _check_names(content.get(name, {}), list(kind.__annotations__), f"--config: {name}")
+            check_names(content.get(name, {}), list(kind.__annotations__), f"--config: {name}")
         return content
 
 
@@ -163,7 +127,7 @@ class TrainingArguments:
 
     output_dir: str = option("outputs/pretrained", "Where the model goes; must not exist yet.")
     overwrite_output: bool = option(False, "Replace the run in --output_dir instead of going on with it.")
-    max_steps: int = option(240, "Optimizer steps.")
+    max_steps: int = option(240, "Optimizer steps.", replaces="num_epochs")
     num_epochs: int | None = option(
         None, "Passes over the training data, instead of --max_steps; its number of pairs must be known beforehand."
     )
@@ -210,78 +174,3 @@ class TrainingArguments:
 
 
 PRETRAINING = (ModelArguments, DataArguments, TrainingArguments)
-
-
-def parse_arguments(
-    kinds: Sequence[type], arguments: Sequence[str] | None, recipes: Path, description: str, recipe: str
-) -> tuple:
-    """Flags over a recipe over the defaults.
-
-    Args:
-        kinds: dataclasses of options; one of each is returned.
-        arguments: of the command line; None: those of this process.
-        recipes: folder of JSON files; `--recipe` takes the name of one of them, or the path of another.
-        description: of the script, for `--help`.
-        recipe: the default.
-
-    Raises:
-        DataError: the recipe cannot be read, or has an option that does not exist.
-    """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = HfArgumentParser(kinds, description=description, allow_abbrev=False)
-    names = ", ".join(_recipe_names(recipes))
-    parser.add_argument("--recipe", default=recipe, help=f"Options as JSON: a file, or one of {names}.")
-    finder = HfArgumentParser([], add_help=False, allow_abbrev=False)
-    finder.add_argument("--recipe", default=recipe)
-    path = find_recipe(finder.parse_known_args(arguments)[0].recipe, recipes)
-    # Through the parser, so that a wrong value in a recipe gets the message that a wrong flag gets.
-    options = read_recipe(path, kinds)
-    if any(word.partition("=")[0] == "--max_steps" for word in arguments):
-        options.pop("num_epochs", None)  # a recipe's, which would count instead
-    flags = [word for name, value in options.items() for word in (f"--{name}", *_words(value))]
-    name, parser.prog = parser.prog, f"{parser.prog}: {path}"
-    parser.set_defaults(**vars(parser.parse_args(flags)))
-    parser.prog = name
-    parser.parse_args(arguments)  # which names words that are no options
-    return parser.parse_args_into_dataclasses(arguments)[: len(kinds)]
-
-
-def read_recipe(path: Path, kinds: Sequence[type]) -> dict:
-    """The options of a recipe.
-
-    Raises:
-        DataError: it is no JSON object, or has an option that none of the dataclasses has.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: no recipe: {error}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: a recipe is a JSON object of options, not {type(content).__name__}")
-    _check_names(content, [field.name for kind in kinds for field in fields(kind)], path)
-    return {name: value for name, value in content.items() if value is not None}
-
-
-def _check_names(content: dict, known: Sequence[str], where: str | Path):
-    for name in content:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            raise DataError(f"{where}: there is no {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
-
-
-def _words(value) -> list[str]:
-    """A value as on the command line."""
-    if isinstance(value, list):
-        return [str(item) for item in value]
-    return [json.dumps(value) if isinstance(value, dict) else str(value)]
-
-
-def _recipe_names(recipes: Path) -> list[str]:
-    return sorted(path.stem for path in recipes.glob("*.json"))
-
-
-def find_recipe(name: str, recipes: Path) -> Path:
-    path = recipes / f"{name}.json" if "/" not in name and not name.endswith(".json") else Path(name)
-    if not path.is_file():
-        raise DataError(f"--recipe {name}: no such file; there are {', '.join(_recipe_names(recipes))}")
-    return path

@@ -1,52 +1,63 @@
-"""How training scripts are told to publish what they have trained."""
+"""Options of publishing: where a model goes on the Hub, and under which license."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from shlex import quote
-from tempfile import TemporaryDirectory
 
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+from ..arguments import option
 from ..errors import PublishError
-from ..pretraining.arguments import option
-from .card import UNKNOWN_LICENSE
-from .hub import Destination, check_destination, publish
+
+UNKNOWN_LICENSE = "unknown"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a model is published.
+
+    repo_id: "org/name".
+    private: whether the repository is private; it must not exist as a public one.
+    license: the Hub's identifier for the license of the model.
+
+    Raises:
+        PublishError: the name is not valid for a repository.
+    """
+
+    repo_id: str
+    private: bool = False
+    license: str = UNKNOWN_LICENSE
+
+    def __post_init__(self):
+        try:
+            validate_repo_id(self.repo_id)
+        except HFValidationError as error:
+            raise PublishError(f"{self.repo_id!r} is not a valid name on the Hub, org/name: {error}") from error
+        if "/" not in self.repo_id:
+            raise PublishError(f"{self.repo_id!r} lacks the owner: write it as org/{self.repo_id}")
 
 
 @dataclass
 class HubArguments:
-    """What becomes of the model when it is done."""
+    """Whether and how the finished model is published."""
 
-    push_to_hub: str | None = option(None, "Publish the finished model under this name: org/name.")
-    private: bool = option(False, "Only its owners may see what is published.")
-    license: str = option(UNKNOWN_LICENSE, "Of the published model, by the Hub's name for it: cc-by-4.0, other, ...")
+    push_to_hub: str | None = option(
+        None, "Publish the finished model under this name on the Hub.", metavar="ORG/NAME"
+    )
+    private: bool = option(False, "Publish to a private repository.")
+    license: str = option(
+        UNKNOWN_LICENSE, "License of the published model, by the Hub's identifier: cc-by-4.0, other, ..."
+    )
 
     def destination(self) -> Destination | None:
-        """Where to publish, if anywhere; to be called before the work.
+        """Where to publish; None without `push_to_hub`. Call it before training, because it asks the Hub.
 
         Raises:
-            PublishError: it would be refused.
+            PublishError: the Hub would refuse the upload.
         """
         if self.push_to_hub is None:
             return None
         found = Destination(self.push_to_hub, self.private, self.license)
+        from .hub import check_destination  # imports torch and transformers
+
         check_destination(found)
         return found
-
-
-def publish_finished(model_cards: Path, folder: Path, destination: Destination | None):
-    """Publishes a finished run, if it is to be.
-
-    Raises:
-        PublishError: it failed; the message says how to repeat it. The folder is whole.
-    """
-    if destination is None:
-        return
-    with TemporaryDirectory(prefix="mulap-publish-") as temporary:
-        try:
-            url = publish(model_cards, folder, Path(temporary) / "model", destination)
-        except (PublishError, OSError) as error:
-            private = " --private" if destination.private else ""
-            raise PublishError(
-                f"the model is in {folder}, but was not published: {error}\nRepeat with: python training/publish.py "
-                f"{quote(str(folder))} --repo_id {destination.repo_id} --license {destination.license}{private}"
-            ) from error
-    print(f"Published: {url}")

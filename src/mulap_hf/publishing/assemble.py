@@ -1,4 +1,4 @@
-"""A folder for the Hub, made from a trained model's: what users load, and nothing of the user's own files."""
+"""A folder for the Hub, made from the folder of a trained model: what users load, and none of the user's own files."""
 
 import json
 import shutil
@@ -21,7 +21,8 @@ from ..modeling_mulap import MulapForAudioClassification, MulapForPreTraining, M
 from ..modeling_mulap_audio import MulapAudioModel
 from ..pipeline_mulap_tasks import custom_pipelines
 from ..pretraining.run_folder import SETTINGS
-from .card import PICTURES, UNKNOWN_LICENSE, ZERO_SHOT_FILE, Sample, make_card
+from .arguments import UNKNOWN_LICENSE
+from .card import PICTURES, RESULTS_FILE, ZERO_SHOT_FILE, Sample, make_card
 
 _PACKAGE = Path(__file__).parents[1]
 _MODELS = {
@@ -30,23 +31,23 @@ _MODELS = {
 ENDPOINT_FILES = ("handler.py", "requirements.txt")
 SAMPLES_FOLDER = "samples"
 OUTPUTS_FILE = "sample_outputs.json"
-# Lists of skipped items, reports and predictions name the user's files: they stay where they are.
+# Lists of skipped items, reports and predictions name the user's files: they are not published.
 _PUBLISHED = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab.txt", "metrics.json")
 _PUBLISHED += ("special_tokens_map.json", "processor_config.json", "preprocessor_config.json", "metrics.jsonl")
-_PUBLISHED += (SETTINGS, ZERO_SHOT_FILE, *PICTURES)
+_PUBLISHED += (SETTINGS, RESULTS_FILE, ZERO_SHOT_FILE, *PICTURES)
 _SAMPLE_CLIPS, _SAMPLE_SECONDS = 3, 12.0
 _TOP_LABELS = 5
 _TEXTS = ("calm piano", "fast techno")
 
 
 def complete_folder(templates: Path, folder: Path, settings: dict[str, Any], metrics: dict[str, Any]):
-    """Adds its card to the folder of a finished run, in place.
+    """Adds a model card to the folder of a finished run.
 
     Args:
-        templates: of cards.
-        folder: the model's; its snippets load it by this path.
-        settings: as in `training_settings.json`, facts of the finished run included.
-        metrics: as in `metrics.json`.
+        templates: folder of the card templates.
+        folder: folder of the model; the card's snippets load it by this path.
+        settings: content of `training_settings.json`, including the facts of the finished run.
+        metrics: content of `metrics.json`.
     """
     make_card(templates, folder, settings, metrics, str(folder)).save(folder / "README.md")
 
@@ -59,18 +60,19 @@ def assemble(
     license: str = UNKNOWN_LICENSE,
     samples: Sequence[Path] = (),
 ):
-    """Copies what is to be published of a model's folder, and adds code, samples, endpoint files and card.
+    """Copies the files to publish from a model's folder, and adds code, samples, endpoint files and card.
 
     Args:
         model_cards: folder with `templates/` and `endpoint/`.
-        source: a run's folder, or any saved model and its processor; stays as it is.
-        target: is made.
-        repo_id: what it will be called on the Hub.
-        license: of the model, by the Hub's name for it.
-        samples: audio files to publish as examples; none: generated ones.
+        source: output folder of a run, or any saved model with its processor; is not changed.
+        target: folder to create.
+        repo_id: name of the repository on the Hub.
+        license: the Hub's identifier for the license of the model.
+        samples: audio files to publish as examples; default: generated ones.
 
     Raises:
-        PublishError: something in the source is missing, broken, or does not fit the rest, or a sample cannot be read.
+        PublishError: a file of the source is missing or broken, the files do not fit each other, or a sample cannot be
+            read.
     """
     check_source(source)
     target.mkdir(parents=True)
@@ -78,7 +80,7 @@ def assemble(
         for file in source.glob(pattern):
             copy = target / file.relative_to(source)
             if file.suffix == ".json":
-                _read_json(file)  # before something that uses it breaks at it
+                _read_json(file)  # raises the error that names the file
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
     _write_both_forms(target)
@@ -87,10 +89,11 @@ def assemble(
         shutil.copyfile(model_cards / "endpoint" / name, target / name)
     files = copy_samples(target, samples) if samples else generate_samples(target)
     try:
-        outputs = _hear(target, [name for name, _ in files])
-    except Exception as error:  # of every kind: parts that do not fit each other break anywhere
+        outputs = _sample_outputs(target, [name for name, _ in files])
+    except Exception as error:  # any: a model and a processor that do not fit each other fail in many ways
         raise PublishError(
-            f"{source} cannot be used: {type(error).__name__}: {error}\nSave its model and its processor again"
+            f"the model in {source} fails on the samples: {type(error).__name__}: {error}\nSave the model and its "
+            "processor again"
         ) from error
     write_json(target / OUTPUTS_FILE, outputs)
     examples = [Sample(name, title, outputs[name].get("labels", ())) for name, title in files]
@@ -101,19 +104,19 @@ def assemble(
 
 def check_source(source: Path):
     """Raises:
-    PublishError: it is no folder of a finished MuLaP model with its processor, or a file in it is broken.
+    PublishError: this is not the folder of a finished MuLaP model with its processor, or a file in it is broken.
     """
     if not source.is_dir():
-        raise PublishError(f"{source} is no folder: give the output folder of a training script, or a saved model")
+        raise PublishError(f"{source} is not a folder: pass the output folder of a training script, or a saved model")
     if not (source / "config.json").is_file() or not list(source.glob("*.safetensors")):
-        raise PublishError(f"{source} has no config.json and model.safetensors: give a saved model's folder")
+        raise PublishError(f"{source} lacks config.json or model.safetensors: pass the folder of a saved model")
     status = _read_json(source / SETTINGS).get("run", {}).get("status", "finished")
     if status != "finished":
-        raise PublishError(f"{source} holds an unfinished run: repeat its command until it is done")
+        raise PublishError(f"{source} contains an unfinished run: repeat its command to finish it")
     file = source / "config.json"
     model_type = _read_json(file).get("model_type")  # AutoConfig asks whether to run code of types it does not know
     if model_type not in (MulapConfig.model_type, MulapAudioConfig.model_type):
-        raise PublishError(f"{file} has model_type {known(model_type)}: this publishes MuLaP models")
+        raise PublishError(f"{file} has model_type {known(model_type)}: only MuLaP models can be published")
     try:
         config = AutoConfig.from_pretrained(source)
     except (ValueError, StrictDataclassError) as error:
@@ -125,11 +128,11 @@ def check_source(source: Path):
         )
     if not any((source / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")):
         raise PublishError(
-            f"{source} has no processor: save it there, MulapProcessor(...).save_pretrained, or of a model without "
-            "text side MulapFeatureExtractor().save_pretrained"
+            f"{source} has no processor: save it there with MulapProcessor(...).save_pretrained, or, if the model has "
+            "no text side, with MulapFeatureExtractor().save_pretrained"
         )
     if model_kind(config) in TEXT_KINDS and not (source / "tokenizer_config.json").is_file():
-        raise PublishError(f"{source} has a text side and no tokenizer: save its MulapProcessor there")
+        raise PublishError(f"{source} has a text side but no tokenizer: save its MulapProcessor there")
     for file in source.glob("*.safetensors"):
         try:
             safe_open(file, "pt")
@@ -138,14 +141,14 @@ def check_source(source: Path):
 
 
 def _write_both_forms(folder: Path):
-    """The feature extractor within the processor, where transformers 5 looks, and in a file of its own, for 4."""
+    """Writes the feature extractor to its own file, where transformers 4 looks; 5 reads it from the processor's."""
     whole, alone = folder / "processor_config.json", folder / "preprocessor_config.json"
     if whole.is_file() and not alone.is_file():
         write_json(alone, _read_json(whole)["feature_extractor"])
 
 
 def _add_code(folder: Path):
-    """Copies the package's code into a folder, flat, and makes config.json name it, as `save_pretrained` does."""
+    """Copies the package's code into a folder, and names it in config.json, as `save_pretrained` does."""
     config = AutoConfig.from_pretrained(folder)
     model_class = _MODELS[config.architectures[0]]
     pipelines = custom_pipelines(config, model_class.__name__)
@@ -159,12 +162,12 @@ def _add_code(folder: Path):
 
 
 def generate_samples(folder: Path, name: str = SAMPLES_FOLDER, clips: int = _SAMPLE_CLIPS) -> list[tuple[str, str]]:
-    """Clips of the synthetic corpus that no model has been trained on: `(path in the folder, title)`.
+    """Generates clips of the synthetic corpus's test split, and returns `(path in the folder, title)` for each.
 
     Args:
-        folder: where to.
-        name: of the folder in it that is made.
-        clips: how many, of styles of their own up to twelve.
+        folder: folder to write to.
+        name: name of the subfolder to create.
+        clips: number of clips; up to twelve, they have different styles.
     """
     from ..synthetic import CorpusConfig, make_clip
 
@@ -180,15 +183,15 @@ def generate_samples(folder: Path, name: str = SAMPLES_FOLDER, clips: int = _SAM
 
 
 def copy_samples(folder: Path, files: Sequence[Path], name: str = SAMPLES_FOLDER) -> list[tuple[str, str]]:
-    """The user's own: `(path in the folder, title)`.
+    """Copies the user's samples, and returns `(path in the folder, title)` for each.
 
     Args:
-        folder: where to.
-        files: audio.
-        name: of the folder in it that is made.
+        folder: folder to write to.
+        files: audio files.
+        name: name of the subfolder to create.
 
     Raises:
-        PublishError: one cannot be read or has a name that does not print, or two have the same name.
+        PublishError: a file cannot be read, its name has unprintable characters, or two files have the same name.
     """
     (folder / name).mkdir()
     found = []
@@ -199,7 +202,7 @@ def copy_samples(folder: Path, files: Sequence[Path], name: str = SAMPLES_FOLDER
             raise PublishError(f"--{name}: {error}") from error
         if not file.name.isprintable():  # line breaks, and bytes that are not UTF-8, which no card can hold
             raise PublishError(
-                f"--{name}: {printable(str(file))} has characters in its name that do not print: rename it"
+                f"--{name}: the name of {printable(str(file))} has characters that cannot be printed: rename it"
             )
         path = f"{name}/{file.name}"
         if (folder / path).exists():
@@ -209,34 +212,36 @@ def copy_samples(folder: Path, files: Sequence[Path], name: str = SAMPLES_FOLDER
     return found
 
 
-def _hear(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What the model says of each sample, computed by what is published: `labels` with scores, or its `embedding` and,
-    of a model with a text side, `scores` of the card's two texts."""
+def _sample_outputs(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The outputs of the assembled model for each sample: `labels` with scores, or the `embedding` and, if the model
+    has a text side, the `scores` of the two texts in the card."""
 
-    def say(task: str, **options) -> list[list]:
-        tell = pipeline(task, model=str(folder), trust_remote_code=True, device="cpu")
-        return [tell(str(folder / name), **options) for name in names]
+    def compute(task: str, **options) -> list[list]:
+        pipe = pipeline(task, model=str(folder), trust_remote_code=True, device="cpu")
+        return [pipe(str(folder / name), **options) for name in names]
 
     kind = model_kind(AutoConfig.from_pretrained(folder))
     if kind == "classifier":
-        said = {"labels": say("audio-classification", top_k=_TOP_LABELS)}
+        outputs = {"labels": compute("audio-classification", top_k=_TOP_LABELS)}
     else:
-        said = {"embedding": [[round(value, 4) for value in values] for values in say("feature-extraction")]}
+        outputs = {"embedding": [[round(value, 4) for value in values] for values in compute("feature-extraction")]}
     if kind in TEXT_KINDS:
-        said["scores"] = say("zero-shot-audio-classification", candidate_labels=list(_TEXTS))
-    return {name: {key: of_all[place] for key, of_all in said.items()} for place, name in enumerate(names)}
+        outputs["scores"] = compute("zero-shot-audio-classification", candidate_labels=list(_TEXTS))
+    return {name: {key: values[index] for key, values in outputs.items()} for index, name in enumerate(names)}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Raises:
-    PublishError: it holds something else; where there is none, it is taken for empty.
+    """The content of a JSON file; {} if the file does not exist.
+
+    Raises:
+        PublishError: the file does not contain a JSON object.
     """
     if not path.is_file():
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise PublishError(f"{path} is no JSON ({error}): save it again") from error
+        raise PublishError(f"{path} is not valid JSON ({error}): save it again") from error
     if not isinstance(content, dict):
-        raise PublishError(f"{path} holds no JSON object: save it again")
+        raise PublishError(f"{path} contains a {type(content).__name__}, not a JSON object: save it again")
     return content

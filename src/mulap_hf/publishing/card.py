@@ -1,4 +1,4 @@
-"""README.md of a model: rendered from what the run's own files say; what they do not say is unknown."""
+"""The model card: rendered from the files of the run; what they do not contain is shown as unknown."""
 
 import json
 import math
@@ -14,54 +14,56 @@ from transformers import AutoConfig
 
 from ..files import format_interval, known
 from ..loading import TEXT_KINDS, model_kind
+from .arguments import UNKNOWN_LICENSE
 
-UNKNOWN_LICENSE = "unknown"
 PIPELINE_TAGS = {"classifier": "audio-classification"}  # the others: feature-extraction
 PICTURES = ("training_report/losses.png", "training_report/scores.png", "transfer_report/outputs.png")
 PICTURES += ("transfer_report/history.png",)
 ZERO_SHOT_FILE = "zero_shot/zero_shot.json"
+RESULTS_FILE = "results.md"  # optional, written by hand: shown above the results of the run
 MEANINGS = {
-    "loss": "weighted sum of the losses below",
+    "loss": "weighted sum of the terms below",
     "mlm_loss": "masked words: cross entropy",
-    "words_loss": "the caption's words, told by the embedding of the track: cross entropy",
-    "chunks_loss": "cross entropy of finding the other chunk of the same clip in the batch",
-    "mlm_accuracy": "masked words found",
+    "words_loss": "words of the caption, predicted from the embedding of the track: cross entropy",
+    "chunks_loss": "chunk-level contrastive loss: finding the other chunk of the same clip in the batch",
+    "mlm_accuracy": "masked words: fraction predicted correctly",
     "mlm_perplexity": "masked words: exponential of the cross entropy",
-    "mam_loss": "masked audio: distance to the features of the masked chunks",
-    "mam_r2": "masked audio: share of the features' variance that is predicted (0 = their mean)",
+    "mam_loss": "masked audio: distance between predicted and true features of the masked chunks",
+    "mam_r2": "masked audio: fraction of the variance of the features that is explained (0 = predicting their mean)",
     "matching_loss": "audio-text matching: cross entropy (0.693 = chance)",
-    "matching_accuracy": "does the text describe the clip, right answers (0.5 = chance)",
-    "matching_auc": "does the text describe the clip, area under the ROC curve (0.5 = chance)",
-    "contrastive_loss": "cross entropy of finding the partner in the batch",
-    "retrieval_r1": "clips found by their text among all: first",
-    "retrieval_r5": "clips found by their text among all: in the first five",
-    "retrieval_r10": "clips found by their text among all: in the first ten",
-    "retrieval_median_rank": "median rank of the clip among all, by its text",
-    "view_accuracy": "the other view of a clip found in the batch",
-    "classification_loss": "cross entropy of the labels",
-    "roc_auc": "area under the ROC curve, mean over the labels that some clips have and some do not",
+    "matching_accuracy": "audio-text matching: fraction of correct answers (0.5 = chance)",
+    "matching_auc": "audio-text matching: area under the ROC curve (0.5 = chance)",
+    "contrastive_loss": "finding the matching text, or the matching audio, in the batch: cross entropy",
+    "retrieval_r1": "fraction of texts that rank their clip first among all clips",
+    "retrieval_r5": "fraction of texts that rank their clip among the first five",
+    "retrieval_r10": "fraction of texts that rank their clip among the first ten",
+    "retrieval_median_rank": "median rank of the clip that a text describes, among all clips",
+    "view_accuracy": "fraction of clips whose other view is found in the batch",
+    "classification_loss": "labels: cross entropy",
+    "roc_auc": "area under the ROC curve, mean over the labels that have both positive and negative clips",
     "pr_auc": "average precision, mean over the same labels",
-    "roc_auc_micro": "area under the ROC curve of all pairs of clip and label",
-    "pr_auc_micro": "average precision of all pairs of clip and label",
-    "accuracy": "right labels",
+    "roc_auc_micro": "area under the ROC curve over all pairs of clip and label",
+    "pr_auc_micro": "average precision over all pairs of clip and label",
+    "accuracy": "fraction of correct labels",
     "macro_f1": "F1, mean over the labels",
-    "r2": "share of the variance that is predicted, mean over the values",
-    "pearson": "correlation with the truth, mean over the values",
+    "r2": "fraction of the variance that is explained, mean over the values",
+    "pearson": "correlation with the true values, mean over the values",
     "feature_std": "standard deviation of the embeddings between clips, mean over the features",
-    "effective_rank": "effective dimensions of the embeddings (1 = collapsed)",
+    "effective_rank": "number of effective dimensions of the embeddings (1 = collapsed)",
 }
-# Names that the Hub knows; other metrics keep theirs.
-_NO_SCORES = ("feature_std", "effective_rank", "mlm_perplexity")  # nor is a loss: it is compared with nothing
+# Not in the metadata of the card, like the losses: models are not compared by them.
+_NO_SCORES = ("feature_std", "effective_rank", "mlm_perplexity")
+# Names that the Hub knows; other metrics keep their name.
 _HUB_METRICS = {"pr_auc": "average_precision", "macro_f1": "f1", "r2": "r_squared"}
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An audio file of the model's repository.
+    """An audio file in the model's repository.
 
-    path: in the repository.
-    title: what it is.
-    output: what the model says of it, `{"label", "score"}`, best first; empty: nothing.
+    path: path in the repository.
+    title: title in the card.
+    output: the model's `{"label", "score"}` for it, best first; empty if the model is not a classifier.
     """
 
     path: str
@@ -71,10 +73,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Table:
-    """Results on some data.
+    """A table of results.
 
-    title: the data.
-    rows: measure, value, and what it is.
+    title: the data that were evaluated.
+    rows: name of the measure, value, and meaning.
     """
 
     title: str
@@ -94,12 +96,12 @@ def make_card(
 
     Args:
         templates: folder of the Jinja templates `pretrained.md`, `classifier.md` and `regression.md`.
-        folder: the model's.
-        settings: as in the run's `training_settings.json`; empty where there was no run of this package.
-        metrics: as in the run's `metrics.json`.
-        model_id: what the snippets load: a Hub name, or a folder.
-        license: of the model, by the Hub's name for it.
-        samples: in the folder; shown as examples.
+        folder: folder of the model.
+        settings: content of the run's `training_settings.json`; empty if the model was not trained by this package.
+        metrics: content of the run's `metrics.json`.
+        model_id: Hub name or folder that the snippets load.
+        license: the Hub's identifier for the license of the model.
+        samples: audio files in the folder, shown as examples.
     """
     config = AutoConfig.from_pretrained(folder)
     kind = model_kind(config)
@@ -110,6 +112,7 @@ def make_card(
         "kind": kind,
         "license": license,
         "tables": tables,
+        "more_results": results.read_text(encoding="utf-8") if (results := folder / RESULTS_FILE).is_file() else "",
         "samples": samples,
         "pictures": [name for name in PICTURES if (folder / name).is_file()],
         **_model_facts(config, folder),
@@ -169,15 +172,15 @@ def _count_parameters(folder: Path) -> int:
 
 
 def _training_facts(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a run of `pretrain.py` or `transfer.py`; None is unknown."""
+    """Facts about a run of `pretrain.py` or `transfer.py`; None is shown as unknown."""
     run, training, data = settings.get("run", {}), settings.get("training", {}), settings.get("data", {})
     machine = run.get("environment", {})
     tracks = run.get("pairs") or run.get("tracks") or {}
-    steps = run.get("steps", run.get("max_steps"))  # done, of those asked for: patience may have ended it
-    heard_hours = None
+    steps = run.get("steps", run.get("max_steps"))  # steps done, which are fewer than requested after early stopping
+    audio_hours = None
     if steps and data.get("clip_seconds") and machine.get("processes"):
         clips = steps * training["batch_size"] * training["gradient_accumulation_steps"]
-        heard_hours = f"{clips * machine['processes'] * data['clip_seconds'] / 3600:.1f}"
+        audio_hours = f"{clips * machine['processes'] * data['clip_seconds'] / 3600:.1f}"
     base = run.get("model", {})
     return {
         "objective": settings.get("model", {}).get("objective"),
@@ -194,13 +197,13 @@ def _training_facts(settings: Mapping[str, Any]) -> dict[str, Any]:
         "batch_size": training.get("batch_size"),
         "seed": training.get("seed"),
         "seconds": run.get("seconds"),
-        "heard_hours": heard_hours,
+        "audio_hours": audio_hours,
         "machine": machine,
     }
 
 
-def _judged(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, float | None]]]:
-    """Every number that there is: its name, split, and value with interval."""
+def _numbers(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, float | None]]]:
+    """Every number: its name, its split, and its value with the interval."""
     for name, content in metrics.items():
         if not isinstance(content, Mapping):
             yield name, "validation", {"value": content, "low": None, "high": None}
@@ -209,19 +212,19 @@ def _judged(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str,
 
 
 def _scores(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, float | None]]]:
-    """Those that models can be compared by."""
-    for name, split, number in _judged(metrics):
+    """The numbers by which models can be compared."""
+    for name, split, number in _numbers(metrics):
         if number["value"] is not None and not name.endswith("loss") and name not in _NO_SCORES:
             yield name, split, number
 
 
 def _tables(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[Table]:
-    """A table per split that was tested, or one of the validation of pre-training."""
+    """One table for each test split, or one for the validation of pre-training."""
     tables: dict[str, Table] = {}
     facts = _training_facts(settings)
-    for name, split, number in _judged(metrics):
+    for name, split, number in _numbers(metrics):
         if split == "validation":
-            title = f"Held-out items ({known(facts['num_validation'])}), at the {facts['kept']}"
+            title = f"{known(facts['num_validation'])} held-out items, evaluated at the {facts['kept']}"
         else:
             title = f"Split `{split}`, {metrics[split]['tracks']} tracks"
         table = tables.setdefault(split, Table(title, []))
@@ -230,7 +233,7 @@ def _tables(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[Tab
 
 
 def _zero_shot_tables(folder: Path) -> list[Table]:
-    """Of `training/zero_shot.py --output_dir FOLDER/zero_shot`, if it was run: the main metric of every method."""
+    """The main metric of every method, if `training/zero_shot.py --output_dir FOLDER/zero_shot` was run."""
     file = folder / ZERO_SHOT_FILE
     if not file.is_file():
         return []

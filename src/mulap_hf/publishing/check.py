@@ -1,4 +1,4 @@
-"""What a user meets who has never seen this package: a fresh process loads the folder and runs the card's snippets."""
+"""Tests a folder as its users will: a fresh process without this package loads it and runs its card's snippets."""
 
 import os
 import re
@@ -17,10 +17,10 @@ from ..loading import TEXT_KINDS, model_kind
 from .assemble import ENDPOINT_FILES, SAMPLES_FOLDER
 
 _SNIPPET = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-_SONGS = ("song.mp3", "other.mp3")  # what the snippets call the user's files
-_SONG_RATE = 16000  # in mono: mp3 does not hold every rate and number of channels that samples may have
+_SONGS = ("song.mp3", "other.mp3")  # names of the user's files in the snippets
+_SONG_RATE = 16000  # mono: mp3 does not support every rate and number of channels that samples may have
 _SECONDS = 600
-# The package is out of reach, as on the user's machine.
+# The package cannot be imported, as on the user's machine.
 _RUN = "import runpy, sys; sys.modules['mulap_hf'] = None; [runpy.run_path(name) for name in sys.argv[1:]]"
 _LOAD = """
 import json
@@ -37,32 +37,33 @@ if {has_text}:
 autos = {autos!r}
 for auto in autos:
     loaded, info = getattr(transformers, auto).from_pretrained(name, trust_remote_code=True, output_loading_info=True)
-    assert not info["missing_keys"], f"{{auto}} finds no {{sorted(info['missing_keys'])[0]}}"
+    assert not info["missing_keys"], f"{{auto}}: the weights lack {{sorted(info['missing_keys'])[0]}}"
     assert all(torch.isfinite(value).all() for value in loaded.state_dict().values() if value.is_floating_point())
 """
 
 
 def check_folder(folder: Path, repo_id: str):
-    """Looks at an assembled folder, and uses it as its users will.
+    """Checks that an assembled folder is complete and works.
 
     Args:
-        folder: as from `assemble`.
-        repo_id: what its card calls it.
+        folder: a folder made by `assemble`.
+        repo_id: name of the model in its card.
 
     Raises:
-        PublishError: something is missing, does not load, or a snippet fails; the message has its last lines.
+        PublishError: a file is missing, the model does not load, or a snippet fails; the message has the last lines of
+            the error.
     """
     config = AutoConfig.from_pretrained(folder)
     kind = model_kind(config)
     _check_files(folder, config)
-    # The auto class that fits the weights; another one would have parts to train.
+    # The Auto class that fits the weights; with another one, some weights would be missing.
     autos = ["AutoModelForAudioClassification" if kind == "classifier" else "AutoModel"]
     if config.architectures == ["MulapForPreTraining"]:
         autos.append("AutoModelForPreTraining")
     load = _LOAD.format(name=repo_id, has_text=kind in TEXT_KINDS, autos=autos)
     snippets = read_snippets(folder)
     if not snippets:
-        raise PublishError(f"{folder / 'README.md'} has no Python snippet")
+        raise PublishError(f"{folder / 'README.md'} has no Python snippet: render it from the templates again")
     scripts = {"loading": load} | {f"snippet_{number}": code for number, code in enumerate(snippets, start=1)}
     result = run_as_user(folder, repo_id, scripts)
     if result.returncode:
@@ -71,21 +72,22 @@ def check_folder(folder: Path, repo_id: str):
 
 
 def read_snippets(folder: Path) -> list[str]:
-    """The Python code of a card, as it stands there."""
+    """The Python snippets of a card, word for word."""
     return _SNIPPET.findall(ModelCard.load(folder / "README.md").text)
 
 
 def run_as_user(folder: Path, repo_id: str, scripts: dict[str, str]) -> subprocess.CompletedProcess:
-    """Runs scripts one after the other in a fresh, offline process without the package, in a folder where the
-    repository's name leads to the model's folder, and two songs lie.
+    """Runs scripts one after the other in a fresh, offline process in which the package cannot be imported.
+
+    Its working directory contains the model under the name of its repository, and the two songs of the snippets.
 
     Args:
-        folder: the model's.
-        repo_id: its name.
+        folder: folder of the model.
+        repo_id: name of the model.
         scripts: code by name; tracebacks show these names.
 
     Raises:
-        PublishError: they take too long.
+        PublishError: the scripts take too long.
     """
     with tempfile.TemporaryDirectory(prefix="mulap-user-") as place:
         home = Path(place)
@@ -109,8 +111,8 @@ def run_as_user(folder: Path, repo_id: str, scripts: dict[str, str]) -> subproce
             )
         except subprocess.TimeoutExpired as error:
             raise PublishError(
-                f"{folder}: loading it and running its card's snippets took more than {_SECONDS} s: publish it while "
-                "the machine is idle, or with shorter --samples"
+                f"{folder}: loading the model and running its card's snippets took more than {_SECONDS} s: publish it "
+                "while the machine is idle, or with shorter --samples"
             ) from error
 
 
@@ -125,6 +127,6 @@ def _check_files(folder: Path, config):
         wanted.add(f"{module}.py")
         file = folder / f"{module}.py"
         if file.is_file() and f"class {name}" not in file.read_text(encoding="utf-8"):
-            raise PublishError(f"{file} has no class {name}, which config.json names")
+            raise PublishError(f"{file} lacks the class {name}, which config.json names: assemble the folder again")
     if missing := sorted(wanted - names):
-        raise PublishError(f"{folder} has no {', '.join(missing)}")
+        raise PublishError(f"{folder} lacks {', '.join(missing)}: assemble the folder again")

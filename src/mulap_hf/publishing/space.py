@@ -1,4 +1,4 @@
-"""The demo in the browser: a Space of two published models, with a library of clips."""
+"""The demo in the browser: a Space with two published models and a library of clips."""
 
 import json
 import shutil
@@ -10,20 +10,21 @@ from huggingface_hub import HfApi, RepoCard, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, HTTPError, RepositoryNotFoundError
 
 from ..errors import PublishError
+from .arguments import Destination
 from .assemble import copy_samples, generate_samples
-from .hub import Destination, explain
+from .hub import explain
 
 _LIBRARY = "library"
-_CLIPS = 12  # of every style of the synthetic corpus one
+_CLIPS = 12  # one for every style of the synthetic corpus
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What the Space shows.
+    """The models and clips of a Space.
 
-    model: Hub name of a published model of music and texts.
-    tagger: of a tagger or classifier.
-    library: audio files to compare with; none: generated clips.
+    model: Hub name of a published model of audio and text.
+    tagger: Hub name of a published tagger or classifier.
+    library: audio files to compare with; default: generated clips.
     """
 
     model: str
@@ -36,8 +37,8 @@ def assemble_space(space: Path, target: Path, demo: Demo):
 
     Args:
         space: folder of the app.
-        target: is made.
-        demo: what it shows.
+        target: folder to create.
+        demo: models and clips.
 
     Raises:
         PublishError: a clip cannot be read.
@@ -56,7 +57,7 @@ def assemble_space(space: Path, target: Path, demo: Demo):
 
 def check_models(demo: Demo):
     """Raises:
-    PublishError: a model is not on the Hub, or not for what it is named for.
+    PublishError: a model is not on the Hub, or lacks the pipeline that the demo uses.
     """
     wanted = {"--model": (demo.model, "text-music-retrieval"), "--tagger": (demo.tagger, "audio-classification")}
     for option, (name, task) in wanted.items():
@@ -64,22 +65,22 @@ def check_models(demo: Demo):
             config = json.loads(Path(hf_hub_download(name, "config.json")).read_text(encoding="utf-8"))
         except (RepositoryNotFoundError, EntryNotFoundError, HFValidationError) as error:
             raise PublishError(
-                f"{option} {name} is no model on the Hub: publish it with training/publish.py"
+                f"{option} {name}: there is no such model on the Hub; publish it with training/publish.py"
             ) from error
         except HTTPError as error:
             raise PublishError(explain(error)) from error
         if task not in config.get("custom_pipelines", {}):
-            raise PublishError(f"{option} {name} has no pipeline for {task}: give the other one, or publish it again")
+            raise PublishError(f"{option} {name} lacks the pipeline {task}: pass a model that has it")
 
 
 def publish_space(target: Path, destination: Destination, demo: Demo) -> str:
-    """Uploads an assembled Space and tells it which models to load.
+    """Uploads an assembled Space and sets the variables that name its models.
 
     Returns:
         Its URL.
 
     Raises:
-        PublishError: the Hub refuses.
+        PublishError: the Hub refuses the upload.
     """
     api, repo_id = HfApi(), destination.repo_id
     try:

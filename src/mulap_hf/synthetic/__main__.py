@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from ..errors import MulapError
 from ..scripts import run_script
+from .factors import FACTORS
 from .generate import SPLITS, CorpusConfig
-from .write import write_corpus, write_notes, write_parquet
+from .write import write_corpus, write_notes, write_parquet, write_triplets
 
 __all__ = ["main"]
 
@@ -37,7 +38,14 @@ def _parser() -> argparse.ArgumentParser:
         default="flac",
         help="flac: audio files with metadata.jsonl; parquet: shards with audio and labels",
     )
-    parser.add_argument("--notes", action="store_true", help="write single notes, to DIR/notes; flac only")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--notes", action="store_true", help="write single notes, to DIR/notes; flac only")
+    kinds.add_argument(
+        "--triplets",
+        choices=FACTORS,
+        help="write triplets to DIR/triplets: an anchor, a positive that shares only this factor with it, and a "
+        "negative that shares all but this factor; --num_clips is the number of triplets; flac only",
+    )
     parser.add_argument("--num_workers", type=int, help="number of processes; by default one per CPU core")
     return parser
 
@@ -54,13 +62,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "--notes writes flac only; drop --format parquet, and convert the folder with "
             "training/prepare_dataset.py synthetic_notes"
         )
-    write = write_parquet if parsed.format == "parquet" else write_notes if parsed.notes else write_corpus
+    if parsed.triplets and parsed.format == "parquet":
+        raise MulapError("--triplets writes flac only; drop --format parquet")
     config = CorpusConfig(
         seed=parsed.seed,
         clip_seconds=parsed.clip_seconds,
         soundfont=parsed.soundfont,
         held_out_soundfont=parsed.held_out_soundfont,
     )
+    if parsed.triplets:
+        write_triplets(
+            config, parsed.split, parsed.triplets, parsed.num_clips, parsed.output, num_workers=parsed.num_workers
+        )
+        return
+    write = write_parquet if parsed.format == "parquet" else write_notes if parsed.notes else write_corpus
     write(config, parsed.split, parsed.num_clips, parsed.output, num_workers=parsed.num_workers)
 
 

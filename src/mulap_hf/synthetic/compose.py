@@ -15,13 +15,13 @@ from .theory import Chord, parse_progression, scale_pitch_classes, voice_chord
 
 __all__ = ["compose"]
 
-_STRUMMED = frozenset({"acoustic guitar", "electric guitar", "harp", "banjo"})
-_BARS_PER_SECTION = 4
-_FORMS = ("AAAB", "AABA", "ABAB", "AABB")
+STRUMMED = frozenset({"acoustic guitar", "electric guitar", "harp", "banjo"})
+BARS_PER_SECTION = 4
+FORMS = ("AAAB", "AABA", "ABAB", "AABB")
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """The decisions that concern a whole song: tempo, key, chords, dynamics and timbre."""
 
     style: str
@@ -64,7 +64,7 @@ class _Plan:
         )
 
     def intensity(self, bar: int) -> float:
-        return self.section_intensity[bar // _BARS_PER_SECTION]
+        return self.section_intensity[bar // BARS_PER_SECTION]
 
     def active_sections(self, probability: float) -> np.ndarray:
         """Draw the sections in which a part plays: `(sections,)`, bool, with at least one True."""
@@ -91,13 +91,13 @@ class _Plan:
         track.notes.append(Note(start, end, int(np.clip(hit.pitch, 0, 127)), int(touch)))
 
 
-def _choose(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
+def choose(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
     """Draw a key of a mapping with a probability proportional to its value."""
     values = np.array(list(weights.values()))
     return list(weights)[rng.choice(len(values), p=values / values.sum())]
 
 
-def _make_plan(rng: np.random.Generator, style_name: str, duration: float, borrowing: float) -> _Plan:
+def _make_plan(rng: np.random.Generator, style_name: str, duration: float, borrowing: float) -> Plan:
     """Draw everything that concerns the whole song.
 
     Two latent variables, weakly correlated with the style, shift tempo, loudness, mode, register and timbre. The
@@ -122,7 +122,7 @@ def _make_plan(rng: np.random.Generator, style_name: str, duration: float, borro
     energy = 0.5 + 0.5 * float(arousal)
     num_bars = int(np.ceil(duration * tempo / 60 / beats)) + 4
     timing = rng.uniform(0.002, 0.012) * (0.15 if rng.random() < style.quantized else 1.0)
-    return _Plan(
+    return Plan(
         style=style_name,
         sources=sources,
         energy=energy,
@@ -139,30 +139,30 @@ def _make_plan(rng: np.random.Generator, style_name: str, duration: float, borro
         articulation=float(np.clip(0.925 - 0.4 * energy - 0.075 * valence + rng.normal(0, 0.1), 0.35, 1)),
         timing=float(timing),
         num_bars=num_bars,
-        section_intensity=np.clip(0.75 + rng.normal(0, 0.2, num_bars // _BARS_PER_SECTION + 1), 0.35, 1),
+        section_intensity=np.clip(0.75 + rng.normal(0, 0.2, num_bars // BARS_PER_SECTION + 1), 0.35, 1),
         rng=rng,
     )
 
 
-def _new_track(plan: _Plan, role: str, instrument: str, gain: float, held_out_presets: bool) -> Track:
+def _new_track(plan: Plan, role: str, instrument: str, gain: float, held_out_presets: bool) -> Track:
     """Return an empty track with a random preset of the instrument and a random mixing gain."""
     choice = INSTRUMENTS[instrument]
     programs = choice.held_out if held_out_presets and choice.held_out else choice.programs
     return Track(role, instrument, int(plan.rng.choice(programs)), gain * 10 ** (plan.rng.normal(0, 2.2) / 20))
 
 
-def _play_drums(plan: _Plan, held_out_presets: bool) -> tuple[str, list[Track]]:
+def _play_drums(plan: Plan, held_out_presets: bool) -> tuple[str, list[Track]]:
     rng, source = plan.rng, plan.sources["drums"]
     probability = source.drums if source is STYLES[plan.style] else 0.8 * source.drums
     if rng.random() >= probability or (plan.energy < 0.2 and rng.random() < 0.35):
         return "none", []
-    groove = _choose(rng, source.grooves)
+    groove = choose(rng, source.grooves)
     kits = HELD_OUT_DRUM_KITS if held_out_presets else source.kits
     track = Track("drums", "drums", int(rng.choice(kits)), 10 ** (rng.normal(0, 2) / 20))
     grid = (GROOVES if plan.beats == 4 else TRIPLE_GROOVES)[groove]
     active = plan.active_sections(0.94)
     for index in range(plan.num_bars):
-        if not active[index // _BARS_PER_SECTION]:
+        if not active[index // BARS_PER_SECTION]:
             continue
         bar = plan.bar(index)
         fill = plays_fill(bar, groove)
@@ -177,49 +177,49 @@ def _play_drums(plan: _Plan, held_out_presets: bool) -> tuple[str, list[Track]]:
     return groove, [track]
 
 
-def _play_bass(plan: _Plan, held_out_presets: bool) -> list[Track]:
+def _play_bass(plan: Plan, held_out_presets: bool) -> list[Track]:
     rng, part = plan.rng, plan.sources["bass"].bass
     if rng.random() >= part.probability:
         return []
-    track = _new_track(plan, "bass", _choose(rng, part.instruments), 1.0, held_out_presets)
-    pattern = BASS_PATTERNS[_choose(rng, part.patterns)]
+    track = _new_track(plan, "bass", choose(rng, part.instruments), 1.0, held_out_presets)
+    pattern = BASS_PATTERNS[choose(rng, part.patterns)]
     for index in range(plan.num_bars):
         for hit in pattern(plan.bar(index)):
             plan.play(track, index, hit, 0.9 * plan.velocity + 12)
     return [track]
 
 
-def _power_chord(bar: Bar) -> list[int]:
+def power_chord(bar: Bar) -> list[int]:
     """Root, fifth and octave on the low strings of a guitar."""
     root = 40 + (bar.tonic + bar.chord.root - 4) % 12
     return [root, root + 7, root + 12]
 
 
-def _comping_center(instrument: str, pattern: str, register: float) -> int:
+def comping_center(instrument: str, pattern: str, register: float) -> int:
     if pattern == "sustained":
         return int(58 + register)
-    return int((58 if instrument in _STRUMMED else 60) + register)
+    return int((58 if instrument in STRUMMED else 60) + register)
 
 
-def _play_comping(plan: _Plan, part: Part, active: np.ndarray, held_out_presets: bool) -> Track:
+def _play_comping(plan: Plan, part: Part, active: np.ndarray, held_out_presets: bool) -> Track:
     rng = plan.rng
-    track = _new_track(plan, "comping", _choose(rng, part.instruments), 0.75, held_out_presets)
-    name = _choose(rng, part.patterns)
-    center = _comping_center(track.instrument, name, plan.register)
-    spread = 0.1 if track.instrument in _STRUMMED else 0.0
+    track = _new_track(plan, "comping", choose(rng, part.instruments), 0.75, held_out_presets)
+    name = choose(rng, part.patterns)
+    center = comping_center(track.instrument, name, plan.register)
+    spread = 0.1 if track.instrument in STRUMMED else 0.0
     voicing: list[int] | None = None
     for index in range(plan.num_bars):
         bar = plan.bar(index)
         voicing = voice_chord(bar.chord, plan.tonic, center, voicing)
-        if not active[index // _BARS_PER_SECTION]:
+        if not active[index // BARS_PER_SECTION]:
             continue
-        pitches = _power_chord(bar) if track.instrument == "distorted guitar" else voicing
+        pitches = power_chord(bar) if track.instrument == "distorted guitar" else voicing
         for hit in COMPING_PATTERNS[name](bar, pitches, spread):
             plan.play(track, index, hit, plan.velocity * (0.72 + 0.12 * plan.intensity(index)))
     return track
 
 
-def _play_all_comping(plan: _Plan, held_out_presets: bool) -> list[Track]:
+def _play_all_comping(plan: Plan, held_out_presets: bool) -> list[Track]:
     tracks: list[Track] = []
     layering = float(np.clip(0.05 + 1.2 * plan.energy, 0.15, 1.2))  # energetic songs have more layers
     for part in plan.sources["comping"].comping:
@@ -229,7 +229,7 @@ def _play_all_comping(plan: _Plan, held_out_presets: bool) -> list[Track]:
     return tracks
 
 
-def _motif(rng: np.random.Generator, steps: int, density: float) -> list[tuple[int, int, int]]:
+def draw_motif(rng: np.random.Generator, steps: int, density: float) -> list[tuple[int, int, int]]:
     """Draw a two-bar motif: tuples of (start, length, melodic step in scale degrees); times are in sixteenths."""
     weights = np.array(
         [
@@ -251,21 +251,21 @@ def _motif(rng: np.random.Generator, steps: int, density: float) -> list[tuple[i
     return motif
 
 
-def _play_lead(plan: _Plan, held_out_presets: bool) -> Track:
+def _play_lead(plan: Plan, held_out_presets: bool) -> Track:
     """Compose a melody from two alternating two-bar motifs; notes on beats move to chord tones."""
     rng, part = plan.rng, plan.sources["lead"].lead
-    track = _new_track(plan, "lead", _choose(rng, part.instruments), 0.95, held_out_presets)
+    track = _new_track(plan, "lead", choose(rng, part.instruments), 0.95, held_out_presets)
     density = float(np.clip(part.density * (0.55 + 0.7 * plan.energy), 0.08, 0.95))
-    motifs = {name: _motif(rng, plan.steps, density) for name in "AB"}
-    form = rng.choice(_FORMS)
+    motifs = {name: draw_motif(rng, plan.steps, density) for name in "AB"}
+    form = rng.choice(FORMS)
     active = plan.active_sections(0.75)
-    scale = scale_pitch_classes(plan.tonic, _choose(rng, STYLES[plan.style].scales[plan.mode]))
+    scale = scale_pitch_classes(plan.tonic, choose(rng, STYLES[plan.style].scales[plan.mode]))
     low, high = INSTRUMENTS[track.instrument].lead_range
     center = (low + high) / 2 + 0.8 * plan.register
     ladder = [pitch for pitch in range(low, high + 1) if pitch % 12 in scale]
     degree = int(np.argmin([abs(pitch - center) for pitch in ladder]))
     for first_bar in range(0, plan.num_bars, 2):
-        if not active[first_bar // _BARS_PER_SECTION]:
+        if not active[first_bar // BARS_PER_SECTION]:
             continue
         for start, length, movement in motifs[form[first_bar // 2 % 4]]:
             pull = -1 if ladder[degree] > center + 7 else 1 if ladder[degree] < center - 7 else 0
@@ -280,7 +280,7 @@ def _play_lead(plan: _Plan, held_out_presets: bool) -> Track:
     return track
 
 
-def _cut(tracks: list[Track], start: float, duration: float) -> list[Track]:
+def cut_window(tracks: list[Track], start: float, duration: float) -> list[Track]:
     """Cut a window out of the song. Drop tracks without notes in it, and drum tracks with fewer than three."""
     kept = []
     for track in tracks:
@@ -317,7 +317,7 @@ def compose(
     tracks += comping
     if not comping or rng.random() < plan.sources["lead"].lead.probability:
         tracks.append(_play_lead(plan, held_out_presets))
-    tracks = _cut(tracks, rng.random() * 2 * plan.bar_seconds, duration)
+    tracks = cut_window(tracks, rng.random() * 2 * plan.bar_seconds, duration)
     if tracks:
         arousal, valence = perceived_affect(tracks, duration, plan.tempo, plan.mode, plan.brightness, rng)
     else:

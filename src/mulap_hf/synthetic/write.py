@@ -23,6 +23,7 @@ from ..errors import DataError
 from ..files import make_folder, replacing
 from ..settings import check_settings
 from .effects import Effects
+from .factors import TRIPLET_PARTS, make_triplet_piece
 from .generate import CorpusConfig, fingerprint, is_held_out, make_clip, renderer_for
 from .notes import make_note
 from .parallel import run_in_processes
@@ -30,7 +31,7 @@ from .parallel import run_in_processes
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["write_corpus", "write_notes", "write_parquet", "write_pretraining_corpus"]
+__all__ = ["write_corpus", "write_notes", "write_parquet", "write_pretraining_corpus", "write_triplets"]
 
 _CONFIG_FILE = "corpus.json"
 _METADATA_FILE = "metadata.jsonl"
@@ -93,14 +94,25 @@ def _claim_folder(config: CorpusConfig, split: str, directory: Path) -> None:
         temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
-def _file_name(make: Callable, split: str, index: int) -> str:
-    return f"audio/{split}-{'note-' if make is make_note else ''}{index:06d}.flac"
+def _clip_name(split: str, index: int) -> str:
+    return f"audio/{split}-{index:06d}.flac"
 
 
-def _write_item(make: Callable, config: CorpusConfig, split: str, folder: Path, index: int) -> None:
+def _note_name(split: str, index: int) -> str:
+    return f"audio/{split}-note-{index:06d}.flac"
+
+
+def _piece_name(split: str, index: int) -> str:
+    triplet, part = divmod(index, len(TRIPLET_PARTS))
+    return f"audio/{split}-{triplet:06d}-{TRIPLET_PARTS[part]}.flac"
+
+
+def _write_item(
+    make: Callable, name_file: Callable, config: CorpusConfig, split: str, folder: Path, index: int
+) -> None:
     """Write the audio of an item, then its row, which marks the item as finished."""
     row, flac = _encoded(make, config, split, index)
-    scratch, file_name = folder / _SCRATCH_FOLDER, _file_name(make, split, index)
+    scratch, file_name = folder / _SCRATCH_FOLDER, name_file(split, index)
     _write_whole(folder / file_name, flac, scratch)
     row = json.dumps({"file_name": file_name, **row}, ensure_ascii=False)
     _write_whole(scratch / f"{split}-{index:06d}.json", row.encode(), scratch)
@@ -123,6 +135,7 @@ def _finished_rows(folder: Path) -> dict[str, str]:
 
 def _write_folder(
     make: Callable,
+    name_file: Callable,
     config: CorpusConfig,
     split: str,
     number: int,
@@ -141,10 +154,12 @@ def _write_folder(
         scratch.mkdir(exist_ok=True)
 
         finished = _finished_rows(folder)
-        wanted = {_file_name(make, split, index): index for index in range(number)}
+        wanted = {name_file(split, index): index for index in range(number)}
         missing = [index for file_name, index in wanted.items() if file_name not in finished]
         if missing:
-            run_in_processes(partial(_write_item, make, config, split, folder), missing, num_workers, progress)
+            run_in_processes(
+                partial(_write_item, make, name_file, config, split, folder), missing, num_workers, progress
+            )
 
         rows = _finished_rows(folder)
         further = sorted(rows.keys() - wanted.keys())
@@ -198,7 +213,9 @@ def write_corpus(
         DataError: The folder holds a corpus with other settings, or `num_clips` is below 1.
     """
     directory = Path(directory)
-    return _write_folder(make_clip, config, split, num_clips, directory, directory / split, num_workers, progress)
+    return _write_folder(
+        make_clip, _clip_name, config, split, num_clips, directory, directory / split, num_workers, progress
+    )
 
 
 def write_pretraining_corpus(
@@ -249,9 +266,43 @@ def write_notes(
         DataError: The folder holds a corpus with other settings, or `num_notes` is below 1.
     """
     directory = Path(directory)
-    return _write_folder(
-        make_note, config, split, num_notes, directory, directory / "notes" / split, num_workers, progress
-    )
+    folder = directory / "notes" / split
+    return _write_folder(make_note, _note_name, config, split, num_notes, directory, folder, num_workers, progress)
+
+
+def write_triplets(
+    config: CorpusConfig,
+    split: str,
+    factor: str,
+    num_triplets: int,
+    directory: str | os.PathLike,
+    num_workers: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Write triplets of a factor to `directory/triplets/<factor>/<split>`, in the format of `write_corpus`.
+
+    A row per piece, three in sequence per triplet; `part` says which of them is the anchor, the positive and the
+    negative. See `factors.make_triplet`.
+
+    Args:
+        config: Settings of the corpus.
+        split: Name of a split in `SPLITS`.
+        factor: "melody", "rhythm" or "timbre".
+        num_triplets: Number of triplets.
+        directory: Folder of the corpus; clips, notes and triplets of all splits may share it.
+        num_workers: Number of processes; see `write_corpus`.
+        progress: Show a progress bar.
+
+    Returns:
+        The folder of the split.
+
+    Raises:
+        DataError: The folder holds a corpus with other settings, or `num_triplets` is below 1.
+    """
+    directory = Path(directory)
+    folder = directory / "triplets" / factor / split
+    make, number = partial(make_triplet_piece, factor), num_triplets * len(TRIPLET_PARTS)
+    return _write_folder(make, _piece_name, config, split, number, directory, folder, num_workers, progress)
 
 
 def _parquet_schema() -> "pyarrow.Schema":

@@ -10,8 +10,6 @@ import numpy as np
 import scipy  # its parts load when they are used
 import soundfile as sf
 
-from ..data.augmentation import change_tempo, shift_pitch
-
 __all__ = ["DEGRADATIONS", "Degradation", "degrade"]
 
 _SAMPLING_RATE = 16_000
@@ -96,6 +94,18 @@ def _tilt(waveform: np.ndarray, decibels: float, hertz: float) -> np.ndarray:
 
 # Pink, not white: half of white noise at 16 kHz lies above 4 kHz, where music has little to hide, while pink noise
 # masks every octave alike. And augmentation in training adds white noise (`Augmentation`): that would favor some.
+def _shift_pitch(waveform: np.ndarray, semitones: float) -> np.ndarray:
+    from ..data.augmentation import shift_pitch  # imports torch
+
+    return shift_pitch(waveform, semitones)
+
+
+def _change_tempo(waveform: np.ndarray, factor: float) -> np.ndarray:
+    from ..data.augmentation import change_tempo  # imports torch
+
+    return change_tempo(waveform, factor)
+
+
 DEGRADATIONS: dict[str, Degradation] = {
     "noise_20db": Degradation("pink noise, 20 dB below the music", lambda clip, rng: _add_noise(clip, rng, 20)),
     "noise_10db": Degradation("pink noise, 10 dB below the music", lambda clip, rng: _add_noise(clip, rng, 10)),
@@ -106,12 +116,12 @@ DEGRADATIONS: dict[str, Degradation] = {
     "low_pass_3khz": Degradation("nothing above 3 kHz", lambda clip, _: _cut(clip, "lowpass", 3000)),
     "high_pass_200hz": Degradation("nothing below 200 Hz", lambda clip, _: _cut(clip, "highpass", 200)),
     "tilt_6db": Degradation("bass up and treble down by 6 dB, about 1 kHz", lambda clip, _: _tilt(clip, 6, 1000)),
-    "pitch_down_2": Degradation("2 semitones lower, same tempo", lambda clip, _: shift_pitch(clip, -2)),
-    "pitch_down_1": Degradation("1 semitone lower, same tempo", lambda clip, _: shift_pitch(clip, -1)),
-    "pitch_up_1": Degradation("1 semitone higher, same tempo", lambda clip, _: shift_pitch(clip, 1)),
-    "pitch_up_2": Degradation("2 semitones higher, same tempo", lambda clip, _: shift_pitch(clip, 2)),
-    "tempo_down_10": Degradation("tempo times 0.9, same pitch", lambda clip, _: change_tempo(clip, 0.9)),
-    "tempo_up_10": Degradation("tempo times 1.1, same pitch", lambda clip, _: change_tempo(clip, 1.1)),
+    "pitch_down_2": Degradation("2 semitones lower, same tempo", lambda clip, _: _shift_pitch(clip, -2)),
+    "pitch_down_1": Degradation("1 semitone lower, same tempo", lambda clip, _: _shift_pitch(clip, -1)),
+    "pitch_up_1": Degradation("1 semitone higher, same tempo", lambda clip, _: _shift_pitch(clip, 1)),
+    "pitch_up_2": Degradation("2 semitones higher, same tempo", lambda clip, _: _shift_pitch(clip, 2)),
+    "tempo_down_10": Degradation("tempo times 0.9, same pitch", lambda clip, _: _change_tempo(clip, 0.9)),
+    "tempo_up_10": Degradation("tempo times 1.1, same pitch", lambda clip, _: _change_tempo(clip, 1.1)),
 }
 
 

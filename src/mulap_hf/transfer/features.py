@@ -1,4 +1,4 @@
-"""Frozen features on disk: what a backbone hears in every track, computed once, in an order of its own, resumable."""
+"""Features of a frozen backbone for all tracks of a split, computed once and cached on disk."""
 
 import json
 from collections.abc import Iterator
@@ -24,15 +24,16 @@ from .handcrafted import handcrafted_features
 from .tasks import PreparedData
 
 HANDCRAFTED = "handcrafted"
-_BATCH_SECONDS = 600  # of audio that go through the backbone together
+_BATCH_SECONDS = 600  # of audio in one batch
 
 
 class Extractor(Protocol):
-    """What makes features of waveforms.
+    """Interface of feature extractors: a backbone, or handcrafted features.
 
-    sampling_rate: that it takes, in Hz.
-    feature_size: of one chunk.
-    fingerprint: another one for other features.
+    Attributes:
+        sampling_rate: Sampling rate of the input in Hz.
+        feature_size: Number of features of a chunk.
+        fingerprint: Identifier of the features; it changes whenever they change.
     """
 
     sampling_rate: int
@@ -40,14 +41,14 @@ class Extractor(Protocol):
     fingerprint: str
 
     def chunk_features(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:
-        """Mono waveforms `(samples,)` -> float32 `(chunks, features)` of each."""
+        """Return the features of each mono waveform `(samples,)`: float32 `(chunks, features)`."""
 
 
 class HandcraftedExtractor:
-    """Statistics of log-mel, MFCC, chroma and onsets of the whole track: one chunk."""
+    """Statistics of log-mel, MFCC, chroma and onsets over the whole track, as a single chunk."""
 
     sampling_rate = 16_000
-    fingerprint = f"{HANDCRAFTED} 1"  # to be raised whenever they change
+    fingerprint = f"{HANDCRAFTED} 1"  # increase the number with every change of the features
 
     def __init__(self):
         self.feature_size = len(handcrafted_features(np.zeros(self.sampling_rate, dtype=np.float32)))
@@ -57,22 +58,27 @@ class HandcraftedExtractor:
 
 
 def open_extractor(model: str | Path, device: str | None = None) -> Extractor:
-    """The backbone of a MuLaP folder or Hub name; or "handcrafted".
+    """Open the backbone of a model, or the extractor of handcrafted features.
+
+    Args:
+        model: Folder or Hub name of a MuLaP model, or "handcrafted".
+        device: Device of the backbone; None for a GPU if one is available, else the CPU.
 
     Raises:
-        ModelError: it cannot be found, or is no MuLaP.
+        ModelError: The model cannot be found, or is not a MuLaP model.
     """
     return HandcraftedExtractor() if str(model) == HANDCRAFTED else Embedder(model, device)
 
 
 @dataclass(frozen=True)
 class Features:
-    """The features of some tracks.
+    """The features of tracks.
 
-    ids: of the tracks.
-    starts, counts: `(tracks,)`, which chunks are whose.
-    values: `(chunks, features)`, float32; of a cache, on disk.
-    skipped: tracks without features, and why.
+    Attributes:
+        ids: Ids of the tracks.
+        starts, counts: First chunk and number of chunks of each track, `(tracks,)`.
+        values: Features of all chunks, float32 `(chunks, features)`; memory-mapped if they are cached.
+        skipped: Tracks without features, with the reasons.
     """
 
     ids: list[str]
@@ -82,14 +88,20 @@ class Features:
     skipped: list[Skipped]
 
     def select(self, ids: list[str]) -> "Features":
-        """These tracks in this order; the values stay where they are."""
+        """Return the features of some tracks in the given order, without copying the values."""
         position = {name: index for index, name in enumerate(self.ids)}
         rows = np.array([position[name] for name in ids], dtype=np.int64)
         return Features(list(ids), self.starts[rows], self.counts[rows], self.values, self.skipped)
 
     def batch(self, tracks: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Some tracks' chunks one after another, `(chunks, features)`, and which of the tracks each is of,
-        `(chunks,)`."""
+        """Return the concatenated chunks of some tracks.
+
+        Args:
+            tracks: Indices of the tracks.
+
+        Returns:
+            The features, `(chunks, features)`, and the position in `tracks` of the track of each chunk, `(chunks,)`.
+        """
         counts = self.counts[tracks]
         owners = np.repeat(np.arange(len(tracks)), counts)
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -97,7 +109,7 @@ class Features:
         return torch.from_numpy(self.values[rows]), torch.from_numpy(owners)
 
     def means(self) -> "Features":
-        """One chunk per track: the mean of its chunks."""
+        """Return features with one chunk per track: the mean of its chunks."""
         means = np.empty((len(self.ids), self.values.shape[1]), dtype=np.float32)
         for index, (start, count) in enumerate(zip(self.starts, self.counts, strict=True)):
             means[index] = self.values[start : start + count].mean(axis=0)
@@ -106,15 +118,15 @@ class Features:
 
 
 class FeatureCache:
-    """Features by extractor, data and condition in folders of a directory; several processes may share it.
+    """A directory of cached features, with one folder per extractor, data and degradation.
 
-    A folder has `about.json`, `features.f32` (chunk after chunk) and `index.jsonl` (a line per finished track). A
-    track counts once its line is there, so an interrupted extraction goes on where it stopped. Files that the data
-    name by path and that could not be heard are tried again each time: they may have been mended, or their disk found.
+    A folder has `about.json`, `features.f32` (all chunks) and `index.jsonl` (one line per finished track). An
+    interrupted extraction resumes after the last line. Several processes can share the directory. Audio files that
+    could not be read are tried again each time.
 
     Args:
-        directory: made if it is not there.
-        progress: show bars.
+        directory: Path of the directory; it is created if necessary.
+        progress: Show progress bars.
     """
 
     def __init__(self, directory: str | Path, progress: bool = True):
@@ -122,16 +134,16 @@ class FeatureCache:
         self.progress = progress
 
     def features(self, extractor: Extractor, data: PreparedData, split: str, condition: str | None = None) -> Features:
-        """The features of a split, from disk as far as they are there.
+        """Return the features of a split, computing those that are not in the cache.
 
         Args:
-            extractor: makes them.
-            data: says which tracks, and how much of each is heard.
-            split: of the data.
-            condition: a name in `DEGRADATIONS`: how the audio is degraded first.
+            extractor: The feature extractor.
+            data: The dataset, with the tracks and the length of the input.
+            split: Name of the split.
+            condition: Name of a degradation of the audio in `DEGRADATIONS`; None for clean audio.
 
         Raises:
-            DataError: not one track can be heard.
+            DataError: No track of the split can be decoded.
         """
         about = {
             "extractor": extractor.fingerprint,
@@ -148,9 +160,9 @@ class FeatureCache:
         with FileLock(folder / ".lock"):
             (folder / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
             index = _read_index(folder / "index.jsonl")
-            heard = {name: line for name, line in index.items() if "chunks" in line}
-            if len(heard) < len(index) and not data.is_synthetic(split):
-                index = heard
+            decoded = {name: line for name, line in index.items() if "chunks" in line}
+            if len(decoded) < len(index) and not data.is_synthetic(split):
+                index = decoded
             if len(index) < len(ids):
                 label = f"{split} {condition or ''}".strip()
                 self._extract(extractor, data, split, condition, folder, index, label)
@@ -166,12 +178,12 @@ class FeatureCache:
         index: dict[str, dict[str, Any]],
         label: str,
     ):
-        """Appends the missing tracks to the two files and to `index`."""
-        heard = sum(line.get("chunks", 0) for line in index.values())
+        """Compute the missing tracks, and append them to the two files and to `index`."""
+        num_chunks = sum(line.get("chunks", 0) for line in index.values())
         rows = (row for row in data.rows(split) if row["id"] not in index)
-        hear_row = partial(hear, rate=extractor.sampling_rate, seconds=data.seconds, condition=condition)
+        load_row = partial(load_waveform, rate=extractor.sampling_rate, seconds=data.seconds, condition=condition)
         bar = tqdm(total=len(data.ids(split)), initial=len(index), unit="track", desc=label, disable=not self.progress)
-        # Lines are what counts: bytes beyond them, and a line that was not finished, are of an interrupted run.
+        # The lines of the index decide. Surplus features and an incomplete line are from an interrupted run.
         (folder / "index.jsonl").write_text(
             "".join(json.dumps(line) + "\n" for line in index.values()), encoding="utf-8"
         )
@@ -180,9 +192,9 @@ class FeatureCache:
             (folder / "features.f32").open("ab") as values,
             (folder / "index.jsonl").open("a", encoding="utf-8") as lines,
         ):
-            values.truncate(heard * extractor.feature_size * 4)
-            for batch in _batches(prefetch(map(hear_row, rows), ahead=16), _BATCH_SECONDS * extractor.sampling_rate):
-                usable = [heard for heard in batch if isinstance(heard[1], np.ndarray)]
+            values.truncate(num_chunks * extractor.feature_size * 4)
+            for batch in _batches(prefetch(map(load_row, rows), ahead=16), _BATCH_SECONDS * extractor.sampling_rate):
+                usable = [item for item in batch if isinstance(item[1], np.ndarray)]
                 features = extractor.chunk_features([waveform for _, waveform in usable]) if usable else []
                 new = [{"id": name, "reason": str(error)} for name, error in batch if isinstance(error, AudioError)]
                 for (name, _), chunks in zip(usable, features, strict=True):
@@ -195,10 +207,20 @@ class FeatureCache:
                 bar.update(len(new))
 
 
-def hear(
+def load_waveform(
     row: dict[str, Any], rate: int, seconds: float | None, condition: str | None = None
 ) -> tuple[str, np.ndarray | AudioError]:
-    """What is heard of a row, or why nothing."""
+    """Decode the audio of a row.
+
+    Args:
+        row: A row of `PreparedData.rows`.
+        rate: Sampling rate of the waveform in Hz.
+        seconds: Length of the waveform from the start of the audio; None for all of it.
+        condition: Name of a degradation in `DEGRADATIONS`; None for clean audio.
+
+    Returns:
+        The id of the row, and the mono waveform `(samples,)` or the error.
+    """
     content, path = row["audio"]["bytes"], row["audio"]["path"]
     try:
         waveform = load_audio(path if content is None else content, rate, duration=seconds)
@@ -207,10 +229,10 @@ def hear(
         return row["id"], error
 
 
-def _batches(heard: Iterator[tuple], most: int) -> Iterator[list[tuple]]:
-    """Groups of at most so many samples, if they have more than one track."""
+def _batches(tracks: Iterator[tuple], most: int) -> Iterator[list[tuple]]:
+    """Group tracks into batches of at most `most` samples; a longer track is a batch of one."""
     batch, samples = [], 0
-    for item in heard:
+    for item in tracks:
         size = len(item[1]) if isinstance(item[1], np.ndarray) else 0
         if batch and samples + size > most:
             yield batch
@@ -222,14 +244,14 @@ def _batches(heard: Iterator[tuple], most: int) -> Iterator[list[tuple]]:
 
 
 def _read_index(path: Path) -> dict[str, dict[str, Any]]:
-    """The finished lines, by id."""
+    """Return the complete lines of an index by id."""
     if not path.exists():
         return {}
     index = {}
     for text in path.read_text(encoding="utf-8").splitlines():
         try:
             line = json.loads(text)
-        except ValueError:  # cut off
+        except ValueError:  # an incomplete line
             break
         index[line["id"]] = line
     return index
@@ -240,7 +262,7 @@ def _load(folder: Path, index: dict[str, dict[str, Any]], ids: list[str], featur
     if not counts.sum():
         reasons = sorted({line["reason"] for line in index.values()})
         raise DataError(
-            f"not one of {len(ids)} tracks can be heard; the first reason: {reasons[0] if reasons else ''}"
+            f"none of {len(ids)} tracks can be decoded: {reasons[0] if reasons else 'no rows'}; check the audio files"
         )
     starts = dict(zip(index, np.cumsum(counts) - counts, strict=True))
     kept = [name for name in ids if "chunks" in index[name]]

@@ -1,7 +1,7 @@
-"""Scores of clips against texts by a model with a text side: contrastive, matching, and one re-ranked by the other.
+"""Scores of pairs of clips and texts: contrastive, matching, and contrastive re-ranked by matching.
 
-Contrastive scores are cosine similarities in the space shared by clips and texts; matching scores are the log-odds of
-the fused streams that a text describes a clip. A clip goes through the backbone once and a text through its stream
+Contrastive scores are cosine similarities in the joint embedding space. Matching scores are the log-odds, computed by
+the fused streams, that a text describes a clip. Each clip is encoded by the backbone once, and each text by its stream
 once; only the fused layers run for every pair.
 """
 
@@ -25,23 +25,27 @@ from ..pipeline_mulap_tasks import CONTRASTIVE, MATCHING
 from ..processing_mulap import MulapProcessor
 from .features import Features
 
-_TEXTS, _CLIPS = 64, 32  # in a block; their pairs are scored together
+_TEXTS, _CLIPS = 64, 32  # in a block; all pairs of two blocks are scored together
 
 
 def has_text_side(model: str | Path) -> bool:
-    """Whether a folder or Hub name is a model of clips and texts, and not a backbone or a classifier.
+    """Return whether a model has a text stream, unlike a backbone or a classifier.
+
+    Args:
+        model: Folder or Hub name.
 
     Raises:
-        ModelError: it cannot be found, or is no model that transformers knows.
+        ModelError: The model cannot be found, or transformers does not know it.
     """
     return saved_kind(model) in TEXT_KINDS
 
 
 @dataclass(frozen=True)
 class Side:
-    """Clips or texts on their way through a model, up to where they meet.
+    """Clips or texts after the layers that do not depend on the other modality.
 
-    blocks: which of them (indices), and their stream; those of about the same length are together.
+    Attributes:
+        blocks: Indices and stream of each block; a block has items of similar length.
     """
 
     blocks: list[tuple[np.ndarray, Stream]]
@@ -51,23 +55,28 @@ class Side:
 
 
 class PairScorer:
-    """A model that scores clips against texts.
+    """A model that scores pairs of clips and texts.
 
     Args:
-        model: folder or Hub name of a MuLaP with a text side.
-        device: where to compute; default: the GPU if there is one.
-        progress: show bars.
+        model: Folder or Hub name of a MuLaP model with a text stream.
+        device: Device of the computation; None for a GPU if one is available, else the CPU.
+        progress: Show progress bars.
 
     Raises:
-        ModelError: it cannot be found, or has no text side.
+        ModelError: The model cannot be found, has no text stream, or is incomplete.
     """
 
     def __init__(self, model: str | Path, device: str | None = None, progress: bool = True):
         if not has_text_side(model):
-            raise ModelError(f"{model} has no text side (it is a backbone or a classifier): it reads no prompts")
+            raise ModelError(
+                f"{model} has no text side, because it is a backbone or a classifier; pass a model of "
+                "training/pretrain.py with captions"
+            )
         self.model, info = MulapModel.from_pretrained(model, output_loading_info=True)
-        if info["missing_keys"]:  # transformers fills them at random
-            raise ModelError(f"{model} is incomplete: it has no {sorted(info['missing_keys'])[0]}")
+        if info["missing_keys"]:  # transformers would initialize them at random
+            raise ModelError(
+                f"{model} is incomplete: the weight {sorted(info['missing_keys'])[0]} is missing; save the model again"
+            )
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model.to(self.device).eval()
         self.extractor = Embedder(self.model.audio_model, str(self.device))
@@ -77,14 +86,14 @@ class PairScorer:
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds of scores that it was trained for."""
+        """The kinds of scores that the model was trained for."""
         return sorted(text_scores(self.model))
 
     def check_kinds(self, kinds: Sequence[str] | None = None) -> list[str]:
-        """The kinds that are asked for; None: all that it was trained for.
+        """Return the requested kinds of scores, or all that the model was trained for if `kinds` is None.
 
         Raises:
-            DataError: it was not trained for scores of these kinds, or of any.
+            DataError: The model was not trained for scores of a requested kind, or for scores of any kind.
         """
         if not self.kinds:
             reasons = "; ".join(self._why_not(kind) for kind in (CONTRASTIVE, MATCHING))
@@ -97,15 +106,16 @@ class PairScorer:
         return list(kinds or self.kinds)
 
     def _why_not(self, kind: str) -> str:
+        """Return the reason why the model has no scores of a kind."""
         if kind == CONTRASTIVE and self.model.alignment is None:
-            return "no space shared by clips and texts (config.projection_size is 0)"
+            return "no joint embedding space (config.projection_size is 0)"
         if kind == MATCHING and self.model.is_dual_encoder:
             return "no co-attention (it is a dual encoder)"
         return f"pre-trained without them (config.{kind}_loss_weight is 0)"
 
     @torch.inference_mode()
-    def read(self, texts: Sequence[str]) -> Side:
-        """Texts, which are cut at the tokenizer's `model_max_length`."""
+    def encode_texts(self, texts: Sequence[str]) -> Side:
+        """Encode texts, truncated to the `model_max_length` of the tokenizer."""
         blocks = []
         for rows in _blocks(np.array([len(text) for text in texts]), _TEXTS):
             inputs = self.processor(text=[texts[row] for row in rows]).to(self.device)
@@ -113,30 +123,30 @@ class PairScorer:
         return Side(blocks)
 
     @torch.inference_mode()
-    def hear(self, features: Features) -> Side:
-        """Clips, from what the backbone made of them.
+    def encode_audio(self, features: Features) -> Side:
+        """Encode clips from their backbone features.
 
-        Chunks beyond the positions of the audio Transformer (10 minutes in the published model) count for contrastive
-        scores only.
+        Chunks beyond the positions of the audio Transformer (10 minutes in the published model) affect only the
+        contrastive scores.
         """
-        longest = self.model.config.audio_config.max_position_embeddings - 1  # the global token has a position, too
+        longest = self.model.config.audio_config.max_position_embeddings - 1  # one position is the global token
         blocks = []
         for rows in _blocks(features.counts, _CLIPS):
             values = features.batch(rows)[0].to(self.device)  # (chunks of all, features)
             counts = torch.from_numpy(features.counts[rows]).to(self.device)
             mask = torch.arange(int(counts.max()), device=self.device) < counts[:, None]  # (clips, chunks)
             states = unpack(values, mask)  # (clips, chunks, features)
-            heard = MulapAudioOutput(
+            output = MulapAudioOutput(
                 last_hidden_state=states[:, :longest],
                 pooler_output=masked_mean(states, mask),
                 chunk_mask=mask[:, :longest].long(),
             )
-            blocks.append((rows, self.model.start_audio(heard)))
+            blocks.append((rows, self.model.start_audio(output)))
         return Side(blocks)
 
     @torch.inference_mode()
     def contrastive(self, clips: Side, texts: Side) -> np.ndarray:
-        """Cosine similarities, `(clips, texts)`, float32."""
+        """Return the cosine similarities, float32 `(clips, texts)`."""
         scores = np.empty((len(clips), len(texts)), dtype=np.float32)
         for rows, audio in clips.blocks:
             for columns, text in texts.blocks:
@@ -145,12 +155,12 @@ class PairScorer:
 
     @torch.inference_mode()
     def matching(self, clips: Side, texts: Side, wanted: np.ndarray | None = None, label: str = "") -> np.ndarray:
-        """Log-odds of a match, `(clips, texts)`, float32.
+        """Return the log-odds of a match, float32 `(clips, texts)`.
 
         Args:
-            clips, texts: as `hear` and `read` give them.
-            wanted: `(clips, texts)`, bool, which pairs to score; the others are NaN. None: all.
-            label: of the bar.
+            clips, texts: The results of `encode_audio` and `encode_texts`.
+            wanted: Pairs to score, bool `(clips, texts)`; the others are NaN. None scores all pairs.
+            label: Label of the progress bar.
         """
         shape = (len(clips), len(texts))
         wanted = np.ones(shape, dtype=bool) if wanted is None else wanted
@@ -167,24 +177,24 @@ class PairScorer:
 
 
 def _blocks(lengths: np.ndarray, most: int) -> list[np.ndarray]:
-    """Indices in blocks of at most so many, the shortest first, so that there is little padding in a block."""
+    """Group indices into blocks of at most `most`, sorted by length to reduce padding."""
     order = np.argsort(lengths, kind="stable")
     return [order[start : start + most] for start in range(0, len(order), most)]
 
 
 def shortlist(similarity: np.ndarray, top_k: int) -> np.ndarray:
-    """The first `top_k` items of each query, and those that tie with the last of them: `(queries, items)`, bool."""
+    """Return the `top_k` items of each query, and those with the score of the last one: bool `(queries, items)`."""
     top_k = min(top_k, similarity.shape[1])
     return similarity >= -np.partition(-similarity, top_k - 1, axis=1)[:, top_k - 1 : top_k]
 
 
 def rerank(similarity: np.ndarray, matching: np.ndarray, top_k: int) -> np.ndarray:
-    """Scores that order each query's `shortlist` by `matching`, with the rest behind it as they were.
+    """Return scores that rank the `shortlist` of each query by `matching`, and the other items by `similarity`.
 
     Args:
-        similarity: `(queries, items)`.
-        matching: `(queries, items)`; what is on no shortlist is not looked at.
-        top_k: length of a shortlist.
+        similarity: Contrastive scores, `(queries, items)`.
+        matching: Matching scores, `(queries, items)`; only those of shortlisted items are used.
+        top_k: Length of the shortlist.
     """
     first = shortlist(similarity, top_k)
     similarity, matching = similarity.astype(np.float64), matching.astype(np.float64)

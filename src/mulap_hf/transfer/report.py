@@ -1,4 +1,4 @@
-"""The report of a transfer: numbers with intervals, pictures, and what was left out."""
+"""The report of a transfer: metrics with intervals, pictures, and skipped tracks."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,17 +26,17 @@ def write_transfer_report(
     best_epoch: int,
     skipped: Sequence[Skipped],
 ) -> Path:
-    """Writes `transfer_report.md`, its pictures, and `skipped.jsonl`.
+    """Write `transfer_report.md`, its pictures, and `skipped.jsonl`.
 
     Args:
-        folder: of the run.
-        task: what was learned.
-        facts: about the run, by what they are called.
-        validation: metrics of the chosen epoch.
-        tests: what `judge` gives, by split.
-        history: a row per epoch (or step of fine-tuning), with `epoch`, `loss` and the metric that it is chosen by.
-        best_epoch: the chosen one.
-        skipped: tracks that were left out.
+        folder: The output folder.
+        task: The task.
+        facts: Settings of the run by name.
+        validation: Validation metrics of the best epoch.
+        tests: Results of `protocol.judge` by test split.
+        history: A row per epoch (or evaluated step of fine-tuning), with `epoch`, `loss` and the main metric.
+        best_epoch: The best epoch (or step).
+        skipped: Skipped tracks with their reasons.
     """
     lines = (json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in skipped)
     (folder / "skipped.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -47,16 +47,16 @@ def write_transfer_report(
     _draw_outputs(tests, task, pictures / "outputs.png")
     sections = [
         f"# {task.name}",
-        markdown_table(("what", "which"), facts.items()),
-        "## Results",
         _results(validation, tests),
-        "In brackets: 95 % bootstrap intervals over the tracks. They say how far other tracks of the same kind would "
-        "move a number, not how far another seed would.",
-        f"![by output]({PICTURES_FOLDER}/outputs.png)",
-        f"![over the epochs]({PICTURES_FOLDER}/history.png)",
-        *(_outputs(split, judged) for split, judged in tests.items()),
-        "## Left out",
-        _left_out(skipped),
+        "In brackets: 95 % bootstrap intervals over the tracks. They include the uncertainty from the choice of test "
+        "tracks, but not from the random seed.",
+        f"![metric of each output]({PICTURES_FOLDER}/outputs.png)",
+        f"![loss and metric over the epochs]({PICTURES_FOLDER}/history.png)",
+        *(_outputs(split, results) for split, results in tests.items()),
+        "## Settings",
+        markdown_table(("setting", "value"), facts.items()),
+        "## Skipped tracks",
+        _skipped(skipped),
     ]
     path = folder / REPORT_FILE
     path.write_text("\n\n".join(sections) + "\n", encoding="utf-8", errors="backslashreplace")
@@ -69,30 +69,30 @@ def _results(validation: Mapping[str, float], tests: Mapping[str, Mapping[str, A
         (
             name,
             _number(validation.get(name)),
-            *(format_interval(judged["metrics"][name]) for judged in tests.values()),
+            *(format_interval(results["metrics"][name]) for results in tests.values()),
         )
         for name in names
     )
-    header = ("metric", "validation", *(f"{split}, {judged['tracks']} tracks" for split, judged in tests.items()))
+    header = ("metric", "validation", *(f"{split}, {results['tracks']} tracks" for split, results in tests.items()))
     return markdown_table(header, rows)
 
 
-def _outputs(split: str, judged: Mapping[str, Any]) -> str:
-    outputs = judged["outputs"]
+def _outputs(split: str, results: Mapping[str, Any]) -> str:
+    outputs = results["outputs"]
     names = list(next(iter(outputs.values())))
     rows = ((output, *(_number(values[name]) for name in names)) for output, values in outputs.items())
     table = markdown_table(("output", *names), rows)
     return f"<details><summary>{split}, by output</summary>\n\n{table}\n\n</details>"
 
 
-def _left_out(skipped: Sequence[Skipped]) -> str:
+def _skipped(skipped: Sequence[Skipped]) -> str:
     if not skipped:
-        return "Nothing was left out."
+        return "No track was skipped."
     reasons: dict[str, int] = {}
     for item in skipped:
         reasons[item.reason] = reasons.get(item.reason, 0) + 1
     table = markdown_table(("reason", "tracks"), sorted(reasons.items(), key=lambda pair: -pair[1])[:20])
-    return f"{table}\n\nAll {len(skipped)}: `skipped.jsonl`."
+    return f"{table}\n\n`skipped.jsonl` lists all {len(skipped)} skipped tracks."
 
 
 def _number(value: float | None) -> str:
@@ -108,12 +108,12 @@ def _draw_history(history: Sequence[Mapping[str, float]], metric: str, best_epoc
         axes.plot(epochs, [row[name] for row in history], marker="." if len(epochs) < 30 else None)
         axes.axvline(best_epoch, color="gray", linestyle=":")
         axes.set_title("training loss" if name == "loss" else f"validation {name}")
-        axes.set_xlabel("epoch or step (dotted: the chosen one)")
+        axes.set_xlabel("epoch or step (dotted: the best one)")
     figure.savefig(path, dpi=100)
 
 
 def _draw_outputs(tests: Mapping[str, Mapping[str, Any]], task: Task, path: Path):
-    """The first metric of each output, sorted by its value on the first split."""
+    """Draw the first metric of each output as bars, sorted by the value on the first split."""
     from matplotlib.figure import Figure
 
     splits = list(tests)

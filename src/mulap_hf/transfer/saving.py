@@ -1,4 +1,4 @@
-"""The transferred model as a folder for the Hub: backbone and head in one."""
+"""Saving of a backbone and its probe as one `MulapForAudioClassification` folder."""
 
 import copy
 from pathlib import Path
@@ -14,14 +14,14 @@ from .probe import Probe
 
 
 def save_classifier(folder: Path, backbone: MulapAudioModel, probe: Probe, args: ProbeArguments, task: Task):
-    """Saves `MulapForAudioClassification` and its feature extractor.
+    """Save a `MulapForAudioClassification` and its feature extractor.
 
     Args:
-        folder: where to.
-        backbone: what the features came from; stays as it is.
-        probe: the head.
-        args: what the head was made with.
-        task: names of the outputs, and how much of a track is heard.
+        folder: The output folder.
+        backbone: The backbone that computed the features; it is not changed.
+        probe: The trained head.
+        args: The arguments of the head.
+        task: The task, with the names of the outputs and the length of the input.
     """
     config = MulapConfig(
         audio_config=copy.deepcopy(backbone.config),
@@ -39,6 +39,6 @@ def save_classifier(folder: Path, backbone: MulapAudioModel, probe: Probe, args:
 
 
 def make_feature_extractor(sampling_rate: int, task: Task) -> MulapFeatureExtractor:
-    """Hears as much of a track as the task says."""
-    heard = {"max_seconds": task.seconds, "crop": "first"} if task.seconds else {}
-    return MulapFeatureExtractor(sampling_rate=sampling_rate, **heard)
+    """Return a feature extractor that crops each track to the length that the task uses."""
+    crop = {"max_seconds": task.seconds, "crop": "first"} if task.seconds else {}
+    return MulapFeatureExtractor(sampling_rate=sampling_rate, **crop)

@@ -1,4 +1,4 @@
-"""Zero-shot: tags and classes by prompts, and retrieval between clips and descriptions."""
+"""Zero-shot evaluation: tags and classes from prompts, and retrieval between recordings and descriptions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,34 +23,34 @@ TEMPLATES = {
 TEXT_TO_AUDIO, AUDIO_TO_TEXT = "text_to_audio", "audio_to_text"
 CHANCE, RERANKED = "chance", "reranked"
 CALIBRATION_CLIPS = 300
-MOST_PAIRS = 1_000_000  # of clips and descriptions that are all matched
+MOST_PAIRS = 1_000_000  # largest number of pairs that are all scored by matching
 _CHANCE_DRAWS = 100
 
 
 def clean_label(label: str) -> str:
-    """A label as words: "genre---hip_hop" -> "hip hop"."""
+    """Return a label as words, for example "hip hop" for "genre---hip_hop"."""
     return label.rpartition("---")[2].replace("_", " ").strip()
 
 
 def prompts(task: Task, templates: Sequence[str] | None = None) -> list[str]:
-    """Every label of a task in every template, label by label.
+    """Return the prompts of all labels, ordered by label and then by template.
 
     Args:
-        task: has classes.
-        templates: texts with `{label}` in them; None: `TEMPLATES` of its kind.
+        task: A task with classes or tags.
+        templates: Texts with `{label}`; None for the `TEMPLATES` of the kind of task.
 
     Raises:
-        DataError: the task is a regression, or a template has no `{label}`.
+        DataError: The task is a regression, or a template has no `{label}`.
     """
     if task.kind not in TEMPLATES:
         raise DataError(
-            f"task {task.name}: prompts tell tags and classes, not the values of a {task.kind}; choose another task, "
-            "or learn it with training/transfer.py"
+            f"task {task.name}: prompts cannot predict the values of a {task.kind}; choose a task with classes or "
+            "tags, or train a head with training/transfer.py"
         )
     templates = templates or TEMPLATES[task.kind]
     for template in templates:
         if "{label}" not in template:
-            raise DataError(f"template {template!r} has no {{label}} in it")
+            raise DataError(f'template {template!r} has no {{label}}; write for example "{{label}} music"')
     return [template.replace("{label}", clean_label(label)) for label in task.classes for template in templates]
 
 
@@ -62,32 +62,31 @@ def zero_shot_scores(
     kinds: Sequence[str],
     templates: Sequence[str] | None = None,
 ) -> dict[str, dict[str, Predictions]]:
-    """What prompts say of the clips of some splits; no labels are read.
+    """Return the scores of all labels by prompts, without reading the labels of the clips.
 
-    A label's score is the mean over its templates. Matching scores of one prompt are on a scale of their own: a common
-    word is likelier to match anything. `KIND_calibrated` takes that out: from each label's scores their mean over
-    validation clips is subtracted. (Areas under the curve of single tags do not change by it.)
+    The score of a label is the mean over its templates. Scores of different prompts are not comparable: prompts with
+    common words score higher for every clip. The methods `KIND_calibrated` correct this: they subtract the mean score
+    of each label over validation clips. (This does not change the areas under the curve of single tags.)
 
     Args:
-        scorer: the model.
-        data: a task with classes.
-        splits: of the data.
-        cache: of what the backbone hears.
-        kinds: of scores, of those that the model has.
-        templates: see `prompts`.
+        scorer: The model.
+        data: A task with classes or tags.
+        splits: Names of the splits.
+        cache: Cache of the backbone features.
+        kinds: Kinds of scores that the model has.
+        templates: See `prompts`.
 
     Returns:
-        By split and method, scores `(clips, labels)`.
+        Scores `(clips, labels)` by split and method.
 
     Raises:
-        DataError: see `prompts`, or no clip can be heard.
+        DataError: See `prompts`; or no clip can be decoded.
     """
     task = data.task
-    wording = prompts(task, templates)
-    texts = scorer.read(wording)
+    texts = scorer.encode_texts(prompts(task, templates))
 
     def score_all(features: Features, split: str) -> dict[str, np.ndarray]:
-        clips, label = scorer.hear(features), f"{task.name}, {split}"
+        clips, label = scorer.encode_audio(features), f"{task.name}, {split}"
         found = {}
         if CONTRASTIVE in kinds:
             found[CONTRASTIVE] = scorer.contrastive(clips, texts)
@@ -97,14 +96,14 @@ def zero_shot_scores(
         return {kind: scores.reshape(shape).mean(axis=2) for kind, scores in found.items()}  # (clips, labels)
 
     validation = cache.features(scorer.extractor, data, VALIDATION)
-    few = spread(len(validation.ids), CALIBRATION_CLIPS)
-    usual = score_all(validation.select([validation.ids[row] for row in few]), VALIDATION)
+    calibration = [validation.ids[row] for row in spread(len(validation.ids), CALIBRATION_CLIPS)]
+    offsets = score_all(validation.select(calibration), VALIDATION)
     predictions: dict[str, dict[str, Predictions]] = {}
     for split in splits:
         features = cache.features(scorer.extractor, data, split)
         methods = {}
         for kind, scores in score_all(features, split).items():
-            methods |= {kind: scores, f"{kind}_calibrated": scores - usual[kind].mean(axis=0)}
+            methods |= {kind: scores, f"{kind}_calibrated": scores - offsets[kind].mean(axis=0)}
         predictions[split] = {
             method: Predictions(features.ids, scores, validation.skipped + features.skipped)
             for method, scores in methods.items()
@@ -113,50 +112,52 @@ def zero_shot_scores(
 
 
 def spread(number: int, most: int | None) -> np.ndarray:
-    """Indices of at most so many of a number of items, evenly spaced."""
+    """Return the indices of at most `most` of `number` items, evenly spaced; all of them if `most` is None."""
     return np.linspace(0, number - 1, min(most or number, number)).astype(int)
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Every description against every recording.
+    """The scores of all pairs of recordings and descriptions.
 
-    names: the id of the first row of each recording.
-    texts: the descriptions.
-    right: `(clips, texts)`, bool, which belong together.
-    matching: `(clips, texts)`, log-odds of a match, NaN where they were not needed; None of a model without.
-    methods: by direction ("text_to_audio", "audio_to_text") and method, scores `(queries, items)`.
-    skipped: clips that could not be heard.
+    Attributes:
+        names: Id of the first row of each recording.
+        texts: The descriptions.
+        relevant: Whether a description belongs to a recording, bool `(clips, texts)`.
+        matching: Log-odds of a match `(clips, texts)`, NaN for pairs that were not scored; None if the model has no
+            matching scores.
+        methods: Scores `(queries, items)` by direction ("text_to_audio", "audio_to_text") and method.
+        skipped: Clips that could not be decoded.
     """
 
     names: list[str]
     texts: list[str]
-    right: np.ndarray
+    relevant: np.ndarray
     matching: np.ndarray | None
     methods: dict[str, dict[str, np.ndarray]]
     skipped: list[Skipped]
 
     def report(self, resamples: int, seed: int) -> dict[str, dict[str, Any]]:
-        """By direction, method ("chance" is one) and metric: `value`, `low`, `high`; see `report_retrieval`."""
+        """Return the metrics of `report_retrieval` by direction and method; the method "chance" is random ranking."""
         found = {}
         for direction, methods in self.methods.items():
-            right = self.right.T if direction == TEXT_TO_AUDIO else self.right
+            relevant = self.relevant.T if direction == TEXT_TO_AUDIO else self.relevant
             found[direction] = {
-                method: report_retrieval(scores, right, resamples, seed) for method, scores in methods.items()
+                method: report_retrieval(scores, relevant, resamples, seed) for method, scores in methods.items()
             }
-            found[direction][CHANCE] = report_retrieval(np.zeros(right.shape), right, 0)
+            found[direction][CHANCE] = report_retrieval(np.zeros(relevant.shape), relevant, 0)
         return found
 
 
 def unique_pairs(pairs: Mapping[str, tuple[str, str]]) -> tuple[list[str], list[str], np.ndarray]:
-    """Recordings and descriptions, each once, from rows that may repeat both.
+    """Return the distinct recordings and descriptions of rows that may repeat both.
 
     Args:
-        pairs: recording and description, by id of the row.
+        pairs: Recording and description by id of the row.
 
     Returns:
-        The id of the first row of each recording, the descriptions, and `(recordings, descriptions)`, bool: which
-        belong together.
+        The id of the first row of each recording, the descriptions, and whether they belong together, bool
+        `(recordings, descriptions)`.
     """
     names: dict[str, str] = {}  # by recording
     texts: dict[str, int] = {}
@@ -164,10 +165,10 @@ def unique_pairs(pairs: Mapping[str, tuple[str, str]]) -> tuple[list[str], list[
         names.setdefault(recording, name)
         texts.setdefault(text, len(texts))
     rows = {recording: row for row, recording in enumerate(names)}
-    right = np.zeros((len(rows), len(texts)), dtype=bool)
+    relevant = np.zeros((len(rows), len(texts)), dtype=bool)
     for recording, text in pairs.values():
-        right[rows[recording], texts[text]] = True
-    return list(names.values()), list(texts), right
+        relevant[rows[recording], texts[text]] = True
+    return list(names.values()), list(texts), relevant
 
 
 def retrieve(
@@ -180,34 +181,37 @@ def retrieve(
     recordings: int | None = None,
     most_pairs: int = MOST_PAIRS,
 ) -> Retrieval:
-    """Scores of all pairs of a split's recordings and descriptions, each taken once however often it is stored.
+    """Score all pairs of recordings and descriptions of a split; duplicates of both count once.
 
     Args:
-        scorer: the model.
-        data: has descriptions.
-        split: of the data.
-        cache: of what the backbone hears.
-        kinds: of scores, of those that the model has. Of both, matching scores also re-rank the contrastive ones.
-        top_k: items per query that are re-ranked.
-        recordings: most of them, with their descriptions; evenly spaced in the split. None: all. Ranks among another
-            number of items are not to be compared.
-        most_pairs: of more, only those are matched that are re-ranked.
+        scorer: The model.
+        data: A dataset with descriptions.
+        split: Name of the split.
+        cache: Cache of the backbone features.
+        kinds: Kinds of scores that the model has. With both kinds, contrastive scores are also re-ranked by matching.
+        top_k: Number of items per query to re-rank.
+        recordings: Largest number of recordings, evenly spaced in the split; None for all. Ranks are comparable only
+            for the same number of recordings.
+        most_pairs: If there are more pairs, only those to re-rank are scored by matching.
 
     Raises:
-        DataError: there are no descriptions, no clip can be heard, or there are more than `most_pairs` for a model
-            that has only matching scores.
+        DataError: The split has no descriptions, no clip can be decoded, or a model with only matching scores has more
+            than `most_pairs` pairs.
     """
     captions, audio = data.captions(split), data.recordings(split)
     features = cache.features(scorer.extractor, data, split)
-    heard = [name for name in features.ids if name in captions]
-    if not heard:
-        raise DataError(f"{data.folder}: no clip of {split} has a description and can be heard")
-    names, wording, right = unique_pairs({name: (audio[name], captions[name]) for name in heard})
+    usable = [name for name in features.ids if name in captions]
+    if not usable:
+        raise DataError(
+            f"{data.folder}: no clip of {split} has a description and audio that can be decoded; check captions and "
+            "audio of the split"
+        )
+    names, descriptions, relevant = unique_pairs({name: (audio[name], captions[name]) for name in usable})
     rows = spread(len(names), recordings)
-    columns = np.flatnonzero(right[rows].any(axis=0))
-    names, wording = [names[row] for row in rows], [wording[column] for column in columns]
-    right = right[np.ix_(rows, columns)]
-    clips, texts = scorer.hear(features.select(names)), scorer.read(wording)
+    columns = np.flatnonzero(relevant[rows].any(axis=0))
+    names, descriptions = [names[row] for row in rows], [descriptions[column] for column in columns]
+    relevant = relevant[np.ix_(rows, columns)]
+    clips, texts = scorer.encode_audio(features.select(names)), scorer.encode_texts(descriptions)
     methods: dict[str, dict[str, np.ndarray]] = {TEXT_TO_AUDIO: {}, AUDIO_TO_TEXT: {}}
 
     def add(method: str, by_text: np.ndarray, by_audio: np.ndarray):
@@ -218,11 +222,12 @@ def retrieve(
         similarity = scorer.contrastive(clips, texts)
         add(CONTRASTIVE, similarity.T, similarity)
     if MATCHING in kinds:
-        if right.size > most_pairs:
+        if relevant.size > most_pairs:
             if similarity is None:
                 raise DataError(
-                    f"{data.folder}: {len(names)} clips x {len(wording)} descriptions are more than {most_pairs:,} "
-                    "pairs; a model without contrastive scores has to match them all: pass --recordings with fewer"
+                    f"{data.folder}: {len(names)} clips x {len(descriptions)} descriptions are more than "
+                    f"{most_pairs:,} pairs, which a model without contrastive scores has to match all; pass a smaller "
+                    "--recordings"
                 )
             wanted = shortlist(similarity, top_k) | shortlist(similarity.T, top_k).T
         matching = scorer.matching(clips, texts, wanted, f"retrieval, {split}")
@@ -230,7 +235,7 @@ def retrieve(
             add(MATCHING, matching.T, matching)
         if similarity is not None:
             add(RERANKED, rerank(similarity.T, matching.T, top_k), rerank(similarity, matching, top_k))
-    return Retrieval(names, wording, right, matching, methods, features.skipped)
+    return Retrieval(names, descriptions, relevant, matching, methods, features.skipped)
 
 
 def zero_shot_report(
@@ -246,26 +251,34 @@ def zero_shot_report(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Zero-shot scores of a model on all test splits, as JSON values; labels are read when all scores are there.
+    """Evaluate a model zero-shot on all test splits; return the results as JSON values.
+
+    Labels are read only after all scores have been computed.
 
     Args:
-        scorer: the model.
-        tasks: by the names that they go by; regressions are left out.
-        cache: of what the backbone hears.
-        retrieval: data whose descriptions are to be found, and to find.
-        kinds: "contrastive", "matching"; None: all that the model has been trained for.
-        templates: see `prompts`.
-        top_k, recordings, most_pairs: see `retrieve`.
-        resamples, seed: of the bootstrap over clips or queries.
+        scorer: The model.
+        tasks: Tasks by name; regressions are skipped.
+        cache: Cache of the backbone features.
+        retrieval: Dataset with descriptions for retrieval; None for no retrieval.
+        kinds: "contrastive" and "matching"; None for all that the model was trained for.
+        templates: See `prompts`.
+        top_k, recordings, most_pairs: See `retrieve`.
+        resamples, seed: Number and seed of the bootstrap resamples of clips or queries.
 
     Returns:
-        `tasks`: by task, split and method, each metric of `metrics.scores.score` as `value` and its 95 % interval
-        `low` to `high`; `retrieval`: by split, direction, method and metric of `report_retrieval`. The method "chance"
-        is what random scores reach: on average and in 95 % of draws, or, in retrieval, the expectation. `sizes`:
-        clips, labels and texts; `skipped`: clips that could not be heard, and why.
+        A dictionary:
+
+        * `tasks`: by task, split, method and metric of `metrics.scores.score`, the `value` and its 95 % interval from
+          `low` to `high`.
+        * `retrieval`: the same by split, direction, method and metric of `report_retrieval`.
+        * `sizes`: numbers of clips, labels and texts.
+        * `skipped`: clips that could not be decoded, with the reasons.
+
+        The method "chance" has random scores: their mean and the interval of 95 % of draws; for retrieval, the
+        expectation.
 
     Raises:
-        DataError: the model does not have scores of these kinds, a template has no `{label}`, or see `retrieve`.
+        DataError: The model has no scores of a requested kind, a template has no `{label}`, or see `retrieve`.
     """
     kinds = scorer.check_kinds(kinds)
     tasks = {name: data for name, data in tasks.items() if data.task.kind in TEMPLATES}
@@ -283,22 +296,22 @@ def zero_shot_report(
     for name, data in tasks.items():
         report["tasks"][name], report["sizes"]["tasks"][name] = {}, {}
         for split, methods in scored[name].items():
-            judged = {method: judge(data, split, scores, resamples, seed) for method, scores in methods.items()}
+            results = {method: judge(data, split, scores, resamples, seed) for method, scores in methods.items()}
             any_scores = next(iter(methods.values()))
             skipped += any_scores.skipped
-            report["tasks"][name][split] = {method: result["metrics"] for method, result in judged.items()}
+            report["tasks"][name][split] = {method: result["metrics"] for method, result in results.items()}
             report["tasks"][name][split][CHANCE] = _chance(data, split, any_scores, seed)
-            clips = next(iter(judged.values()))["tracks"]
+            clips = next(iter(results.values()))["tracks"]
             report["sizes"]["tasks"][name][split] = {"clips": clips, "labels": data.task.num_outputs}
     for split, one in found.items():
         report["retrieval"][split] = one.report(resamples, seed)
-        report["sizes"]["retrieval"][split] = dict(zip(("clips", "texts"), one.right.shape, strict=True))
+        report["sizes"]["retrieval"][split] = dict(zip(("clips", "texts"), one.relevant.shape, strict=True))
     report["skipped"] = sorted({str(item) for item in skipped})
     return report
 
 
 def _chance(data: TaskData, split: str, scores: Predictions, seed: int) -> dict[str, dict[str, float | None]]:
-    """What random scores reach."""
+    """Return the metrics of random scores: mean and 95 % interval over draws."""
     truth, scored = align(data.targets(split), scores)
     rng = np.random.default_rng(seed)
     draws = [score(data.task.kind, truth, rng.random(scored.shape)) for _ in range(_CHANCE_DRAWS)]

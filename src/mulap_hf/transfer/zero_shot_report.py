@@ -1,4 +1,4 @@
-"""The report of zero-shot scores and retrieval: tables with intervals, and a picture."""
+"""The report of a zero-shot evaluation: tables with intervals, and a picture."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,15 +15,15 @@ _COLORS = {CONTRASTIVE: "C0", MATCHING: "C1", RERANKED: "C2"}
 
 
 def write_zero_shot_report(folder: Path, report: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
-    """Writes `zero_shot.json`, `zero_shot.md` and `zero_shot.png`.
+    """Write `zero_shot.json`, `zero_shot.md` and `zero_shot.png`.
 
     Args:
-        folder: is made.
-        report: what `zero_shot_report` gives.
-        facts: about the run, by what they are called.
+        folder: The output folder; it is created if necessary.
+        report: The result of `zero_shot_report`.
+        facts: Settings of the run by name.
 
     Returns:
-        The path of the tables.
+        The path of `zero_shot.md`.
     """
     make_folder(folder, "--output_dir")
     write_json(folder / "zero_shot.json", {"run": dict(facts), **report})
@@ -35,13 +35,15 @@ def write_zero_shot_report(folder: Path, report: Mapping[str, Any], facts: Mappi
 
 def _sections(report: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[str]:
     sizes = report["sizes"]
-    yield "# Zero-shot"
-    yield markdown_table(("what", "which"), facts.items())
+    yield "# Zero-shot evaluation"
+    yield markdown_table(("setting", "value"), facts.items())
     yield (
-        "contrastive: cosine similarity in the shared space; matching: log-odds of the fused streams; calibrated: "
-        "less each label's mean over validation clips, whose labels are not read; reranked: the first of the "
-        "contrastive scores in the order of the matching scores. In brackets: 95 % bootstrap intervals over clips or "
-        "queries; of chance in tasks, where 95 % of random scores lie."
+        "* contrastive: cosine similarity in the joint embedding space.\n"
+        "* matching: log-odds of a match, from the fused streams.\n"
+        "* calibrated: minus the mean score of each label over validation clips, whose labels are not used.\n"
+        "* reranked: the first contrastive results, ordered by their matching scores.\n"
+        "* In brackets: 95 % bootstrap intervals over clips or queries; for chance in tasks, the range of 95 % of "
+        "random scores."
     )
     for name, splits in report["tasks"].items():
         for split, methods in splits.items():
@@ -52,20 +54,21 @@ def _sections(report: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[s
         size = sizes["retrieval"][split]
         yield f"## Retrieval, {split}: {size['clips']} recordings, {size['texts']} descriptions"
         yield (
-            "r1, r5, r10: share of the queries with a right answer among the first so many; median rank of the first "
-            "right answer; map10: mean average precision of the first ten. Equal scores count as in random order."
+            "r1, r5, r10: fraction of the queries with a relevant item among the first 1, 5 or 10 results. "
+            "median_rank: median rank of the first relevant item. map10: mean average precision at 10. Items with "
+            "equal scores count as if in random order."
         )
         for direction, methods in directions.items():
             yield f"### {_ASKS[direction]}"
             yield table(methods)
-    yield "![main metric of everything, with its interval and chance](zero_shot.png)"
+    yield "![main metric of each task and retrieval, with intervals and chance](zero_shot.png)"
     if report["skipped"]:
-        yield "## Left out"
+        yield "## Skipped clips"
         yield shown_skipped(report["skipped"])
 
 
 def table(methods: Mapping[str, Mapping[str, Any]]) -> str:
-    """A row per method, a column per metric."""
+    """Return a table with a row per method and a column per metric."""
     names = list(next(iter(methods.values())))
     rows = (
         (method.replace("_", ", "), *(format_interval(metrics[name]) for name in names))
@@ -75,13 +78,13 @@ def table(methods: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def shown_skipped(skipped: Sequence[str]) -> str:
-    """A list of the first, and how many more there are."""
+    """Return a list of the first skipped clips, and the number of the others."""
     more = [f"... and {len(skipped) - _SHOWN_SKIPPED} more: zero_shot.json"] if len(skipped) > _SHOWN_SKIPPED else []
     return "\n".join(f"* {item}" for item in [*skipped[:_SHOWN_SKIPPED], *more])
 
 
 def _panels(report: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Title, metric, and methods."""
+    """Yield the title, the metric and the methods of each panel."""
     for name, splits in report["tasks"].items():
         for split, methods in splits.items():
             yield f"{name}, {split}", next(iter(methods[CHANCE])), methods

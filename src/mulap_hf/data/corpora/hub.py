@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import soundfile
-from datasets import Audio, IterableDataset, load_dataset
 
 from ...errors import AudioError, DataError
 from ..schema import Example, Reading
 from ..tables import Skipped, clean_caption, split_of
 from .captioned import CAPTION_COLUMNS, wav_bytes
+
+if TYPE_CHECKING:
+    from datasets import IterableDataset
 
 
 def read_hub(
@@ -39,6 +41,8 @@ def read_hub(
     Raises:
         DataError: it cannot be loaded, or lacks a column.
     """
+    from datasets import load_dataset
+
     try:
         loaded = load_dataset(str(root), name=config, revision=revision, streaming=True)
     except Exception as error:  # of many kinds: network, authorization, layout, builder
@@ -67,14 +71,16 @@ def read_hub(
     return Reading(splits, {"caption": pa.string()})
 
 
-def _undecoded(rows: IterableDataset, audio_column: str) -> IterableDataset:
+def _undecoded(rows: "IterableDataset", audio_column: str) -> "IterableDataset":
+    from datasets import Audio
+
     if rows.features is not None and isinstance(rows.features.get(audio_column), Audio):
         return rows.cast_column(audio_column, Audio(decode=False))
     return rows
 
 
 def _examples(
-    rows: IterableDataset, split: str, audio_column: str, caption_column: str, id_column: str | None
+    rows: "IterableDataset", split: str, audio_column: str, caption_column: str, id_column: str | None
 ) -> Iterator[Example | Skipped]:
     for number, row in enumerate(_undecoded(rows, audio_column)):
         name = str(row[id_column]) if id_column else f"{split}-{number:07d}"

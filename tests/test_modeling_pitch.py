@@ -1,0 +1,109 @@
+"""The pitch branch of the backbone: what its features tell, and that they are the same in every batch."""
+
+import pytest
+import torch
+from transformers import AutoModel
+
+from mulap_hf import MulapAudioConfig, MulapAudioModel
+from mulap_hf.configuration_mulap import PRESETS
+from mulap_hf.modeling_mulap_spectrum import MulapSemitones
+
+RATE = 16000
+A4 = 45  # semitones above C1
+
+
+def tone(*semitones: int, seconds: float = 3.0) -> torch.Tensor:
+    """`(samples,)`: a sum of sines, in semitones above C1 (32.7 Hz)."""
+    times = torch.arange(int(seconds * RATE)) / RATE
+    return sum(0.1 * torch.sin(2 * torch.pi * 32.703 * 2 ** (semitone / 12) * times) for semitone in semitones)
+
+
+@pytest.fixture(scope="module")
+def config() -> MulapAudioConfig:
+    return MulapAudioConfig(**PRESETS["tiny"]["audio_config"], pitch_channels=8)
+
+
+@pytest.fixture(scope="module")
+def backbone(config) -> MulapAudioModel:
+    torch.manual_seed(0)
+    return MulapAudioModel(config).eval()
+
+
+@pytest.mark.parametrize("semitone", [0, 12, A4, 60, 71])
+def test_a_sine_is_its_semitone(config, semitone):
+    semitones = MulapSemitones(config)(tone(semitone)[None])[0]  # (frames, semitones)
+    assert semitones.shape[1] == 72
+    assert set(semitones[2:-2].argmax(dim=1).tolist()) == {semitone}
+
+
+def test_level_does_not_matter_and_silence_is_zero(config):
+    spectrum = MulapSemitones(config)
+    loud, soft = spectrum(torch.stack([tone(A4), tone(A4) / 100]))
+    torch.testing.assert_close(loud, soft, atol=1e-3, rtol=0)
+    assert not spectrum(torch.zeros(1, 48000)).any()
+
+
+def harmonies(backbone: MulapAudioModel, *chords: tuple[int, ...]) -> torch.Tensor:
+    """`(chords, templates, roots)`: the harmony features before BatchNorm changes their scale."""
+    features = backbone.pitch(torch.stack([tone(*chord) for chord in chords]))
+    return features[:, : 8 * 12].unflatten(1, (8, 12))
+
+
+def test_chords_have_their_template_and_root(backbone):
+    c_major, a_minor, d_major = (36, 40, 43), (33, 36, 40), (38, 42, 45)
+    found = harmonies(backbone, c_major, a_minor, d_major).flatten(1).argmax(dim=1).tolist()
+    assert found == [0 * 12 + 0, 1 * 12 + 9, 0 * 12 + 2]  # template 0 is the major triad, 1 the minor one
+
+
+def test_transposition_moves_roots_and_leaves_the_rest(backbone):
+    low, high = backbone.pitch(torch.stack([tone(36, 40, 43), tone(41, 45, 48)]))
+    moved = low[:96].unflatten(0, (8, 12)).roll(5, dims=1)
+    torch.testing.assert_close(moved, high[:96].unflatten(0, (8, 12)), atol=0.02, rtol=0.05)
+    torch.testing.assert_close(low[96 + 72 :], high[96 + 72 :], atol=0.02, rtol=0.05)
+
+
+def test_off_in_the_published_model():
+    config = MulapAudioConfig()
+    assert config.pitch_size == 0
+    assert config.feature_size == 1506
+
+
+def test_features_are_the_same_in_every_batch_and_after_loading(backbone, tmp_path):
+    music = torch.stack([tone(36, 40, 43, seconds=7), tone(33, 36, 40, seconds=7), torch.zeros(7 * RATE)])
+    with torch.no_grad():
+        together = backbone(music)
+        alone = torch.cat([backbone(each[None]).last_hidden_state for each in music])
+        backbone.save_pretrained(tmp_path)
+        loaded = AutoModel.from_pretrained(tmp_path).eval()(music)
+    assert together.last_hidden_state.shape == (3, 2, 480 + 8 * 13 + 72 + 6)
+    assert together.last_hidden_state.isfinite().all()
+    torch.testing.assert_close(together.last_hidden_state, alone, atol=1e-5, rtol=0)
+    assert torch.equal(loaded.last_hidden_state, together.last_hidden_state)
+
+
+def test_templates_are_trained(config):
+    torch.manual_seed(0)
+    model = MulapAudioModel(config).train()
+    music = torch.stack([tone(36, 40, 43), tone(33, 36, 40), tone(38, 45), tone(40)])
+    model(music).last_hidden_state[..., -config.pitch_size :].square().sum().backward()
+    assert model.pitch.templates.grad.abs().sum() > 0
+
+
+def test_half_precision_keeps_the_spectrum_in_single(backbone):
+    half = MulapAudioModel(backbone.config).eval().to(torch.bfloat16)
+    assert half.pitch.semitones.window.dtype == half.pitch.semitones.filters.dtype == torch.float32
+    assert half(tone(36, 40, 43)[None]).last_hidden_state.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"pitch_octaves": 7}, "reach 3951.04 Hz, but pitch_decimation=4 leaves only frequencies up to 2000 Hz"),
+        ({"pitch_n_fft": 16384}, "pitch_n_fft=16384"),
+        ({"pitch_hop_length": 0}, "pitch_hop_length=0 must be at least 1"),
+    ],
+)
+def test_impossible_settings_are_refused(fields, message):
+    with pytest.raises(Exception, match=message) as caught:
+        MulapAudioConfig(pitch_channels=4, **fields)
+    assert "pitch" in str(caught.value)

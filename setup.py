@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -14,6 +15,7 @@ core = [
     "soxr>=1.0",  # high-quality resampling, block by block
     "pyarrow>=21",  # embeddings as parquet
     "tqdm>=4.66",
+    "pyyaml>=6.0",  # configurations of published checkpoints
 ]
 onnx = [
     "onnx>=1.20",  # the graph around the exported network, and its checks
@@ -28,7 +30,7 @@ extras = {
         "evaluate>=0.4.6",
         "filelock>=3.30",  # one run per output folder; older ones let forked loaders keep a killed run's lock
         "scipy>=1.15",  # filters of the synthetic corpus
-        "pyyaml>=6.0",  # config files of published checkpoints
+        "jinja2>=3.1",  # templates of model cards
         "tensorboard>=2.20",  # the default tracker
         "matplotlib>=3.10",  # plots in reports
         "scikit-learn>=1.7",  # neighbors and t-SNE of the map of clips; in tests the yardstick of our metrics
@@ -45,12 +47,15 @@ extras = {
         "playwright>=1.65",  # drives a browser
         "PySide6-WebEngine>=6.12",  # a Chromium from the package registry, where the machine has none
     ],
-    "dev": ["ruff>=0.14"],
+    "dev": ["ruff>=0.14", "mypy>=1.18", "types-PyYAML>=6.0"],
 }
+
+# The version has one place, the package.
+(version,) = re.findall(r'^__version__ = "(.+)"$', Path("src/mulap_hf/__init__.py").read_text(), re.MULTILINE)
 
 setup(
     name="mulap-hf",
-    version="0.1.0",
+    version=version,
     description="MuLaP: music audio representations from audio and noisy descriptions, for HuggingFace transformers",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -58,6 +63,7 @@ setup(
     python_requires=">=3.10",
     package_dir={"": "src"},
     packages=find_packages("src"),
+    package_data={"mulap_hf": ["py.typed"]},
     install_requires=core,
     extras_require=extras,
     entry_points={"console_scripts": ["mulap=mulap_hf.cli:main"]},

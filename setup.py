@@ -43,6 +43,7 @@ extras = {
         *formats,
         "pytest>=8.4",
         "pytest-xdist>=3.8",
+        "setuptools>=77",  # builds the wheel that is tested
         "gradio>=6.31",  # the Space
         "playwright>=1.65",  # drives a browser
         "PySide6-WebEngine>=6.12",  # a Chromium from the package registry, where the machine has none

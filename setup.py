@@ -23,6 +23,10 @@ onnx = [
     "onnxruntime>=1.23",  # compares the file with torch, and quantizes it
 ]
 formats = ["av>=14.0"]  # m4a, aac, wma, webm and other audio that libsndfile does not decode: FFmpeg in a wheel
+tables = [
+    "openpyxl>=3.1",  # catalogs as XLSX
+    "mutagen>=1.47",  # titles, artists and genres in the tags of audio files
+]
 extras = {
     "train": [
         "accelerate>=1.15",
@@ -35,12 +39,14 @@ extras = {
         "matplotlib>=3.10",  # plots in reports
         "scikit-learn>=1.7",  # neighbors and t-SNE of the map of clips; in tests the yardstick of our metrics
     ],
+    "tables": tables,
     "onnx": onnx,
     "formats": formats,
     "test": [
         *onnx,
         "peft>=0.21",  # adapters on a model with running statistics
         *formats,
+        *tables,
         "pytest>=8.4",
         "pytest-xdist>=3.8",
         "setuptools>=77",  # builds the wheel that is tested

@@ -87,7 +87,7 @@ def warn(report: Report) -> int:
     """Says on stderr what was left out and which counts differ; the exit status."""
     for difference in report.differences:
         print(f"differs from the published corpus: {difference}", file=sys.stderr)
-    for note in report.notes:
+    for note in (*report.messages, *report.notes):
         print(f"note: {note}", file=sys.stderr)
     if report.skipped:
         print(f"left out: {len(report.skipped):,}", file=sys.stderr)

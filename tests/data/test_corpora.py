@@ -6,7 +6,8 @@ from datasets import load_dataset
 from layouts import LAYOUTS, write_audio, write_lines, write_table
 
 from mulap_hf import load_audio
-from mulap_hf.data.corpora import CORPORA, NOTE_TASK, emomusic, gtzan, magnatagatune, nsynth
+from mulap_hf.data.corpora import CORPORA, emomusic, gtzan, magnatagatune, nsynth
+from mulap_hf.data.corpora.synthetic import NOTE_TASK
 from mulap_hf.data.prepare import prepare
 from mulap_hf.data.schema import read_tasks
 from mulap_hf.errors import DataError

@@ -182,7 +182,7 @@ def test_a_recording_in_two_splits_that_were_given_is_said(tmp_path):
         rows = [f'{{"file_name": "{file}.wav", "caption": "calm"}}' for file in (name, "other")]
         write_lines(tmp_path / "in" / split / "metadata.jsonl", rows)
     report = prepare(CORPORA["audiofolder"], tmp_path / "in", tmp_path / "out", progress=False)
-    expected = "items with the same audio as an item of another split: 1, for example b.wav (test) and a.wav (train)"
+    expected = "items with the same audio as an item of another split: 1, for example a.wav (train) and b.wav (test)"
     assert report.notes == [expected]
 
 

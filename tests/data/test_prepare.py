@@ -16,9 +16,8 @@ from layouts import LAYOUTS, write_audio, write_broken, write_lines
 from mulap_hf import load_audio
 from mulap_hf.data.corpora import CORPORA, Corpus
 from mulap_hf.data.prepare import prepare
-from mulap_hf.data.schema import Example, Reading
+from mulap_hf.data.schema import Example, Reading, Skipped
 from mulap_hf.data.streams import open_pairs
-from mulap_hf.data.tables import Skipped
 from mulap_hf.errors import DataError
 
 ROOT = Path(__file__).parents[2]

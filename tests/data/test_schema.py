@@ -1,4 +1,4 @@
-"""Tasks, and the tables that corpora are read from."""
+"""Tasks of prepared datasets."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ from layouts import write_lines
 
 from mulap_hf.data.corpora.synthetic import NOTE_TASK, SYNTHETIC_TASKS
 from mulap_hf.data.schema import Task, read_tasks, write_tasks
-from mulap_hf.data.tables import clean_caption, find_path, read_rows, split_of
 from mulap_hf.errors import DataError
 from mulap_hf.synthetic import TAGS, CorpusConfig, make_clip, make_note
 
@@ -69,47 +68,3 @@ def test_synthetic_tasks_fit_the_clips_that_are_generated():
 def test_the_task_of_single_notes_fits_them():
     note = make_note(CorpusConfig(), "train", 3)
     assert NOTE_TASK.classes[NOTE_TASK.target(note)] == note["family"]
-
-
-def test_rows_with_line_breaks_and_a_byte_order_mark(tmp_path):
-    (tmp_path / "a.csv").write_bytes('\ufefffile,caption\r\na.wav,"two\nlines, one cell"\r\n\r\n'.encode())
-    assert read_rows(tmp_path / "a.csv") == [{"file": "a.wav", "caption": "two\nlines, one cell"}]
-    (tmp_path / "b.jsonl").write_text('{"caption": "a\u2028b"}\n', encoding="utf-8")  # a line break to str.splitlines
-    assert read_rows(tmp_path / "b.jsonl") == [{"caption": "a\u2028b"}]
-
-
-@pytest.mark.parametrize(
-    ("cell", "caption"),
-    [(None, ""), (float("nan"), ""), (" a \n", "a"), (["a", None, " b"], "a b"), ([], ""), (7, "7")],
-)
-def test_captions_of_any_cell(cell, caption):
-    assert clean_caption(cell) == caption
-
-
-def test_files_that_are_not_text(tmp_path):
-    (tmp_path / "a.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
-    with pytest.raises(DataError, match=r"a\.csv: cannot be read as UTF-8"):
-        read_rows(tmp_path / "a.csv")
-    with pytest.raises(DataError, match=r"not '\.xlsx'"):
-        read_rows(tmp_path / "a.xlsx")
-
-
-@pytest.mark.parametrize(
-    ("name", "split"),
-    [
-        ("train", "train"),
-        ("dataset_val", "validation"),
-        ("nsynth-valid", "validation"),
-        ("MTG_Test-00001", "test"),
-        ("dev", "validation"),
-        ("trainer", None),
-        ("contest", None),
-    ],
-)
-def test_split_names(name, split):
-    assert split_of(name) == split
-
-
-def test_missing_files_are_named(tmp_path):
-    with pytest.raises(DataError, match=rf"the thing.*{tmp_path}/a or {tmp_path}/b"):
-        find_path(tmp_path, ("a", "b"), "the thing")

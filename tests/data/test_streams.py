@@ -75,8 +75,8 @@ def test_unusable_rows_are_left_out_with_reasons(folder):
     pairs = open_pairs(folder)
     assert pairs.num_pairs == 2
     assert [str(item) for item in pairs.skipped] == [
-        "a.wav#2: no caption",
-        f"gone.mp3: no such file ({folder / 'gone.mp3'})",
+        "a.wav#2: no caption (metadata.jsonl, line 3)",
+        f"gone.mp3: no such file ({folder / 'gone.mp3'}; metadata.jsonl, line 4)",
     ]
 
 
@@ -89,7 +89,7 @@ def test_nothing_usable(folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (None, "", "no metadata.jsonl or metadata.csv"),
+        (None, "", r"no table \(metadata\.csv .*\), no parquet or tar files; check the path"),
         (
             "metadata.jsonl",
             '{"file_name": "a.wav", "caption": "x"}\n{oops\n',
@@ -340,7 +340,7 @@ class Names(ClipCollator):
 
 accelerator = Accelerator(cpu=True, dataloader_config=DataLoaderConfiguration(dispatch_batches=False))
 assert accelerator.num_processes == 2
-collator = Names(processor=None)
+collator = Names()
 loader = training_loader(open_pairs(sys.argv[1]), collator, batch_size=4, num_workers=2, shuffle_buffer=8)
 stream = BatchStream(accelerator.prepare(loader), collator)
 for batch in stream:
@@ -461,8 +461,8 @@ def test_odd_lines_of_a_table(folder):
     pairs = open_pairs(folder)
     assert pairs.captions() == ["loud"]
     assert [str(item) for item in pairs.skipped] == [
-        "a.wav: more cells than the table has columns (put cells with a comma in them in quotes)",
-        "sub/b.flac: no caption",
+        "a.wav: more cells than the table has columns (metadata.csv, line 3; put cells with a delimiter in quotes)",
+        "sub/b.flac: no caption (metadata.csv, line 4)",
     ]
 
 

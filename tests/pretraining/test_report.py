@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from PIL import Image
 
-from mulap_hf.data.tables import Skipped
+from mulap_hf.data.schema import Skipped
 from mulap_hf.pretraining.report import environment, write_report
 from mulap_hf.pretraining.tracking import RunLog
 

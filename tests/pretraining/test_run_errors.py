@@ -58,7 +58,7 @@ def wait_for(path, process):
 def test_unusable_metadata(tmp_path):
     cases = {
         "empty": ("", "metadata.jsonl: "),
-        "no_file_column": ('{"file": "a.wav", "caption": "calm"}\n', "file_name"),
+        "no_file_column": ('{"song": "a.wav", "caption": "calm"}\n', "file_name"),
         "no_caption_column": ('{"file_name": "0.wav", "words": "calm"}\n', "caption"),
         "no_audio": (
             '{"file_name": "gone.wav", "caption": "calm"}\n',

@@ -10,7 +10,7 @@ from torch.utils.data import get_worker_info
 from ..audio import load_audio
 from ..errors import AudioError
 from .augmentation import Augmentation
-from .tables import Skipped
+from .schema import Skipped
 
 SILENCE = 1e-4  # a clip that never exceeds -80 dB of full scale has nothing in it
 

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from ..errors import DataError
 from .clips import ClipCollator
+from .schema import Skipped
 from .streams import PairStream
-from .tables import Skipped
 
 GROUPED_BATCHES = 8  # rows of that many batches are sorted by length together
 WORKER_SECONDS = 1800  # for one batch

@@ -27,8 +27,7 @@ from .card import write_card
 from .corpora import Corpus
 from .recordings import audio_digest
 from .results import Prepared, Report, describe_copies
-from .schema import SETTINGS_FILE, Example, Reading, write_tasks
-from .tables import Skipped
+from .schema import SETTINGS_FILE, Example, Reading, Skipped, write_tasks
 
 FORMAT_VERSION = 2  # 2: the column `recording`
 _PARTIAL = ".partial"
@@ -86,7 +85,7 @@ def prepare(
             writer = _SplitWriter(output, split, reading.arrow_schema, embed, full_check, shard_megabytes, progress)
             prepared[split] = writer.write(reading.splits[split])
     prepared = {split: prepared[split] for split in chosen}
-    report = Report(prepared, _compare(prepared, reading), describe_copies(output, chosen))
+    report = Report(prepared, _compare(prepared, reading), describe_copies(output, chosen), reading.messages)
     if report.rows == 0:
         shutil.rmtree(output)
         reasons = Counter(item.reason for item in report.skipped)

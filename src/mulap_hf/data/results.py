@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from .tables import Skipped
+from .schema import Skipped
 
 
 @dataclass
@@ -31,11 +31,13 @@ class Report:
         splits: by name.
         differences: how the counts differ from the published ones, a sentence each.
         notes: which audio is there more than once, a sentence each.
+        messages: what else the user should know, a sentence each; they may have paths of this machine.
     """
 
     splits: dict[str, Prepared]
     differences: list[str]
     notes: list[str] = field(default_factory=list)
+    messages: Sequence[str] = ()
 
     @property
     def rows(self) -> int:

@@ -16,13 +16,25 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import DataError
-from .tables import Skipped, read_text
+from .tables import read_text
 
 TASKS_FILE = "tasks.json"
 SETTINGS_FILE = "prepare.json"
 AUDIO_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 Kind = Literal["multi_label", "single_label", "regression"]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An item that was left out, and why: a reason that many items may share, and what it was in this case."""
+
+    id: str
+    reason: str
+    detail: str = ""
+
+    def __str__(self):
+        return f"{self.id}: {self.reason}" + (f" ({self.detail})" if self.detail else "")
 
 
 @dataclass(frozen=True)
@@ -112,7 +124,8 @@ class Reading:
         columns: Arrow types of the columns besides `id`, `audio` and `recording`.
         tasks: what can be predicted from the columns.
         expected: published number of items per split; "all" for their sum.
-        notes: what the reader decided, for the dataset card.
+        notes: what the reader decided, for the dataset card, a sentence each.
+        messages: what the user should know besides; they may have paths of this machine, and do not go to the card.
     """
 
     splits: Mapping[str, Iterable[Example | Skipped]]
@@ -120,6 +133,7 @@ class Reading:
     tasks: tuple[Task, ...] = ()
     expected: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
 
     @property
     def arrow_schema(self) -> pa.Schema:

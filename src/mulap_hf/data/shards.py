@@ -9,9 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import DataError
+from .paths import walk
 from .recordings import audio_digest
-from .schema import SETTINGS_FILE
-from .tables import SPLIT_NAMES, Skipped, parse_json, read_text, split_of
+from .schema import SETTINGS_FILE, Skipped
+from .splits import name_splits, split_named
+from .tables import parse_json, read_text
 
 # train-00000-of-00012.parquet, train-000000-000250.parquet, train-00000-of-00001-a1b2c3d4.parquet
 _SHARD_NAME = re.compile(r"(\w+)-\d+(-of)?-\d+(-\w+)?\.parquet")
@@ -29,18 +31,16 @@ def find_shards(folder: Path) -> dict[str | None, list[Path]]:
     settings = folder / SETTINGS_FILE
     if settings.is_file() and parse_json(read_text(settings), settings).get("finished") is None:
         raise DataError(f"{folder} is prepared in part only: repeat the command of training/prepare_dataset.py")
+    paths = [path for path in walk(folder) if path.suffix == ".parquet"]
+    inside = {path: path.relative_to(folder) for path in paths}
+    files = name_splits(path.stem for path in paths)
+    folders = name_splits({path.parent.name for path in inside.values()})
     shards: dict[str | None, list[Path]] = {}
-    for path in sorted(folder.rglob("*.parquet")):
-        inside = path.relative_to(folder)
-        if not any(part.startswith(".") for part in inside.parts):
-            shards.setdefault(_split(inside), []).append(path)
+    for path in paths:
+        split = _SHARD_NAME.fullmatch(path.name)
+        name = (split_named(split[1]) or split[1]) if split else files[path.stem] or folders[inside[path].parent.name]
+        shards.setdefault(name, []).append(path)
     return shards
-
-
-def _split(path: Path) -> str | None:
-    if match := _SHARD_NAME.fullmatch(path.name):
-        return next((split for split, names in SPLIT_NAMES.items() if match[1] in names), match[1])
-    return split_of(path.stem) or split_of(path.parent.name)
 
 
 def shards_of(folder: Path, split: str) -> list[Path]:
@@ -74,9 +74,14 @@ def readable(shards: list[Path]) -> tuple[list[Path], list[Skipped]]:
     return kept, broken
 
 
+def has_column(shards: Sequence[Path], name: str | None) -> bool:
+    """Whether all of some parquet files have a column."""
+    return bool(shards) and all(name in pq.read_schema(shard).names for shard in shards)
+
+
 def read_column(shards: Sequence[Path], name: str | None) -> list | None:
     """A column of parquet files, without their audio; None where there is none."""
-    if not shards or not all(name in pq.read_schema(shard).names for shard in shards):
+    if not has_column(shards, name):
         return None
     return [cell for shard in shards for cell in pq.read_table(shard, columns=[name])[name].to_pylist()]
 

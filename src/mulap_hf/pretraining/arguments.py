@@ -65,6 +65,12 @@ class ModelArguments:
         return content
 
 
+_TABLE_OPTIONS = (
+    "file_column", "caption_column", "caption", "split_column", "group_column", "audio_dir", "delimiter", "encoding",
+    "sheet",
+)  # fmt: skip
+
+
 @dataclass
 class DataArguments:
     """What to train on, and how it is heard and masked."""
@@ -88,7 +94,20 @@ class DataArguments:
         1.0, "Fraction of the training recordings to train on; a smaller fraction is part of a larger one."
     )
     max_validation: int | None = option(2000, "Number of pairs to validate on, the first ones; none: all.")
+    file_column: str | None = option(
+        None, "Column of the audio files, if it has no usual name; or a text with columns, '{folder}/{name}.wav'."
+    )
     caption_column: str | None = option(None, "Column of the captions, if not caption, text or description.")
+    caption: str | None = option(
+        None,
+        "Text with columns in braces that captions are composed of, '{title}. {genre}, {bpm} bpm.'; empty parts are "
+        "left out.",
+    )
+    split_column: str | None = option(None, "Column of the splits, if it is not named split; none: there is none.")
+    audio_dir: str | None = option(None, "Folder that the names of files are relative to; none: that of the table.")
+    delimiter: str | None = option(None, "Between the cells of a text file: a character, or tab; none: detected.")
+    encoding: str | None = option(None, "Of a text file; none: detected.")
+    sheet: str | None = option(None, "Of an XLSX file; none: the first that has rows.")
     label_column: str = option("tags", "Column of the labels, for objectives that need them: a list or a name.")
     num_labels: int = option(50, "How many of the labels, the most frequent ones, to learn.")
     clip_seconds: float = option(9.0, "How much of each track is heard, in seconds.")
@@ -119,6 +138,10 @@ class DataArguments:
             not_negative=("num_workers", "min_masked_chunks"),
             shares=("mlm_probability", "mam_probability", "mismatch_probability", "validation_share"),
         )
+
+    def table_options(self) -> dict[str, str | None]:
+        """How the tables of --train_data are read: fields of `data.described.TableOptions`."""
+        return {name: getattr(self, name) for name in _TABLE_OPTIONS}
 
 
 @dataclass

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from transformers.utils import logging
 
 from ..data.loading import BatchStream, batches_of
-from ..data.tables import Skipped
+from ..data.schema import Skipped
 from ..errors import DataError, Interrupted, RunError
 from .arguments import TrainingArguments
 from .checkpoints import Checkpoints

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from ..data.tables import Skipped
+from ..data.schema import Skipped
 from ..files import known, markdown_table, printable
 from .plots import BASELINES, SPLITS, THROUGHPUT, draw_metrics, metric_groups, series
 from .tracking import METRICS_FILE, ROW_KEYS, read_metrics

@@ -106,17 +106,17 @@ def load_pairs(
         except DataError as error:
             raise DataError(f"--corpus_dir: {error}") from error
         train_data = data_args.corpus_dir
-    if validation_data is None and has_split(train_data, "validation"):
-        validation_data = train_data
     labels = data_args.label_column if kind.needs_labels else None
-    columns = (data_args.caption_column, labels, kind.needs_captions, data_args.group_column)
-    pairs = open_pairs(train_data, "train", *columns)
+    how = data_args.table_options() | {"label_column": labels, "needs_captions": kind.needs_captions}
+    if validation_data is None and has_split(train_data, "validation", **how):
+        validation_data = train_data
+    pairs = open_pairs(train_data, "train", **how)
     if validation_data is None:
         pairs, validation_pairs = pairs.hold_out(data_args.validation_share)
-        for note in pairs.notes:
-            accelerator.print(note)
     else:
-        validation_pairs = open_pairs(validation_data, "validation", *columns)
+        validation_pairs = open_pairs(validation_data, "validation", **how)
+    for note in dict.fromkeys((*pairs.notes, *validation_pairs.notes)):
+        accelerator.print(note)
     return pairs.take_fraction(data_args.train_share), validation_pairs
 
 

@@ -14,7 +14,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from ..audio import load_audio
-from ..data.tables import Skipped
+from ..data.schema import Skipped
 from ..decoding import prefetch
 from ..embedding import Embedder
 from ..errors import AudioError, DataError

@@ -10,9 +10,8 @@ import numpy as np
 from accelerate import Accelerator
 
 from ..configuration_mulap import MulapConfig
-from ..data.schema import Task
+from ..data.schema import Skipped, Task
 from ..data.streams import PairStream, open_pairs
-from ..data.tables import Skipped
 from ..errors import DataError
 from ..loading import open_backbone
 from ..metrics.scores import MAIN_METRIC

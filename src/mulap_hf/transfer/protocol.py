@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.schema import Task
-from ..data.tables import Skipped
+from ..data.schema import Skipped, Task
 from ..errors import DataError
 from ..files import replacing
 from ..metrics.scores import intervals, score, score_outputs, without_nan

@@ -6,8 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..data.schema import Task
-from ..data.tables import Skipped
+from ..data.schema import Skipped, Task
 from ..files import format_interval, known, markdown_table
 from ..metrics.scores import MAIN_METRIC
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from transformers.utils.logging import disable_progress_bar
 
 from ..data.provenance import provenance
-from ..data.tables import Skipped
+from ..data.schema import Skipped
 from ..embedding import Embedder
 from ..files import format_interval, write_json
 from ..metrics.scores import MAIN_METRIC

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from ..data.corpora import CORPORA, NOTE_TASK, SYNTHETIC_TASKS
+from ..data.corpora import CORPORA
+from ..data.corpora.synthetic import NOTE_TASK, SYNTHETIC_TASKS
 from ..data.prepare import prepare
 from ..data.recordings import group_rows
-from ..data.schema import SETTINGS_FILE, Task, read_tasks
+from ..data.schema import SETTINGS_FILE, Skipped, Task, read_tasks
 from ..data.shards import find_shards, read_recordings
-from ..data.tables import Skipped
 from ..errors import DataError
 from ..files import make_folder
 from ..synthetic import CorpusConfig, write_corpus, write_notes

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.schema import Task
-from ..data.tables import Skipped
+from ..data.schema import Skipped, Task
 from ..errors import DataError
 from ..metrics.retrieval import report_retrieval
 from ..metrics.scores import COVERAGE, score, without_nan

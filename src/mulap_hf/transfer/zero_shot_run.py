@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from ..data.corpora import NOTE_TASK, SYNTHETIC_TASKS
+from ..data.corpora.synthetic import NOTE_TASK, SYNTHETIC_TASKS
 from ..data.schema import read_tasks
 from ..errors import DataError
 from .arguments import ZeroShotArguments

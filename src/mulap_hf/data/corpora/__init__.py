@@ -2,21 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from ..schema import Reading
-from .captioned import read_audiofolder, read_csv_table, read_mulap_json, read_musiccaps, read_song_describer
-from .emomusic import read_emomusic
-from .fma import read_fma
-from .gtzan import read_gtzan
-from .hub import read_hub
-from .jamendo import SUBSETS, read_jamendo
-from .magnatagatune import read_magnatagatune
-from .nsynth import read_nsynth
-from .synthetic import NOTE_TASK, SYNTHETIC_TASKS, read_synthetic, read_synthetic_notes
-from .webdataset import read_webdataset
+if TYPE_CHECKING:
+    from ..schema import Reading
 
-__all__ = ["CORPORA", "NOTE_TASK", "SYNTHETIC_TASKS", "Corpus", "Option"]
+__all__ = ["CORPORA", "Corpus", "Option"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +37,8 @@ class Corpus:
     Attributes:
         name: on the command line.
         title: for humans.
-        read: the reader, which takes the root of the corpus and its options.
+        reader: function that takes the root of the corpus and its options; or where it is in this package
+            ("gtzan:read_gtzan"), so that it is imported only when it is used.
         layout: what the root has to have in it.
         url: where the corpus comes from.
         license: identifier on the Hub; "other" where there are several, or none for the music.
@@ -56,7 +49,7 @@ class Corpus:
 
     name: str
     title: str
-    read: Callable[..., Reading]
+    reader: "str | Callable[..., Reading]"
     layout: str
     url: str | None = None
     license: str | None = None
@@ -64,11 +57,31 @@ class Corpus:
     options: tuple[Option, ...] = ()
     local: bool = True
 
+    @property
+    def read(self) -> "Callable[..., Reading]":
+        """The reader."""
+        if not isinstance(self.reader, str):
+            return self.reader
+        module, _, function = self.reader.partition(":")
+        return getattr(import_module(f"{__name__}.{module}"), function)
+
 
 _AUDIO_DIR = Option("audio_dir", "folder of the audio, if it is not in one of the usual places below --root")
-_CAPTION = Option("caption_column", "column of the captions (default: the first of caption, text, description)")
-_KEEP = Option("keep_columns", "further columns to carry over as they are", default=(), many=True)
 _SPLIT_DIR = Option("split_dir", "folder of the lists of the split, if not below --root")
+_CAPTIONS = (
+    Option("caption_column", "column of the captions (default: the first of caption, text, description)"),
+    Option("caption", "captions composed of columns, as '{title}. {genre}, {bpm} bpm.'; empty parts are left out"),
+)
+_TABLE = (
+    Option("file_column", "column of the audio files (default: the first usual one), or '{folder}/{name}.wav'"),
+    *_CAPTIONS,
+    Option("split_column", "column of the splits (default: split, if there is one; none: all is train)"),
+    Option("keep_columns", "further columns to carry over as they are", default=(), many=True),
+    Option("audio_dir", "folder that the file names are relative to (default: that of the table)"),
+    Option("delimiter", "between the cells of a text file: a character, or tab (default: detected)"),
+    Option("encoding", "of a text file (default: detected)"),
+    Option("sheet", "of an XLSX file (default: the first that has rows)"),
+)
 
 _SYNTHESISED = "of what the numpy synthesizer plays; soundfonts have licenses of their own, and so has what they play"
 CORPORA = {
@@ -77,26 +90,22 @@ CORPORA = {
         Corpus(
             "audiofolder",
             "a folder of described audio",
-            read_audiofolder,
-            "metadata.jsonl or metadata.csv (file_name, caption), in it or in its folders train, validation and test",
-            options=(_CAPTION, _KEEP),
+            "catalog:read_catalog",
+            "metadata.csv or .jsonl or .xlsx (file_name, caption), in it or in its folders train, validation and test",
+            options=_TABLE,
         ),
         Corpus(
             "csv",
             "a table of described audio",
-            read_csv_table,
-            "a .csv or .tsv file (name of the audio file, caption), or a folder of such files named after splits",
-            options=(
-                _CAPTION,
-                Option("file_column", "column of the audio files (default: the first of file_name, audio_path, ...)"),
-                _KEEP,
-                Option("audio_dir", "folder that the file names are relative to (default: that of the table)"),
-            ),
+            "catalog:read_catalog",
+            "a table (.csv, .tsv, .txt, .jsonl, .json, .xlsx or .parquet: name of the audio file, caption), or a "
+            "folder of tables named after splits",
+            options=_TABLE,
         ),
         Corpus(
             "mulap_json",
             "the published MuLaP format",
-            read_mulap_json,
+            "catalog:read_catalog",
             "a JSON list of {audio_id, caption, audio_path}, or a folder of such files named after splits; "
             "audio files or .npy waveforms (mono, float, 16 kHz)",
             options=(Option("audio_dir", "folder that audio_path is relative to (default: that of the JSON)"),),
@@ -104,17 +113,17 @@ CORPORA = {
         Corpus(
             "webdataset",
             "WebDataset tars",
-            read_webdataset,
-            ".tar files with audio of any format, and .txt or .json members with the caption",
-            options=(_CAPTION,),
+            "webdataset:read_webdataset",
+            ".tar or .tar.gz files with audio of any format, and .txt or .json members with the caption",
+            options=_CAPTIONS,
         ),
         Corpus(
             "hub",
             "a dataset of the Hub, or a folder of parquet files",
-            read_hub,
+            "hub:read_hub",
             "an audio and a text column; --root is owner/name or a folder",
             options=(
-                _CAPTION,
+                *_CAPTIONS,
                 Option("audio_column", "column of the audio", default="audio"),
                 Option("id_column", "column of the ids (default: numbers)"),
                 Option("config", "configuration of the dataset"),
@@ -125,9 +134,9 @@ CORPORA = {
         Corpus(
             "musiccaps",
             "MusicCaps",
-            read_musiccaps,
+            "musiccaps:read_musiccaps",
             "musiccaps-public.csv and the clips, named <ytid>.wav, [<ytid>]-[<start>-<end>].wav, <ytid>_<start>.wav, "
-            "...",
+            "<title> [<ytid>].m4a, ..., or the whole videos",
             "https://huggingface.co/datasets/google/MusicCaps",
             "cc-by-sa-4.0",
             "of the captions; the clips are from YouTube",
@@ -136,7 +145,7 @@ CORPORA = {
         Corpus(
             "song_describer",
             "the Song Describer dataset",
-            read_song_describer,
+            "song_describer:read_song_describer",
             "song_describer.csv and audio/NN/<track>.2min.mp3",
             "https://doi.org/10.5281/zenodo.10072001",
             "cc-by-sa-4.0",
@@ -146,7 +155,7 @@ CORPORA = {
         Corpus(
             "synthetic",
             "the corpus that mulap_hf.synthetic generates",
-            read_synthetic,
+            "synthetic:read_synthetic",
             "the folder given to write_corpus: train/metadata.jsonl, train/audio/, ...",
             license="apache-2.0",
             license_note=_SYNTHESISED,
@@ -154,7 +163,7 @@ CORPORA = {
         Corpus(
             "synthetic_notes",
             "the single notes that mulap_hf.synthetic generates",
-            read_synthetic_notes,
+            "synthetic:read_synthetic_notes",
             "the folder given to write_notes: notes/train/metadata.jsonl, notes/train/audio/, ...",
             license="apache-2.0",
             license_note=_SYNTHESISED,
@@ -162,7 +171,7 @@ CORPORA = {
         Corpus(
             "magnatagatune",
             "MagnaTagATune",
-            read_magnatagatune,
+            "magnatagatune:read_magnatagatune",
             "annotations_final.csv, the folders 0 to f, and the lists of the split (train.npy, valid.npy, test.npy)",
             "https://mirg.city.ac.uk/codeapps/the-magnatagatune-dataset",
             "cc-by-nc-sa-3.0",
@@ -182,13 +191,13 @@ CORPORA = {
         Corpus(
             "jamendo",
             "MTG-Jamendo",
-            read_jamendo,
+            "jamendo:read_jamendo",
             "data/splits/split-N/autotagging_<subset>-<split>.tsv and audio/00/1000.mp3 (or 1000.low.mp3)",
             "https://github.com/MTG/mtg-jamendo-dataset",
             "cc-by-nc-sa-4.0",
             "of the metadata; every recording has a Creative Commons license of its own",
             (
-                Option("subset", "which tags", "top50", tuple(SUBSETS)),
+                Option("subset", "which tags", "top50", ("top50", "genre", "instrument", "moodtheme", "all")),
                 Option("split_number", "which of the five splits", 0, tuple(range(5))),
                 _AUDIO_DIR,
             ),
@@ -196,7 +205,7 @@ CORPORA = {
         Corpus(
             "fma",
             "FMA-small",
-            read_fma,
+            "fma:read_fma",
             "fma_metadata/tracks.csv and fma_small/000/000002.mp3",
             "https://github.com/mdeff/fma",
             "cc-by-4.0",
@@ -206,7 +215,7 @@ CORPORA = {
         Corpus(
             "nsynth",
             "NSynth",
-            read_nsynth,
+            "nsynth:read_nsynth",
             "nsynth-train, nsynth-valid and nsynth-test, each with examples.json and audio/",
             "https://magenta.tensorflow.org/datasets/nsynth",
             "cc-by-4.0",
@@ -214,7 +223,7 @@ CORPORA = {
         Corpus(
             "emomusic",
             "EmoMusic",
-            read_emomusic,
+            "emomusic:read_emomusic",
             "annotations/songs_info.csv, annotations/static_annotations.csv and clips_45seconds/<song_id>.mp3",
             "https://cvml.unige.ch/databases/emoMusic/",
             "other",
@@ -224,7 +233,7 @@ CORPORA = {
         Corpus(
             "gtzan",
             "GTZAN, fault-filtered",
-            read_gtzan,
+            "gtzan:read_gtzan",
             "genres/blues/blues.00000.au (or .wav), and train_filtered.txt, valid_filtered.txt, test_filtered.txt",
             "https://github.com/jordipons/sklearn-audio-transfer-learning",
             "other",

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ..schema import Example, Reading, Task
-from ..tables import Skipped, find_folder, find_path, read_rows
+from ..paths import find_folder, find_path
+from ..schema import Example, Reading, Skipped, Task
+from ..tables import read_rows
 
 HEARD_SECONDS = 30.0
 EMOTION = Task(

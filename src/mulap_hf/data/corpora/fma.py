@@ -6,8 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from ...errors import DataError
+from ..paths import find_folder, find_path
 from ..schema import Example, Reading, Task
-from ..tables import find_folder, find_path, read_cells
+from ..tables import read_cells
 
 GENRES = ("Electronic", "Experimental", "Folk", "Hip-Hop", "Instrumental", "International", "Pop", "Rock")
 GENRE = Task("genre", "single_label", ("genre",), GENRES)

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from ...errors import DataError
-from ..schema import Example, Reading, Task
-from ..tables import Skipped, find_folder, find_path, read_cells, read_text
+from ..paths import find_folder, find_path
+from ..schema import Example, Reading, Skipped, Task
+from ..tables import read_cells, read_text
 
 # In the order of the outputs of published taggers (by frequency).
 TOP_50 = (

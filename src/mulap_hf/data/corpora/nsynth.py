@@ -6,8 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from ...errors import DataError
+from ..paths import find_path
 from ..schema import Example, Reading, Task
-from ..tables import find_path, parse_json, read_text
+from ..tables import parse_json, read_text
 
 FAMILIES = (
     "bass", "brass", "flute", "guitar", "keyboard", "mallet", "organ", "reed", "string", "synth_lead", "vocal",

@@ -1,7 +1,6 @@
 """The package's own corpus as `mulap_hf.synthetic` writes it, and its tasks."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,9 +10,10 @@ from ...synthetic import SPLITS, STYLE_NAMES, TAGS
 from ...synthetic.instruments import NOTE_FAMILIES
 from ...synthetic.theory import KEY_NAMES, MODES
 from ...synthetic.write import written_shards
+from ..described import TableOptions, read_described
+from ..paths import find_path
 from ..schema import Example, Reading, Task
-from ..tables import find_path, read_rows
-from .captioned import read_described
+from ..tables import read_rows
 
 SYNTHETIC_TASKS = (
     Task("tagging", "multi_label", ("tags",), TAGS),
@@ -46,8 +46,8 @@ def read_synthetic(root: Path) -> Reading:
     shards = {split: paths for split in SPLITS if split not in found and (paths := written_shards(root, split))}
     if not found and not shards:
         find_path(root, [f"{split}/metadata.jsonl" for split in SPLITS], "a split of the synthetic corpus")
-    read = partial(read_described, file_columns=("file_name",), keep_columns=tuple(COLUMNS))
-    splits = {split: read(table, read_rows(table, required=COLUMNS)) for split, table in found.items()}
+    options = TableOptions(file_column="file_name", caption_column="caption", keep_columns=tuple(COLUMNS))
+    splits = {split: read_described(table, options).splits["train"] for split, table in found.items()}
     splits |= {split: _read_shards(paths) for split, paths in shards.items()}
     return Reading(splits, {"caption": pa.string(), **COLUMNS}, SYNTHETIC_TASKS)
 

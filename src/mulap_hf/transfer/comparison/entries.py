@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...data.corpora import SYNTHETIC_TASKS
+from ...data.corpora.synthetic import SYNTHETIC_TASKS
 from ...files import write_json
 from ..features import HANDCRAFTED, Extractor, FeatureCache, open_extractor
 from ..pair_scores import CONTRASTIVE, PairScorer, has_text_side

@@ -1,0 +1,48 @@
+"""Described audio in a user's own tables: audiofolder, CSV and the like, and the published MuLaP JSON."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from ...errors import DataError
+from ..audio_cells import load_waveforms
+from ..described import Described, TableOptions, read_described
+from ..schema import Reading
+
+_OWN_COLUMNS = ("id", "audio", "recording", "caption")
+
+
+def read_catalog(root: Path, keep_columns: Sequence[str] = (), **options: str | None) -> Reading:
+    """Described audio in a table of any kind, or in several (see `described.find_tables`).
+
+    Args:
+        root: the table, or a folder.
+        keep_columns: further columns to carry over as they are.
+        options: other fields of `TableOptions`.
+
+    Raises:
+        DataError: there is no table, it cannot be read, or a column is missing.
+    """
+    for name in keep_columns:
+        if name in _OWN_COLUMNS:
+            raise DataError(f"--keep_columns {name}: a prepared dataset has a column of that name in any case")
+    if not root.exists():
+        raise DataError(f"{root} does not exist; expected a table, or a folder with one")
+    described = read_described(root, TableOptions(keep_columns=tuple(keep_columns), **options))
+    if not described.splits:
+        raise DataError(
+            f"{root}: no table was found; expected metadata.csv, metadata.jsonl or another table with the columns "
+            "file_name and caption, in this folder or in its folders train, validation and test"
+        )
+    kept = {name: _column_type(name, described) for name in keep_columns}
+    splits = {split: load_waveforms(items) for split, items in described.splits.items()}
+    return Reading(splits, {"caption": pa.string(), **kept}, messages=described.notes)
+
+
+def _column_type(name: str, described: Described) -> pa.DataType:
+    items = (item for items in described.splits.values() for item in items)
+    try:
+        return pa.array([item.fields[name] for item in items if hasattr(item, "fields")]).type
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise DataError(f"--keep_columns {name}: its cells are not of one kind ({error})") from error

@@ -1,9 +1,11 @@
 """What several tests share: a model small enough for milliseconds, sounds, processes."""
 
 import os
+import select
 import subprocess
 import sys
 import tempfile
+import time
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -159,6 +161,17 @@ def run_fresh(*command, env: dict[str, str] | None = None) -> subprocess.Complet
     """Run a new interpreter, which has imported nothing; else as `run`."""
     words = [sys.executable, *map(str, command)]
     return subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment(env))
+
+
+def read_until(stream, wanted: bytes, seconds: float = 120) -> bytes:
+    """Read the output of a process until it contains `wanted`; fail if the process ends, or takes longer."""
+    content, deadline = b"", time.monotonic() + seconds
+    while wanted not in content:
+        ready, _, _ = select.select([stream], [], [], max(0, deadline - time.monotonic()))
+        block = os.read(stream.fileno(), 1000) if ready else b""
+        assert block, f"no {wanted!r} in: {content.decode()[-2000:]}"
+        content += block
+    return content
 
 
 def run_without_package(code: str, *arguments, env: dict[str, str] | None = None, **options):

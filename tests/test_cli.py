@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from helpers import micro_config, run, settle, write_tone
+from helpers import micro_config, read_until, run, settle, write_tone
 from transformers import BertConfig, BertModel
 
 from mulap_hf import MulapForPreTraining
@@ -72,12 +72,14 @@ def test_ctrl_c(model_folder, music, tmp_path):
         stderr=subprocess.PIPE,
         start_new_session=True,
         env={**os.environ, "TQDM_MININTERVAL": "0"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore it
     )
-    errors = b""
-    while b"h of audio/min" not in errors:
-        errors += os.read(process.stderr.fileno(), 1000)
-    os.killpg(process.pid, signal.SIGINT)
-    errors += process.communicate(timeout=20)[1]
+    try:
+        errors = read_until(process.stderr, b"h of audio/min")
+        os.killpg(process.pid, signal.SIGINT)
+        errors += process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert errors.decode().endswith("interrupted: repeat the command to resume\n")
     assert "Traceback" not in errors.decode()

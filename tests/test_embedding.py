@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from helpers import micro_config, run, settle, write_tone
+from helpers import micro_config, run_fresh, settle, start, write_tone
 
 from mulap_hf import MulapAudioModel, MulapForPreTraining, load_audio
 from mulap_hf.embedding import Embedder
@@ -172,16 +170,15 @@ def test_killed_process(model_folder, music, tmp_path, asked):
         "files._PART_SECONDS = 0.05\nsys.exit(main(sys.argv[1:]))"
     )
     command = ["embed", tmp_path / "many", "--model", model_folder, "--output", output, "--workers", "2"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, command)],
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    ours, theirs = os.pipe()
+    process = start("-c", code, *command, stderr=theirs, start_new_session=True)
+    os.close(theirs)
     parts = output.with_name("out.parquet.parts")
     while len(list(parts.glob("*.parquet"))) < 3 and process.poll() is None:
         time.sleep(0.005)
     process.kill()
-    process.communicate()  # until the workers are gone, too: they hold its stderr
+    with os.fdopen(ours, "rb") as errors:
+        errors.read()  # until the workers are gone, too: they hold its stderr
     assert not output.exists()
     (parts / "999999.parquet.tmp").write_bytes(b"PAR1 half a part")
     done = {name for part in parts.glob("*.parquet") for name in names_in(part)}
@@ -222,7 +219,7 @@ for files in ([folder / "1.wav"], [folder / "30.wav"], sorted((folder / "many").
     peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
     print(json.dumps([peak / 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024]))
 """
-    result = run("-c", code, tmp_path)
+    result = run_fresh("-c", code, tmp_path)
     assert result.returncode == 0, result.stderr
     (short, short_worker), (long, long_worker), (many, _) = map(json.loads, result.stdout.splitlines())
     assert pq.read_metadata(tmp_path / "out.parquet").num_rows == 400 * 3

@@ -2,16 +2,15 @@
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
-from helpers import RATE, ROOT, run
+from helpers import RATE, ROOT, run, start
+from pictures import assert_shows_data
 from tones import make_rows, write_dataset
 
 SCRIPT = ROOT / "training" / "compare.py"
@@ -47,7 +46,7 @@ def command(place: Path, model_folder: Path, *more) -> list[str]:
         *("--strategies", "mulap", "handcrafted", model_folder, "--tasks", f"{place / 'tones'}:register"),
         *(
             "--pretrain_steps",
-            3,
+            6,
             "--pretrain_batch_size",
             4,
             "--clip_seconds",
@@ -78,21 +77,23 @@ def _readable(path: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def done(place, model_folder) -> subprocess.CompletedProcess:
-    """Killed without warning while it pre-trains, then repeated."""
-    words = [sys.executable, *map(str, command(place, model_folder))]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """Killed while it pre-trains, then repeated."""
     log = place / "out" / "logs" / "mulap-1-seed0.log"
-    for _ in range(600):
-        if log.is_file() and "step" in log.read_text():
-            break
+    with open(os.devnull, "wb") as nowhere:
+        process = start(*command(place, model_folder), stdout=nowhere, stderr=nowhere)
+    try:
+        deadline = time.monotonic() + 120
+        while not (log.is_file() and "step" in log.read_text()):
+            assert process.poll() is None and time.monotonic() < deadline, "it does not pre-train"
+            time.sleep(0.02)
+    finally:
+        process.kill()
+    process.wait(60)
+    deadline = time.monotonic() + 120
+    while alive(place / "out"):
+        assert time.monotonic() < deadline, "the processes that it started do not end"
         time.sleep(0.1)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    for _ in range(600):
-        if not alive(place / "out"):
-            break
-        time.sleep(0.1)
-    assert not alive(place / "out"), "what it started outlives it"
+    assert not list((place / "out" / "pretrained").glob("*.json")), "pre-training was finished before the kill"
     return run(*command(place, model_folder))
 
 
@@ -112,7 +113,7 @@ def test_every_entry_is_there(done, place, model_folder):
     assert list(results["shares"]["tones-register"]["mulap"]) == ["0.5", "1"]
     assert set(results["drops"]["tones-register"]["handcrafted"]) == {"noise_0db"}
     compute = results["compute"]["mulap-1-seed0"]
-    assert compute["pretrain_steps"] == 3 and compute["heard_hours"] == 3 * 4 * 3.0 / 3600
+    assert compute["pretrain_steps"] == 6 and compute["heard_hours"] == 6 * 4 * 3.0 / 3600
     assert results["zero_shot"].keys() >= {"mulap"}
 
 
@@ -122,7 +123,9 @@ def test_entries_of_other_settings_are_missing(done, place, model_folder, monkey
     import compare
 
     monkeypatch.setattr("mulap_hf.transfer.comparison.run.run_comparison", lambda plan, tasks: {})
-    before = {path: path.read_bytes() for path in (place / "out").glob("comparison.*")}
+    written = [path for path in (place / "out").rglob("comparison*") if path.is_file()]
+    written += (place / "out" / "comparison").iterdir()
+    before = {path: path.read_bytes() for path in written}
     words = command(
         place, model_folder, "--max_epochs", 6, "--strategies", "handcrafted", "--reference", "handcrafted"
     )
@@ -138,7 +141,7 @@ def test_the_report_has_tables_and_pictures(done, place):
     report = (place / "out" / "comparison.md").read_text()
     for picture in ("scores", "labels", "shares", "drops"):
         assert f"(comparison/{picture}.png)" in report
-        assert (place / "out" / "comparison" / f"{picture}.png").stat().st_size > 5000
+        assert_shows_data(place / "out" / "comparison" / f"{picture}.png")
     assert "### tones-register, test (18 tracks, 3 outputs)" in report
 
 

@@ -168,9 +168,9 @@ def test_every_condition_says_what_it_does_in_a_line():
 
 
 def test_unknown_conditions_are_refused_with_the_closest():
-    with pytest.raises(ValueError, match=r"no condition 'noise_20'; did you mean 'noise_20db'\?"):
+    with pytest.raises(ValueError, match=r"unknown degradation 'noise_20'; did you mean 'noise_20db'\?"):
         degrade(noise(), "noise_20", "clip")
-    with pytest.raises(ValueError, match="no condition 'zzz'; there are noise_20db, "):
+    with pytest.raises(ValueError, match="unknown degradation 'zzz'; choose from noise_20db, "):
         degrade(noise(), "zzz", "clip")
 
 

@@ -1,4 +1,4 @@
-"""Degraded test audio: what a listener forgives and a representation should."""
+"""Degradations of test audio that should not change the predictions of a model."""
 
 import difflib
 import io
@@ -14,7 +14,7 @@ __all__ = ["DEGRADATIONS", "Degradation", "degrade"]
 
 _SAMPLING_RATE = 16_000
 _FRAME = 320  # 20 ms
-_ACTIVE = 1e-4  # frames of less than this share of the loudest one's power, 40 dB, are rests between notes
+_ACTIVE = 1e-4  # frames with less than this fraction of the power of the loudest (40 dB) are rests between notes
 _AUDIBLE_HERTZ = 20
 # libsndfile's scale from the highest rate (0: 160 kbit/s at 16 kHz) to the lowest (1: 8 kbit/s): this is 16 kbit/s.
 _MP3_COMPRESSION = 0.95
@@ -25,10 +25,11 @@ _MP3_DELAY = 1105
 
 @dataclass(frozen=True)
 class Degradation:
-    """A condition.
+    """A degradation of audio.
 
-    description: in a few words, for tables.
-    function: makes a degraded waveform `(samples,)` of a waveform `(samples,)` at 16 kHz and a source of randomness.
+    Attributes:
+        description: A few words for tables.
+        function: Degrades a waveform `(samples,)` at 16 kHz, with a random generator; returns `(samples,)`.
     """
 
     description: str
@@ -125,33 +126,33 @@ DEGRADATIONS: dict[str, Degradation] = {
 }
 
 
-def degrade(waveform: np.ndarray, condition: str, seed_name: str) -> np.ndarray:
-    """A waveform as it is under a condition; the same waveform, condition and name give the same result.
+def degrade(waveform: np.ndarray, degradation: str, seed_name: str) -> np.ndarray:
+    """Degrade a waveform. The same waveform, degradation and name give the same result.
 
-    All keep length and alignment (filters delay by up to 3 ms), but for the two of tempo. Silence stays silence,
-    under noise too: its level is relative to what sounds. Peaks may exceed 1. The phase vocoder behind pitch and tempo
-    also softens onsets, about as much as the noise of 20 dB does.
+    Length and alignment stay the same (filters delay by up to 3 ms), except for the two changes of tempo. Silence
+    stays silence, also with noise, whose level is relative to the music. Peaks may exceed 1. The phase vocoder of the
+    changes of pitch and tempo also softens onsets, about as much as noise of 20 dB does.
 
     Args:
         waveform: `(samples,)`, mono at 16 kHz.
-        condition: a name in `DEGRADATIONS`.
-        seed_name: the id of the clip. Its noise is the same at every level and for everyone who hears it.
+        degradation: Name in `DEGRADATIONS`.
+        seed_name: Id of the clip, the seed of its noise: the noise is the same at every level and for every model.
 
     Returns:
-        `(samples,)`, float32 at 16 kHz, a copy; divided by the factor for tempo.
+        A copy, `(samples,)`, float32 at 16 kHz; for changes of tempo, the length is divided by the factor.
 
     Raises:
-        ValueError: there is no such condition; the waveform is not mono, empty, or not finite.
-        ImportError: torchaudio, which pitch and tempo need, cannot be imported.
+        ValueError: The degradation does not exist, or the waveform is not mono, is empty, or is not finite.
+        ImportError: torchaudio, which changes of pitch and tempo need, cannot be imported.
     """
-    if condition not in DEGRADATIONS:
-        close = difflib.get_close_matches(condition, DEGRADATIONS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(DEGRADATIONS)}"
-        raise ValueError(f"there is no condition {condition!r}; {hint}")
+    if degradation not in DEGRADATIONS:
+        close = difflib.get_close_matches(degradation, DEGRADATIONS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(DEGRADATIONS)}"
+        raise ValueError(f"unknown degradation {degradation!r}; {hint}")
     waveform = np.asarray(waveform, dtype=np.float32)
     if waveform.ndim != 1 or waveform.size == 0 or not np.isfinite(waveform).all():
         raise ValueError(
-            f"{seed_name}: waveform of shape {waveform.shape}: conditions take (samples,), mono, not empty, all finite"
+            f"{seed_name}: waveform of shape {waveform.shape}: expected (samples,), mono, not empty, all finite"
         )
     rng = np.random.default_rng(crc32(seed_name.encode()))
-    return DEGRADATIONS[condition].function(waveform, rng).astype(np.float32)
+    return DEGRADATIONS[degradation].function(waveform, rng).astype(np.float32)

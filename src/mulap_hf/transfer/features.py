@@ -133,14 +133,16 @@ class FeatureCache:
         self.directory = Path(directory)
         self.progress = progress
 
-    def features(self, extractor: Extractor, data: PreparedData, split: str, condition: str | None = None) -> Features:
+    def features(
+        self, extractor: Extractor, data: PreparedData, split: str, degradation: str | None = None
+    ) -> Features:
         """Return the features of a split, computing those that are not in the cache.
 
         Args:
             extractor: The feature extractor.
             data: The dataset, with the tracks and the length of the input.
             split: Name of the split.
-            condition: Name of a degradation of the audio in `DEGRADATIONS`; None for clean audio.
+            degradation: Name of a degradation of the audio in `DEGRADATIONS`; None for clean audio.
 
         Raises:
             DataError: No track of the split can be decoded.
@@ -149,7 +151,7 @@ class FeatureCache:
             "extractor": extractor.fingerprint,
             "data": data.fingerprint(split),
             "seconds": data.seconds,
-            "condition": condition,
+            "condition": degradation,
             "folder": str(data.folder),
             "split": split,
         }
@@ -161,11 +163,11 @@ class FeatureCache:
             (folder / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
             index = _read_index(folder / "index.jsonl")
             decoded = {name: line for name, line in index.items() if "chunks" in line}
-            if len(decoded) < len(index) and not data.is_synthetic(split):
+            if len(decoded) < len(index) and not data.stores_audio(split):
                 index = decoded
             if len(index) < len(ids):
-                label = f"{split} {condition or ''}".strip()
-                self._extract(extractor, data, split, condition, folder, index, label)
+                label = f"{split} {degradation or ''}".strip()
+                self._extract(extractor, data, split, degradation, folder, index, label)
         return _load(folder, index, ids, extractor.feature_size)
 
     def _extract(
@@ -173,7 +175,7 @@ class FeatureCache:
         extractor: Extractor,
         data: PreparedData,
         split: str,
-        condition: str | None,
+        degradation: str | None,
         folder: Path,
         index: dict[str, dict[str, Any]],
         label: str,
@@ -181,7 +183,7 @@ class FeatureCache:
         """Compute the missing tracks, and append them to the two files and to `index`."""
         num_chunks = sum(line.get("chunks", 0) for line in index.values())
         rows = (row for row in data.rows(split) if row["id"] not in index)
-        load_row = partial(load_waveform, rate=extractor.sampling_rate, seconds=data.seconds, condition=condition)
+        load_row = partial(load_waveform, rate=extractor.sampling_rate, seconds=data.seconds, degradation=degradation)
         bar = tqdm(total=len(data.ids(split)), initial=len(index), unit="track", desc=label, disable=not self.progress)
         # The lines of the index decide. Surplus features and an incomplete line are from an interrupted run.
         (folder / "index.jsonl").write_text(
@@ -208,7 +210,7 @@ class FeatureCache:
 
 
 def load_waveform(
-    row: dict[str, Any], rate: int, seconds: float | None, condition: str | None = None
+    row: dict[str, Any], rate: int, seconds: float | None, degradation: str | None = None
 ) -> tuple[str, np.ndarray | AudioError]:
     """Decode the audio of a row.
 
@@ -216,7 +218,7 @@ def load_waveform(
         row: A row of `PreparedData.rows`.
         rate: Sampling rate of the waveform in Hz.
         seconds: Length of the waveform from the start of the audio; None for all of it.
-        condition: Name of a degradation in `DEGRADATIONS`; None for clean audio.
+        degradation: Name of a degradation in `DEGRADATIONS`; None for clean audio.
 
     Returns:
         The id of the row, and the mono waveform `(samples,)` or the error.
@@ -224,7 +226,7 @@ def load_waveform(
     content, path = row["audio"]["bytes"], row["audio"]["path"]
     try:
         waveform = load_audio(path if content is None else content, rate, duration=seconds)
-        return row["id"], waveform if condition is None else degrade(waveform, condition, row["id"])
+        return row["id"], waveform if degradation is None else degrade(waveform, degradation, row["id"])
     except AudioError as error:
         return row["id"], error
 

@@ -34,7 +34,7 @@ FEATURE_GROUPS: dict[str, slice] = {
 def _power_spectrogram(
     waveform: np.ndarray, level: float, window: int, hop: int, reduce: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """What `reduce` makes of the power of each frame and frequency, (frames, window // 2 + 1), at a level of 1."""
+    """Apply `reduce` to the power spectrogram, (frames, window // 2 + 1), of the waveform scaled to a level of 1."""
     frames = np.lib.stride_tricks.sliding_window_view(waveform, window)[::hop]
     taper = (np.hanning(window) / level).astype(np.float32)
     blocks = (frames[start : start + _BLOCK] * taper for start in range(0, len(frames), _BLOCK))
@@ -55,7 +55,7 @@ def _mel_filters() -> np.ndarray:
 
 @cache
 def _chroma_filters() -> np.ndarray:
-    """Assigns the frequencies from 60 Hz to 2 kHz to pitch classes: (frequencies, 12)."""
+    """Weights of the frequencies from 60 Hz to 2 kHz for each pitch class: (frequencies, 12)."""
     frequencies = np.fft.rfftfreq(_CHROMA_WINDOW, 1 / _SAMPLING_RATE)
     usable = (frequencies > 60) & (frequencies < 2000)
     pitches = 69 + 12 * np.log2(np.where(usable, frequencies, 440) / 440)
@@ -103,22 +103,22 @@ def _onset_statistics(onsets: np.ndarray) -> np.ndarray:
 
 
 def handcrafted_features(waveform: np.ndarray, sampling_rate: int = _SAMPLING_RATE) -> np.ndarray:
-    """The features of a track, whatever its level; the groups are in `FEATURE_GROUPS`.
+    """Features of a track, independent of its level; their groups are in `FEATURE_GROUPS`.
 
     Frames of 64 ms every 32 ms, for chroma 256 ms every 128 ms. Onset strength is the mean increase of the log-mel
     bands (spectral flux: Böck et al., "Evaluating the online capabilities of onset detection methods", ISMIR 2012,
     section 2).
 
     Args:
-        waveform: `(samples,)`, mono; one shorter than a chroma frame is padded with silence. Beyond the waveform, an
-            hour takes 120 MB.
-        sampling_rate: of the waveform, in Hz.
+        waveform: `(samples,)`, mono; padded with silence if shorter than a chroma frame. An hour takes 120 MB in
+            addition to the waveform.
+        sampling_rate: Sampling rate of the waveform in Hz.
 
     Returns:
-        `(features,)`, float32; of silence finite, too.
+        `(features,)`, float32; finite also for silence.
 
     Raises:
-        ValueError: the rate is not 16 kHz; the waveform is not mono, empty, or not finite.
+        ValueError: The rate is not 16 kHz, or the waveform is not mono, is empty, or is not finite.
     """
     if sampling_rate != _SAMPLING_RATE:
         raise ValueError(f"sampling_rate={sampling_rate}: handcrafted features take {_SAMPLING_RATE} Hz; resample it")
@@ -146,5 +146,5 @@ def handcrafted_features(waveform: np.ndarray, sampling_rate: int = _SAMPLING_RA
 
 
 def rotate_chroma(features: np.ndarray, semitones: int) -> np.ndarray:
-    """The chroma features of clips (clips, 24) as they would be if the music were transposed."""
+    """Chroma features of clips, (clips, 24), after a transposition of the music."""
     return np.concatenate([np.roll(half, semitones, axis=1) for half in np.split(features, 2, axis=1)], axis=1)

@@ -90,14 +90,12 @@ def train_probe(
         torch.manual_seed(seed)
         head = classifier_head(args.head, features.values.shape[1], task.num_outputs, args.hidden_size, args.dropout)
         optimizer = torch.optim.Adam(head.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay)
-        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, mode="max", factor=0.5, patience=args.plateau_patience
-        )
+        halving = {"mode": "max", "factor": 0.5, "patience": args.plateau_patience}
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **halving)
         state = _State(metric, head, optimizer, schedule)
         if checkpoint is not None and checkpoint.exists():
             state.load(checkpoint)
-        epochs = tqdm(total=args.max_epochs, initial=len(state.history), unit="epoch", disable=not progress)
-        with epochs:
+        with tqdm(total=args.max_epochs, initial=len(state.history), unit="epoch", disable=not progress) as epochs:
             while len(state.history) < args.max_epochs and not state.is_stuck(args.patience):
                 loss = _train_epoch(head, optimizer, features, targets, scaling, task.kind, args.batch_size)
                 folded = head if scaling is None else scaling.fold(head, task.kind)

@@ -137,7 +137,7 @@ def choose_few(task: Task, targets: np.ndarray, labels_per_class: int, seed: int
 
 
 def predict(
-    probe: Probe, extractor: Extractor, data: TaskData, cache: FeatureCache, split: str, condition: str | None = None
+    probe: Probe, extractor: Extractor, data: TaskData, cache: FeatureCache, split: str, degradation: str | None = None
 ) -> Predictions:
     """Return the predictions of a probe for a split, without reading its labels.
 
@@ -147,13 +147,13 @@ def predict(
         data: The task.
         cache: Cache of the features.
         split: Name of the split.
-        condition: Name of a degradation of the audio in `DEGRADATIONS`; None for clean audio.
+        degradation: Name of a degradation of the audio in `DEGRADATIONS`; None for clean audio.
     """
-    features = cache.features(extractor, data, split, condition)
+    features = cache.features(extractor, data, split, degradation)
     return Predictions(features.ids, probe.predict(features), features.skipped)
 
 
-def judge(data: TaskData, split: str, predictions: Predictions, resamples: int, seed: int = 0) -> dict[str, Any]:
+def evaluate(data: TaskData, split: str, predictions: Predictions, resamples: int, seed: int = 0) -> dict[str, Any]:
     """Read the labels of a split, and evaluate predictions.
 
     Args:

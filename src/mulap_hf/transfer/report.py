@@ -32,7 +32,7 @@ def write_transfer_report(
         task: The task.
         facts: Settings of the run by name.
         validation: Validation metrics of the best epoch.
-        tests: Results of `protocol.judge` by test split.
+        tests: Results of `protocol.evaluate` by test split.
         history: A row per epoch (or evaluated step of fine-tuning), with `epoch`, `loss` and the main metric.
         best_epoch: The best epoch (or step).
         skipped: Skipped tracks with their reasons.

@@ -32,7 +32,7 @@ from .arguments import FineTuneArguments, ProbeArguments, RunArguments, Transfer
 from .features import Extractor, FeatureCache, open_extractor
 from .finetuning import fine_tune
 from .probe import Probe
-from .protocol import judge, learn, predict
+from .protocol import evaluate, learn, predict
 from .report import REPORT_FILE, write_transfer_report
 from .saving import save_classifier
 from .tasks import TaskData
@@ -151,7 +151,7 @@ def test_and_report(
     predictions = {split: predict(probe, extractor, data, cache, split) for split in data.test_splits}
     for split, predicted in predictions.items():
         predicted.save(folder.path / "predictions" / f"{split}.npz")
-    tests = {split: judge(data, split, predicted, args.resamples) for split, predicted in predictions.items()}
+    tests = {split: evaluate(data, split, predicted, args.resamples) for split, predicted in predictions.items()}
     metric = MAIN_METRIC[data.task.kind]
     facts |= {
         "task": {"name": data.task.name, "kind": data.task.kind, "chosen_by": metric},
@@ -179,9 +179,9 @@ def test_and_report(
     if isinstance(extractor, Embedder):
         settings = json.loads((folder.path / SETTINGS).read_text(encoding="utf-8")) | {"run": facts}
         complete_folder(MODEL_CARDS / "templates", folder.path, settings, metrics)
-    for split, judged in tests.items():
-        results = ", ".join(f"{name} {format_interval(number)}" for name, number in judged["metrics"].items())
-        print(f"{split}, {judged['tracks']} tracks: {results}")
+    for split, results in tests.items():
+        numbers = ", ".join(f"{name} {format_interval(number)}" for name, number in results["metrics"].items())
+        print(f"{split}, {results['tracks']} tracks: {numbers}")
     if skipped:
         print(f"{len(skipped)} tracks were left out; why: {folder.path / 'skipped.jsonl'}")
     print(f"Saved to {folder.path}; read {folder.path / REPORT_FILE}")

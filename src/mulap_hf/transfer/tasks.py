@@ -104,7 +104,7 @@ class PreparedData:
             for batch in pq.ParquetFile(shard).iter_batches(batch_size=16, columns=["id", "audio"]):
                 yield from (row for row in batch.to_pylist() if row["id"] in wanted)
 
-    def is_synthetic(self, split: str) -> bool:
+    def stores_audio(self, split: str) -> bool:
         """Return whether the shards contain the audio, judging by the first row, rather than paths of audio files."""
         first = next(self.rows(split), None)
         return first is not None and first["audio"]["bytes"] is not None

@@ -12,7 +12,7 @@ from ..metrics.retrieval import report_retrieval
 from ..metrics.scores import COVERAGE, score, without_nan
 from .features import FeatureCache, Features
 from .pair_scores import CONTRASTIVE, MATCHING, PairScorer, rerank, shortlist
-from .protocol import Predictions, align, judge
+from .protocol import Predictions, align, evaluate
 from .tasks import VALIDATION, PreparedData, TaskData
 
 TEMPLATES = {
@@ -197,19 +197,8 @@ def retrieve(
         DataError: The split has no descriptions, no clip can be decoded, or a model with only matching scores has more
             than `most_pairs` pairs.
     """
-    captions, audio = data.captions(split), data.recordings(split)
     features = cache.features(scorer.extractor, data, split)
-    usable = [name for name in features.ids if name in captions]
-    if not usable:
-        raise DataError(
-            f"{data.folder}: no clip of {split} has a description and audio that can be decoded; check captions and "
-            "audio of the split"
-        )
-    names, descriptions, relevant = unique_pairs({name: (audio[name], captions[name]) for name in usable})
-    rows = spread(len(names), recordings)
-    columns = np.flatnonzero(relevant[rows].any(axis=0))
-    names, descriptions = [names[row] for row in rows], [descriptions[column] for column in columns]
-    relevant = relevant[np.ix_(rows, columns)]
+    names, descriptions, relevant = _some_pairs(data, split, features, recordings)
     clips, texts = scorer.encode_audio(features.select(names)), scorer.encode_texts(descriptions)
     methods: dict[str, dict[str, np.ndarray]] = {TEXT_TO_AUDIO: {}, AUDIO_TO_TEXT: {}}
 
@@ -235,6 +224,24 @@ def retrieve(
         if similarity is not None:
             add(RERANKED, rerank(similarity.T, matching.T, top_k), rerank(similarity, matching, top_k))
     return Retrieval(names, descriptions, relevant, matching, methods, features.skipped)
+
+
+def _some_pairs(
+    data: PreparedData, split: str, features: Features, most: int | None
+) -> tuple[list[str], list[str], np.ndarray]:
+    """Return `unique_pairs` of at most so many recordings, evenly spaced in the split."""
+    captions, audio = data.captions(split), data.recordings(split)
+    usable = [name for name in features.ids if name in captions]
+    if not usable:
+        raise DataError(
+            f"{data.folder}: no clip of {split} has a description and audio that can be decoded; check captions and "
+            "audio of the split"
+        )
+    names, descriptions, relevant = unique_pairs({name: (audio[name], captions[name]) for name in usable})
+    rows = spread(len(names), most)
+    columns = np.flatnonzero(relevant[rows].any(axis=0))
+    names, descriptions = [names[row] for row in rows], [descriptions[column] for column in columns]
+    return names, descriptions, relevant[np.ix_(rows, columns)]
 
 
 def zero_shot_report(
@@ -267,8 +274,7 @@ def zero_shot_report(
     Returns:
         A dictionary:
 
-        * `tasks`: by task, split, method and metric of `metrics.scores.score`, the `value` and its 95 % interval from
-          `low` to `high`.
+        * `tasks`: by task, split, method and metric, the `value` and its 95 % interval from `low` to `high`.
         * `retrieval`: the same by split, direction, method and metric of `report_retrieval`.
         * `sizes`: numbers of clips, labels and texts.
         * `skipped`: clips that could not be decoded, with the reasons.
@@ -284,29 +290,32 @@ def zero_shot_report(
     scored = {
         name: zero_shot_scores(scorer, data, data.test_splits, cache, kinds, templates) for name, data in tasks.items()
     }
-    found = {}
-    if retrieval is not None:
-        found = {
-            split: retrieve(scorer, retrieval, split, cache, kinds, top_k, recordings, most_pairs)
-            for split in retrieval.test_splits
-        }
+    found = {
+        split: retrieve(scorer, retrieval, split, cache, kinds, top_k, recordings, most_pairs)
+        for split in (retrieval.test_splits if retrieval is not None else ())
+    }
     report: dict[str, Any] = {"tasks": {}, "retrieval": {}, "sizes": {"tasks": {}, "retrieval": {}}}
     skipped = [item for one in found.values() for item in one.skipped]
     for name, data in tasks.items():
-        report["tasks"][name], report["sizes"]["tasks"][name] = {}, {}
-        for split, methods in scored[name].items():
-            results = {method: judge(data, split, scores, resamples, seed) for method, scores in methods.items()}
-            any_scores = next(iter(methods.values()))
-            skipped += any_scores.skipped
-            report["tasks"][name][split] = {method: result["metrics"] for method, result in results.items()}
-            report["tasks"][name][split][CHANCE] = _chance(data, split, any_scores, seed)
-            clips = next(iter(results.values()))["tracks"]
-            report["sizes"]["tasks"][name][split] = {"clips": clips, "labels": data.task.num_outputs}
+        skipped += [item for methods in scored[name].values() for item in next(iter(methods.values())).skipped]
+        by_split = {split: _evaluate(data, split, methods, resamples, seed) for split, methods in scored[name].items()}
+        report["tasks"][name] = {split: metrics for split, (metrics, _) in by_split.items()}
+        report["sizes"]["tasks"][name] = {split: size for split, (_, size) in by_split.items()}
     for split, one in found.items():
         report["retrieval"][split] = one.report(resamples, seed)
         report["sizes"]["retrieval"][split] = dict(zip(("clips", "texts"), one.relevant.shape, strict=True))
     report["skipped"] = sorted({str(item) for item in skipped})
     return report
+
+
+def _evaluate(
+    data: TaskData, split: str, methods: Mapping[str, Predictions], resamples: int, seed: int
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return the metrics by method, with those of random scores, and the numbers of evaluated clips and labels."""
+    results = {method: evaluate(data, split, scores, resamples, seed) for method, scores in methods.items()}
+    metrics = {method: result["metrics"] for method, result in results.items()}
+    metrics[CHANCE] = _chance(data, split, next(iter(methods.values())), seed)
+    return metrics, {"clips": next(iter(results.values()))["tracks"], "labels": data.task.num_outputs}
 
 
 def _chance(data: TaskData, split: str, scores: Predictions, seed: int) -> dict[str, dict[str, float | None]]:

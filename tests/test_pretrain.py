@@ -10,7 +10,8 @@ from huggingface_hub import ModelCard
 from mulap_hf import MulapForAudioClassification, MulapForPreTraining, MulapProcessor
 from mulap_hf.publishing.check import read_snippets
 
-LAUNCH = ["-m", "accelerate.commands.launch", "--cpu", ROOT / "training" / "pretrain.py"]
+SCRIPT = ROOT / "training" / "pretrain.py"
+LAUNCH = ["-m", "accelerate.commands.launch", "--cpu", SCRIPT]  # starts a new interpreter
 QUICK = ["--batch_size", "4", "--log_steps", "1", "--num_workers", "0", "--cpu_threads", "1"]
 
 
@@ -89,7 +90,7 @@ def test_synthetic_corpus(tmp_path):
 def test_other_objectives(catalog, tmp_path, recipe, first, later):
     output = tmp_path / "model"
     result = run(
-        *LAUNCH, *QUICK, "--recipe", recipe, "--train_data", catalog, "--validation_share", "0.3", "--max_steps",
+        SCRIPT, *QUICK, "--recipe", recipe, "--train_data", catalog, "--validation_share", "0.3", "--max_steps",
         "2", "--clip_seconds", "3", "--label_column", "mood", "--output_dir", output,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -104,7 +105,7 @@ def test_own_catalog_from_a_backbone(catalog, tmp_path):
     tagger = MulapForAudioClassification(MulapConfig.from_preset("tiny"))
     tagger.save_pretrained(tmp_path / "tagger")
     result = run(
-        *LAUNCH, *QUICK, "--train_data", catalog, "--max_steps", "4", "--clip_seconds", "3",
+        SCRIPT, *QUICK, "--train_data", catalog, "--max_steps", "4", "--clip_seconds", "3",
         "--validation_share", "0.2", "--backbone", tmp_path / "tagger", "--learning_rate", "0",
         "--output_dir", tmp_path / "model",
     )  # fmt: skip
@@ -118,7 +119,7 @@ def test_own_catalog_from_a_backbone(catalog, tmp_path):
     weights = tagger.audio_model.musicnn.timbral[0].conv.weight
     assert torch.equal(model.audio_model.musicnn.timbral[0].conv.weight, weights)
 
-    again = run(*LAUNCH, "--train_data", catalog, "--output_dir", tmp_path / "model")
+    again = run(SCRIPT, "--train_data", catalog, "--output_dir", tmp_path / "model")
     assert again.returncode != 0
     assert "holds a finished run: pass another --output_dir, or --overwrite_output" in again.stderr
 
@@ -136,14 +137,14 @@ def test_bad_arguments_say_what_to_mend(catalog, tmp_path):
         (["--corpus_dir", tmp_path / "corpus"], "holds a corpus with other settings"),
     ]
     runs = ([*options, "--output_dir", f"out{number}"] for number, (options, _) in enumerate(cases))
-    lines = errors_of(ROOT / "training" / "pretrain.py", *runs, cwd=tmp_path)
+    lines = errors_of(SCRIPT, *runs, cwd=tmp_path)
     for line, (_, message) in zip(lines, cases, strict=True):
         assert line.startswith("error: ") and message in line
     assert lines[-1].startswith("error: --corpus_dir: ")
 
 
 def test_help_explains_every_option_with_its_default():
-    result = run(ROOT / "training" / "pretrain.py", "--help")
+    result = run(SCRIPT, "--help")
     assert result.returncode == 0
     text = " ".join(result.stdout.split())
     tiny = json.loads((ROOT / "training" / "recipes" / "tiny.json").read_text())

@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from helpers import run
+from helpers import run_fresh
 from hub_card import check_card
 
 LARGE = bytes(range(256)) * 40
@@ -31,7 +31,7 @@ def client(hub, tmp_path):
 
     def run_client(code: str, token: str | None = "hf_test", home: str = "home", **variables: str) -> dict:
         environment = {**hub.environment(tmp_path / home, token), **variables}
-        result = run("-c", f"{PRELUDE}{code}\nprint('FOUND' + json.dumps(found))", tmp_path, env=environment)
+        result = run_fresh("-c", f"{PRELUDE}{code}\nprint('FOUND' + json.dumps(found))", tmp_path, env=environment)
         assert result.returncode == 0, result.stderr
         return json.loads(result.stdout.split("FOUND")[1])
 

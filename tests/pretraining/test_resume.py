@@ -5,14 +5,12 @@ import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from helpers import CAPTIONS, ROOT, write_tone
+from helpers import CAPTIONS, ROOT, start, write_tone
 from safetensors.torch import load_file
 
 SCRIPT = ROOT / "training" / "pretrain.py"
@@ -52,20 +50,13 @@ class Run:
         self.log = output.with_suffix(".log")
         self.processes = []
         for rank in range(processes):
-            environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1"}
+            environment = {"ACCELERATE_USE_CPU": "true"}
             if processes > 1:
                 environment |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
                 environment |= {"LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1"}
             with self.log.open("a") as log:
-                self.processes.append(
-                    subprocess.Popen(
-                        [sys.executable, str(SCRIPT), *flags],
-                        stdout=log,
-                        stderr=log,
-                        env={name: str(value) for name, value in environment.items()},
-                        start_new_session=True,
-                    )
-                )
+                env = {name: str(value) for name, value in environment.items()}
+                self.processes.append(start(SCRIPT, *flags, stdout=log, stderr=log, env=env, start_new_session=True))
 
     @property
     def is_running(self) -> bool:
@@ -76,7 +67,7 @@ class Run:
         for process in self.processes:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            process.wait(60)
 
     def finish(self):
         try:

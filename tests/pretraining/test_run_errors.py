@@ -3,12 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from pathlib import Path
 
 import pytest
-from helpers import CAPTIONS, ROOT, errors_of, run, write_tone
+from fork_server import Forked
+from helpers import CAPTIONS, ROOT, errors_of, run, start, write_tone
 
 SCRIPT = ROOT / "training" / "pretrain.py"
 QUICK = [
@@ -36,22 +36,15 @@ def fails(*options, output) -> str:
     return line
 
 
-def start(*options) -> subprocess.Popen:
-    command = [sys.executable, SCRIPT, *QUICK, *options]
-    return subprocess.Popen(
-        list(map(str, command)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        start_new_session=True,
-    )
+def start_script(*options, log: Path) -> Forked:
+    with log.open("w") as file:
+        return start(SCRIPT, *QUICK, *options, stdout=file, stderr=file, start_new_session=True)
 
 
-def wait_for(path, process):
+def wait_for(path, process, log):
     deadline = time.monotonic() + 120
     while not path.exists() or not path.read_text():
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1][-2000:]
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-2000:]
         time.sleep(0.02)
 
 
@@ -84,16 +77,15 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_items(catalog, tmp
 def test_a_stopped_run_goes_on_only_with_the_same_settings_and_data(catalog, tmp_path):
     """SIGTERM to all processes, as a cluster sends it: a checkpoint is saved; a second run on the folder is refused
     meanwhile."""
-    output = tmp_path / "out"
+    output, log = tmp_path / "out", tmp_path / "log"
     options = ["--train_data", catalog, "--max_steps", "500", "--checkpoint_steps", "1000", "--eval_steps", "1000"]
     options += ["--num_workers", "1"]
-    process = start(*options, "--output_dir", output)
-    wait_for(output / "metrics.jsonl", process)
+    process = start_script(*options, "--output_dir", output, log=log)
+    wait_for(output / "metrics.jsonl", process, log)
     assert f"{output} is in use by process {process.pid}" in fails(*options, output=output)
     os.killpg(process.pid, signal.SIGTERM)
-    _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 130, stderr
-    assert "repeat the command to go on" in stderr
+    assert process.wait(120) == 130, log.read_text()
+    assert "repeat the command to go on" in log.read_text()
     (checkpoint,) = (output / "checkpoints").glob("step-*")
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
 
@@ -134,17 +126,17 @@ def test_validation_data_without_a_usable_item_end_the_run_at_once(catalog, tmp_
 
 
 def test_data_that_has_changed_is_noticed(catalog, tmp_path):
-    music, output = tmp_path / "music", tmp_path / "out"
+    music, output, log = tmp_path / "music", tmp_path / "out", tmp_path / "log"
     music.mkdir()
     rows = (catalog / "metadata.jsonl").read_text().splitlines(keepends=True)
     for index in range(12):
         (music / f"{index}.wav").symlink_to(catalog / f"{index}.wav")
     (music / "metadata.jsonl").write_text("".join(rows))
     options = ["--train_data", music, "--max_steps", "500", "--checkpoint_steps", "1", "--eval_steps", "1000"]
-    process = start(*options, "--output_dir", output)
-    wait_for(output / "checkpoints" / "step-000001" / "checkpoint.json", process)
+    process = start_script(*options, "--output_dir", output, log=log)
+    wait_for(output / "checkpoints" / "step-000001" / "checkpoint.json", process, log)
     process.kill()
-    process.communicate()
+    process.wait(60)
     (music / "metadata.jsonl").write_text("".join(rows[1:]))
     line = fails(*options, output=output)
     assert "the training data has changed since: restore it, or start anew with --overwrite_output" in line
@@ -153,13 +145,14 @@ def test_data_that_has_changed_is_noticed(catalog, tmp_path):
 def test_a_full_disk_stops_the_run_and_spares_what_is_there(catalog, tmp_path):
     """No file may grow beyond 300 kB, as on a full disk: the model is larger."""
     output = tmp_path / "out"
-    command = f"ulimit -f 300; exec {sys.executable} {SCRIPT} {' '.join(QUICK)} --train_data {catalog}"
-    result = subprocess.run(
-        ["bash", "-c", f"{command} --max_steps 3 --checkpoint_steps 2 --output_dir {output}"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )
+    code = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+    options = ["--train_data", catalog, "--max_steps", "3", "--checkpoint_steps", "2", "--output_dir", output]
+    result = run("-c", code, SCRIPT, *QUICK, *options)
     assert result.returncode == 1, result.stderr
     line = result.stderr.splitlines()[-1]
     assert "could not be saved" in line and "bytes are free" in line

@@ -3,7 +3,8 @@
 import pytest
 import torch
 import torchaudio
-from helpers import CHUNK, RATE, assert_near, inputs, micro_config, settle, waveforms
+from helpers import CHUNK, RATE, ROOT, assert_near, inputs, micro_config, settle, waveforms
+from safetensors.torch import load_file
 
 from mulap_hf import MulapAudioConfig, MulapAudioModel
 from mulap_hf.modeling_mulap_spectrum import MulapLogMel, mel_filters
@@ -38,6 +39,12 @@ def test_log_mel_is_torchaudios(config):
     decibels = torchaudio.transforms.AmplitudeToDB("power", top_db=config.top_db)
     waveform = waveforms(1, config.chunk_length)
     torch.testing.assert_close(MulapLogMel(config)(waveform), decibels(spectrogram(waveform)), atol=2e-3, rtol=0)
+
+
+def test_mel_filters_are_those_of_published_weights():
+    folder = ROOT / "model_cards" / "mulap-tiny"
+    stored = load_file(folder / "model.safetensors")["audio_model.log_mel.mel_filters"]
+    assert torch.equal(mel_filters(MulapAudioConfig.from_pretrained(folder)), stored)
 
 
 def test_decibels_are_clamped_per_chunk():

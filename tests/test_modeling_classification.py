@@ -117,9 +117,11 @@ def test_unknown_arguments_are_refused_with_the_nearest_name(model):
         (backbone, audio, "output_hidden_state", "output_hidden_states"),
         (classifier(), audio, "label", "labels"),
     ):
-        with pytest.raises(TypeError, match=f"has no argument '{wrong}': did you mean '{nearest}'"):
+        with pytest.raises(TypeError, match=f"takes no argument '{wrong}': did you mean '{nearest}'"):
             forward(**known, **{wrong: None})
-    with pytest.raises(TypeError, match=r"MulapAudioModel\.forward has no argument 'zzz': It takes input_values, "):
+    with pytest.raises(
+        TypeError, match=r"MulapAudioModel\.forward takes no argument 'zzz': it takes attention_mask, "
+    ):
         backbone(**audio, zzz=1)
 
 

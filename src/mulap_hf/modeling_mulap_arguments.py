@@ -1,27 +1,20 @@
 """Checks of what a forward pass is given: nothing unknown, nothing of a wrong shape."""
 
-import difflib
-import inspect
 from collections.abc import Callable
 from functools import wraps
 
 import torch
 
+from .arguments_mulap import argument_names, refuse_unknown
+
 
 def only_known_arguments(method: Callable) -> Callable:
     """Decorator: a keyword argument that the method does not have raises a TypeError that names the nearest one."""
-    names = list(inspect.signature(method).parameters)[1:]
+    names = argument_names(method)
 
     @wraps(method)
     def checked(self, *args, **kwargs):
-        for name in kwargs:
-            if name not in names:
-                close = difflib.get_close_matches(name, names, n=1)
-                hint = f"did you mean {close[0]!r}? " if close else ""
-                raise TypeError(
-                    f"{type(self).__name__}.{method.__name__} has no argument {name!r}: {hint}It takes "
-                    f"{', '.join(names)}"
-                )
+        refuse_unknown(kwargs, names, f"{type(self).__name__}.{method.__name__}")
         return method(self, *args, **kwargs)
 
     return checked

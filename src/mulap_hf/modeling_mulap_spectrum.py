@@ -1,6 +1,5 @@
 """Spectrograms of the backbone: log-mel for MusiCNN, semitones for the pitch branch. Neither has anything to train."""
 
-import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -112,15 +111,18 @@ def _power(waveform: torch.Tensor, window: torch.Tensor, hop_length: int) -> tor
 
 
 def mel_filters(config: MulapAudioConfig) -> torch.Tensor:
-    """Triangular filters equally spaced on the HTK mel scale, `(n_fft / 2 + 1, mel bands)`."""
+    """Triangular filters equally spaced on the HTK mel scale, `(n_fft / 2 + 1, mel bands)`, float32."""
+    from transformers.audio_utils import mel_filter_bank  # here, because it imports torchaudio, soundfile and soxr
 
-    def hz_to_mel(hz: float) -> float:
-        return 2595 * math.log10(1 + hz / 700)
-
-    points = torch.linspace(
-        hz_to_mel(config.f_min), hz_to_mel(config.f_max), config.num_mel_bins + 2, dtype=torch.float64
+    filters = mel_filter_bank(
+        config.n_fft // 2 + 1,
+        config.num_mel_bins,
+        float(config.f_min),
+        float(config.f_max),
+        config.sampling_rate,
+        mel_scale="htk",
     )
-    return _triangles(700 * (10 ** (points / 2595) - 1), config.n_fft, config.sampling_rate)
+    return torch.from_numpy(filters).float()
 
 
 def semitone_filters(config: MulapAudioConfig) -> torch.Tensor:

@@ -7,6 +7,7 @@ package; FFmpeg, which comes with PyAV, decodes m4a, aac, wma, webm and others w
 import errno
 import io
 import os
+import shlex
 import stat
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .audio_containers import Stream, find_flac, inspect, what_else
+from .audio_chunks import NEGLIGIBLE
+from .audio_containers import FFMPEG_FORMATS, Stream, find_flac, inspect, left_out, what_else
 from .audio_decoders import Decoder, FFmpegDecoder, SoundFileDecoder
 from .audio_limits import LOUDEST, SHORTEST_SECONDS
 from .errors import AudioError, AudioWarning, MissingPackageError
@@ -180,7 +182,7 @@ class _Audio:
             with closing(self._opened.pop(index, None) or self._decoder(index)) as decoder:
                 rate = decoder.rate
                 sampling_rate = sampling_rate or rate
-                self._report_cut(stream, decoder)
+                self._report_cut(stream, decoder, seconds)
                 skip = max(0, round((offset - seconds) * rate))
                 count = None if left is None else round(left * rate)
                 if decoder.skip(skip) == skip and count != 0:
@@ -197,7 +199,8 @@ class _Audio:
             raise _TooShort(f"{self.name}: offset {offset} s is beyond its {seconds:.2f} s", seconds)
         if seconds < SHORTEST_SECONDS and not offset:
             samples = f"only {seconds * 1000:.2g} ms of audio" if seconds else "no samples"
-            raise AudioError(f"{self.name}: there are {samples} in it: its export or recording failed, repeat it")
+            reason = next(iter(self.contents.problems), "its export or recording failed, repeat it")
+            raise AudioError(f"{self.name}: there are {samples} in it: {reason}")
 
     def _report(self, problem: str):
         if problem not in self._reported:
@@ -205,23 +208,41 @@ class _Audio:
             self.report(f"{self.name}: {problem}")
 
     def _decoder(self, index: int) -> Decoder:
-        stream, file = self.contents.streams[index], self.file
+        """libsndfile where it can decode a stream, else FFmpeg."""
+        stream, format, ffmpeg = self.contents.streams[index], self.contents.format, self.contents.ffmpeg
         try:
-            if self.contents.ffmpeg is not None:
-                decoder = FFmpegDecoder(file, stream, self.contents.ffmpeg)
+            if ffmpeg is not None:
+                decoder = FFmpegDecoder(self.file, stream, ffmpeg)
             else:
                 is_whole = not stream.prefix and (stream.start, stream.end) == (0, self.size)
-                decoder = SoundFileDecoder(file, stream, self.path if is_whole else None)
+                decoder = SoundFileDecoder(self.file, stream, self.path if is_whole else None)
         except MissingPackageError as error:
-            if self.contents.ffmpeg is None:
+            if ffmpeg is None:
                 raise
-            raise AudioError(f"{self.name}: {_how_to_decode(self.contents.format, self.name)}") from error
+            raise AudioError(f"{self.name}: {format} {self._how_to_convert()}") from error
         except AudioError as error:
-            raise AudioError(f"{self.name}: its {self.contents.format} data cannot be decoded: {error}") from error
+            reason = f"{self.name}: its {format} data cannot be decoded: {error}"
+            if ffmpeg is not None or format not in FFMPEG_FORMATS:
+                raise AudioError(reason) from error
+            try:
+                decoder = FFmpegDecoder(
+                    self.file, Stream(stream.start, stream.end, stream.prefix), FFMPEG_FORMATS[format]
+                )
+            except MissingPackageError:
+                raise AudioError(f"{reason}. If it is whole, it {self._how_to_convert()}") from error
+            except AudioError:
+                raise AudioError(reason) from error
         if SLOWEST_RATE <= decoder.rate <= FASTEST_RATE:
             return decoder
         decoder.close()
         raise AudioError(f"{self.name}: its header says {decoder.rate} Hz: it is damaged")
+
+    def _how_to_convert(self) -> str:
+        name = Path(self.name if self.path is not None else "song")
+        return (
+            'needs FFmpeg: pip install "mulap-hf[formats]" (which installs PyAV, av), or convert it: '
+            f"ffmpeg -i {shlex.quote(name.name)} {shlex.quote(f'{name.stem}.flac')}"
+        )
 
     def _mono(self, decoder: Decoder, seconds: float, count: int | None) -> Iterator[np.ndarray]:
         """The next `count` frames of a stream that begins at `seconds`, or all, in blocks `(samples,)`."""
@@ -233,22 +254,22 @@ class _Audio:
                 return
             mono = _mix_down(block)
             if not max(mono.max(), -mono.min()) <= LOUDEST:  # also where one of them is NaN
-                raise AudioError(f"{self.name}: {_what_is_wrong(mono, start, decoder.rate, self.name)}")
+                raise AudioError(f"{self.name}: {_what_is_wrong(mono, start, decoder.rate)}")
             yield mono
             count = None if count is None else count - len(block)
 
-    def _report_cut(self, stream: Stream, decoder: Decoder):
-        """Reports what is known of a stream before it is decoded."""
-        if decoder.frames is None:
+    def _report_cut(self, stream: Stream, decoder: Decoder, seconds: float):
+        """Reports what is known of a stream before it is decoded, which begins at `seconds`."""
+        if decoder.frames is None or decoder.frames == decoder.promised:
             return
         found = decoder.frames / decoder.rate
-        missing = stream.missing / decoder.rate + (stream.ratio - 1) * found
+        missing = max(0, (stream.promised or 0) - decoder.frames) / decoder.rate
+        missing += stream.missing / decoder.rate + (stream.ratio - 1) * found
+        end = seconds + found
         if missing > _MISSING_SECONDS:
-            self._report(f"it ends early, after {found:.2f} s of the {found + missing:.2f} s in its header")
+            self._report(f"it ends early, after {end:.2f} s of the {end + missing:.2f} s in its header")
         elif stream.cut:
-            self._report(
-                f"it breaks off after {found:.2f} s: the mark at the end of its {self.contents.format} is missing"
-            )
+            self._report(f"it breaks off after {end:.2f} s: its last page is missing")
 
     def _after(self, stream: Stream, decoder: Decoder, seconds: float) -> list[Stream]:
         """Reports what is known of a stream after it was decoded.
@@ -266,13 +287,20 @@ class _Audio:
             following = find_flac(self.file, max(stream.start, decoder.place - 2**16), self.size)
             if following is not None:
                 more = inspect(self.file, self.size, following).streams
-        if decoder.error is not None and not more and not decoder.is_at_end:
+        left = stream.end - decoder.place
+        if decoder.error is not None and decoder.promised is not None and decoder.position >= decoder.promised:
+            if left > NEGLIGIBLE and not more:
+                self._report(left_out(left, decoder.place))
+        elif decoder.error is not None and not more and left > 0:
             raise AudioError(f"{self.name}: it is damaged at {seconds:.2f} s ({decoder.error})")
         missing = (decoder.frames or 0) - decoder.position
         if missing > _MISSING_SECONDS * decoder.rate:
-            promised = seconds + missing / decoder.rate
-            self._report(f"it ends early, after {seconds:.2f} s of the {promised:.2f} s in its header")
-        elif decoder.error is not None and decoder.frames is None:
+            expected = seconds + missing / decoder.rate
+            if decoder.promised is None:
+                self._report(f"it is damaged: only {seconds:.2f} s of {expected:.2f} s can be decoded")
+            else:
+                self._report(f"it ends early, after {seconds:.2f} s of the {expected:.2f} s in its header")
+        elif decoder.frames is None and (stream.cut or decoder.error is not None):
             self._report(f"it breaks off after {seconds:.2f} s")
         return more
 
@@ -350,7 +378,7 @@ def _name(source: AudioSource) -> str:
     return str(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", source))
 
 
-def _what_is_wrong(mono: np.ndarray, start: float, rate: int, name: str) -> str:
+def _what_is_wrong(mono: np.ndarray, start: float, rate: int) -> str:
     """Of samples that are not finite or far beyond full scale, the first of them at `start` s."""
     bad = ~np.isfinite(mono)
     if bad.any():
@@ -362,10 +390,10 @@ def _what_is_wrong(mono: np.ndarray, start: float, rate: int, name: str) -> str:
     bits = next((bits for bits in (16, 24, 32) if peak <= 2 ** (bits - 1)), None)
     if bits is None:
         return f"{scale}: it is damaged, export it again"
-    path, full_scale = Path(name), 2 ** (bits - 1)
+    full_scale = 2 ** (bits - 1)
     return (
         f"{scale}; they look like integers of {bits} bits saved as floats: divide them by {full_scale}, for example "
-        f"ffmpeg -i {path.name} -af volume=1/{full_scale} {path.stem}-scaled.wav"
+        f"ffmpeg -i FILE -af volume=1/{full_scale} SCALED.wav"
     )
 
 
@@ -376,11 +404,3 @@ def _what_it_is(head: bytes, name: str) -> str:
     if Path(name).suffix.lower() in (".raw", ".pcm"):
         return "samples without a header; convert it to wav or flac"
     return what_else(head) or f"broken, or not in a format that is known here (it begins with {head[:8]!r})"
-
-
-def _how_to_decode(format: str, name: str) -> str:
-    path = Path(name)
-    return (
-        f'{format} needs FFmpeg: pip install "mulap-hf[formats]" (which installs PyAV, av), or convert it: '
-        f"ffmpeg -i {path.name} {path.stem}.flac"
-    )

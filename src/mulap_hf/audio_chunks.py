@@ -66,9 +66,12 @@ def find_samples(file: BinaryIO, format: str, start: int, size: int) -> Samples:
     layout, samples = LAYOUTS[format], Samples(start, size)
     if _read(file, start, 4) == b"RIFX":
         layout = replace(layout, size=">I")
+    block = 1  # bytes that are decoded together; of an incomplete block, libsndfile makes noise
     large = None  # the size in a file of over 4 GiB, which its chunk cannot say
     for name, place, stated in _chunks(file, start + layout.start, size, layout):
         begin, length = place + struct.calcsize(layout.size), stated
+        if name[:4] == b"fmt ":
+            block = max(1, int.from_bytes(_read(file, begin + 12, 2), "little"))
         if name == b"ds64":
             large = int.from_bytes(_read(file, begin + 8, 8), "little")
         if name[:4] == layout.samples:
@@ -79,12 +82,16 @@ def find_samples(file: BinaryIO, format: str, start: int, size: int) -> Samples:
     if large is not None and length == 2**32 - 1:
         length = large
     following, strange = _what_follows(file, begin + max(0, length), size, layout)
-    is_known = not strange if length == 0 else not _is_unknown(length, layout) and there - length < 2**32
-    if is_known and length > there:
-        samples.ratio = (length - layout.before) / max(1, there - layout.before)
-    elif is_known:
+    is_known = not _is_unknown(length, layout) or (length == 0 and not strange)
+    if length < strange:  # it was written before the samples, or is of a wav of over 4 GiB, which cannot say it
+        is_known = False
+    if is_known and length <= there:
         samples.following, samples.strange = following, strange
         samples.end = size if following is None else following
+    else:
+        samples.end = size - there % block
+        if is_known:
+            samples.ratio = (length - layout.before) / max(1, there - layout.before)
     if there > layout.before and (not is_known or (format == "CAF" and length > there)):
         right = there + (layout.name + begin - place if layout.counts_itself else 0)
         right = min(right, 2**32 - 1) if layout.size[1] == "I" else right
@@ -128,7 +135,7 @@ def _is_unknown(length: int, layout: _Layout) -> bool:
     """Whether it is what programs write before they know the size; they write to a pipe, or were stopped."""
     if layout.size[1] == "I":
         return length == 0 or 0x7FFFF000 <= length <= 0x80000000 or length >= 0xFFFFF000
-    return length <= 0 or length >= 2**62
+    return length <= 0 or length >= 2**48
 
 
 def _read(file: BinaryIO, start: int, count: int) -> bytes:

@@ -4,13 +4,14 @@ Nothing is decoded here. Decoders read the first stream of a file as far as its 
 streams one after another (chained Ogg, joined mp3s), and headers promise more samples than there are, or none at all.
 """
 
+import re
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from .audio_chunks import LAYOUTS, NEGLIGIBLE, find_samples
 from .audio_mpeg import find_runs, is_mpeg, skip_tags
+from .audio_ogg import find, find_links
 
 # How files begin: bytes, their place, and the format. libsndfile decodes these ...
 _BUILT_IN = (
@@ -63,6 +64,8 @@ _FFMPEG = (
     (b"AVI ", 8, "AVI", "avi"),
     (b"FLV\1", 0, "FLV", "flv"),
 )
+# FFmpeg's names for formats of which libsndfile decodes some kinds only.
+FFMPEG_FORMATS = {"WAV": "wav", "W64": "w64", "AIFF": "aiff", "CAF": "caf", "AU": "au", "Ogg": "ogg", "VOC": "voc"}
 # What is found under the names of audio files, and what to do about it.
 _NOT_AUDIO = (
     (b"<!doctype html", "it is a web page (HTML), not audio: the download failed, download the file again"),
@@ -82,8 +85,7 @@ _NOT_AUDIO = (
     (b"\xff\xd8\xff", "it is an image, not audio"),
     (b"gif8", "it is an image, not audio"),
 )
-_OGG_AUDIO = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC")  # what libsndfile decodes
-_COUNTS = {"AVR": (26, ">I"), "WVE": (18, ">I")}  # where their headers have the number of samples
+_COUNTS = {"AVR": (26, ">I"), "WVE": (18, ">I"), "MPC2000": (26, "<I")}  # where headers have the number of samples
 _VIDEO = ("MP4", "Matroska", "WMA", "AVI", "FLV")  # which mostly are video where names do not say audio
 _WEAK = ("SDS", "MPC2000", "HTK", "IRCAM", "AC-3", "AAC", "MAT")  # few bytes, which other files begin with as well
 
@@ -149,6 +151,11 @@ def inspect(file: BinaryIO, size: int, start: int = 0) -> Contents | None:
     elif format in _COUNTS:
         place, layout = _COUNTS[format]
         (contents.streams[0].promised,) = struct.unpack(layout, _read(file, start + place, 4).ljust(4, b"\0"))
+    elif format == "NIST":
+        count = re.search(rb"sample_count -i (\d{1,15})\n", _read(file, start, 1024))
+        contents.streams[0].promised = int(count[1]) if count else None
+    elif format == "SDS":
+        _count_sds(_read(file, start, 21), contents.streams[0])
     return contents
 
 
@@ -184,96 +191,44 @@ def _read(file: BinaryIO, start: int, count: int) -> bytes:
 
 def find_flac(file: BinaryIO, start: int, size: int) -> int | None:
     """Where the next FLAC begins from byte `start` on, if there is one."""
-    return _find(file, b"fLaC\0\0\0\x22", start, size)
+    return find(file, b"fLaC\0\0\0\x22", start, size)
 
 
-def _bytes_at(count: int, place: int) -> str:
-    return f"{count:,} bytes at byte {place:,} are not audio and were left out"
+def left_out(count: int, place: int) -> str:
+    """A clause about bytes that are not decoded."""
+    return f"{count:,} bytes from byte {place:,} on are not in its audio streams and were left out"
 
 
 def _mpeg(file: BinaryIO, start: int, size: int) -> Contents:
     runs, gaps = find_runs(file, start, size)
-    streams = []
-    for run in runs:
+    streams, promised = [], None  # promised: frames that a tag announces, without those that follow it so far
+    for index, run in enumerate(runs):
         prefix = run.prefix()
-        stream = Stream(run.start, run.end, prefix, None if prefix else run.frames * run.kind.samples)
-        if run.promised:
-            stream.missing = (run.promised - run.frames) * run.kind.samples
-        streams.append(stream)
-    problems = [_bytes_at(count, place) for place, count in gaps if count > NEGLIGIBLE]
+        streams.append(Stream(run.start, run.end, prefix, None if prefix else run.frames * run.kind.samples))
+        promised = run.promised if run.tag else promised
+        if promised is not None:
+            promised -= run.frames
+            if index + 1 == len(runs) or runs[index + 1].tag:
+                streams[-1].missing = promised * run.kind.samples
+    problems = [left_out(count, place) for place, count in gaps if count > NEGLIGIBLE]
     return Contents("MP3", None, streams, problems)
 
 
-@dataclass
-class _Link:
-    """A part of an Ogg file: streams that begin together, of which libsndfile decodes one that is alone."""
-
-    start: int
-    end: int
-    beginnings: dict[int, bytes]  # of the first packet, by the number of the stream
-    ended: set[int] = field(default_factory=set)
-    pages: int = 0
-
-    @property
-    def is_audio(self) -> bool:
-        return all(first.startswith(_OGG_AUDIO) for first in self.beginnings.values()) and len(self.beginnings) < 2
-
-
 def _ogg(file: BinaryIO, start: int, size: int) -> Contents:
-    links: list[_Link] = []
-    problems = []
-    position = start
-    for place, page, header in _ogg_pages(file, start, size):
-        if place > position + NEGLIGIBLE:
-            problems.append(_bytes_at(place - position, position))
-        flags, stream = header[5], int.from_bytes(header[14:18], "little")
-        if flags & 2 and (not links or links[-1].pages > len(links[-1].beginnings)):
-            links.append(_Link(place, place, {}))
-        position = place + len(header) + page
-        if not links:  # the beginning of the first one is missing
-            links.append(_Link(place, place, {}))
-        link = links[-1]
-        if flags & 2:
-            link.beginnings[stream] = _read(file, place + len(header), 8)
-        if flags & 4:
-            link.ended.add(stream)
-        link.end = position
-        link.pages += 1
-    if size > position + NEGLIGIBLE and (links and _read(file, position, 4) != b"OggS"):
-        problems.append(_bytes_at(size - position, position))
-    if not all(link.is_audio for link in links):
-        return Contents("Ogg", "ogg", [Stream(start, size)])
-    streams = [Stream(link.start, link.end, cut=not link.ended >= link.beginnings.keys()) for link in links]
-    return Contents("Ogg", None, streams, problems)
-
-
-def _ogg_pages(file: BinaryIO, start: int, size: int) -> Iterator[tuple[int, int, bytes]]:
-    """The whole pages of an Ogg file: their place, the size of their body, and their header."""
-    position = start
-    while position + 27 <= size:
-        head = _read(file, position, 27 + 255)
-        header = head[: 27 + head[26]]
-        body = sum(header[27:])
-        if not head.startswith(b"OggS\0"):
-            found = _find(file, b"OggS\0", position + 1, size)
-            if found is None:
-                return
-            position = found
-        elif position + len(header) + body > size:
-            return
+    links, gaps = find_links(file, start, size)
+    contents = Contents("Ogg", None, [])
+    contents.problems = [left_out(count, place) for place, count in gaps if count > NEGLIGIBLE]
+    for link in links:
+        if not link.beginnings:
+            problem = (
+                f"bytes {link.start:,} to {link.end:,} cannot be decoded: the start of their Ogg stream is missing"
+            )
+            contents.problems.append(problem)
+        elif link.is_decoded:
+            contents.streams.append(Stream(link.start, link.end, cut=not link.is_whole))
         else:
-            yield position, body, header
-            position += len(header) + body
-
-
-def _find(file: BinaryIO, pattern: bytes, start: int, size: int) -> int | None:
-    """Where in a file a pattern is next."""
-    block = 2**20
-    for position in range(start, size, block):
-        place = _read(file, position, block + len(pattern) - 1).find(pattern)
-        if place >= 0:
-            return position + place
-    return None
+            return Contents("Ogg", "ogg", [Stream(start, size)])
+    return contents
 
 
 def _hide_length(stream: Stream, head: bytes):
@@ -293,7 +248,7 @@ def _join_chunks(file: BinaryIO, contents: Contents, start: int, size: int):
     samples = find_samples(file, contents.format, start, size)
     contents.streams = [Stream(samples.start, samples.end, samples.prefix, ratio=samples.ratio)]
     if samples.strange > NEGLIGIBLE:
-        contents.problems.append(_bytes_at(samples.strange, size - samples.strange))
+        contents.problems.append(left_out(samples.strange, size - samples.strange))
     if samples.following is not None:
         more = inspect(file, size, samples.following)
         contents.streams += more.streams
@@ -301,8 +256,21 @@ def _join_chunks(file: BinaryIO, contents: Contents, start: int, size: int):
 
 
 def _check_au(head: bytes, stream: Stream):
+    """Compares the size of the samples in the header with what is there, and corrects it if it is far too small."""
     order = ">" if head.startswith(b".snd") else "<"
     place, length = struct.unpack(f"{order}II", head[4:12].ljust(8, b"\0"))
     there = stream.end - stream.start - place
-    if 0 < there < length and length < 2**32 - 1:
+    if there - length >= length:
+        stream.prefix = head[:8] + b"\xff" * 4  # unknown
+        stream.start += 12
+    elif 0 < there < length < 2**32 - 1:
         stream.ratio = length / there
+
+
+def _count_sds(head: bytes, stream: Stream):
+    """The samples in the whole packets of a MIDI sample dump; libsndfile fills up with silence what is missing."""
+    bytes_per_sample = 2 if head[6:7] < b"\x0f" else 3 if head[6:7] < b"\x16" else 4
+    there = (stream.end - stream.start - 21) // 127 * (120 // bytes_per_sample)
+    promised = sum(byte << shift for byte, shift in zip(head[10:13], (0, 7, 14), strict=False))
+    stream.frames = max(0, min(there, promised))
+    stream.missing = promised - stream.frames

@@ -31,7 +31,6 @@ class Decoder:
         error: What stopped decoding before the end, a clause.
         problems: What was left out, each a clause.
         place: The byte of the file up to which it was read.
-        is_at_end: Whether that is the end of the stream.
     """
 
     rate: int
@@ -42,7 +41,6 @@ class Decoder:
     error: str | None = None
     problems: list[str] = ()
     place: int = 0
-    is_at_end: bool = True
 
     def read(self, count: int) -> np.ndarray:
         """The next frames, float32 `(frames, channels)`; fewer than `count` only at the end, or at an error.
@@ -148,11 +146,17 @@ class SoundFileDecoder(Decoder):
         self.rate, self.channels = self._sound.samplerate, self._sound.channels
         frames = self._sound.frames if self._stream.frames is None else self._stream.frames
         self.frames = frames if frames < _UNKNOWN_FRAMES else self.promised
+        if self._sound.format != "MP3" and self._sound.subtype == "MPEG_LAYER_III":  # an mp3 in a wav: an estimate
+            self.frames = None
+        if self._sound.subtype.startswith("ALAC"):  # of which a table says how many samples there should be
+            self.promised = self.frames
         self._can_seek = self._sound.seekable()
         self._sound.seekable = lambda: False  # else soundfile seeks after every read, which some formats cannot
         self._step = _STEP if self._sound.format in ("FLAC", "OGG", "MP3") else None
 
     def _read(self, count: int) -> np.ndarray:
+        if self._stream.frames is not None:  # else libsndfile may add silence
+            count = max(0, min(count, self._stream.frames - self.position))
         block = np.empty((count, self.channels), dtype=np.float32)
         done = 0
         while done < count and self.error is None:
@@ -186,10 +190,6 @@ class SoundFileDecoder(Decoder):
     def place(self) -> int:
         return self._stream.start + self._part.position - len(self._stream.prefix)
 
-    @property
-    def is_at_end(self) -> bool:
-        return self._part.position >= self._part.size
-
     def close(self):
         with suppress(self._errors):
             self._sound.close()
@@ -217,8 +217,9 @@ class FFmpegDecoder(Decoder):
         self._part = Part(file, stream)
         try:
             self._container = av.open(self._part, format=format, metadata_errors="ignore")
-        except (av.FFmpegError, ValueError) as error:
-            raise AudioError(_text(error)) from error
+        except av.FFmpegError as error:
+            index = ", or its end is missing, which has the index" if format == "mp4" else ""
+            raise AudioError(f"{error.strerror}{index}") from error
         if not self._container.streams.audio:
             raise AudioError("there is no audio in it")
         self._audio = self._container.streams.audio[0]
@@ -232,7 +233,7 @@ class FFmpegDecoder(Decoder):
 
     @property
     def problems(self) -> list[str]:
-        return [f"{self._damaged} of its packets are damaged and were left out"] if self._damaged else []
+        return [f"damaged packets were left out: {self._damaged}"] if self._damaged else []
 
     def _read(self, count: int) -> np.ndarray:
         blocks, done = [], 0
@@ -289,4 +290,4 @@ class FFmpegDecoder(Decoder):
 
 
 def _text(error: Exception) -> str:
-    return getattr(error, "error_string", None) or str(error)
+    return (getattr(error, "error_string", None) or str(error)).removeprefix("Error : ").rstrip(".")

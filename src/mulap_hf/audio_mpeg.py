@@ -107,7 +107,7 @@ def find_runs(file: BinaryIO, start: int, size: int) -> tuple[list[Run], list[tu
     """
     runs: list[Run] = []
     gaps: list[tuple[int, int]] = []
-    position = start
+    position, size = start, _before_last_tags(file, start, size)
     while True:
         position = skip_tags(file, position, size)
         begin = _next_frame(file, position, size)
@@ -217,6 +217,17 @@ def skip_tags(file: BinaryIO, position: int, size: int) -> int:
         if position + length > size:  # a damaged length; what follows is searched for frames
             return position
         position += length
+
+
+def _before_last_tags(file: BinaryIO, start: int, size: int) -> int:
+    """The end of what comes before the tags at the end of a file: ID3v1, and APE tags, which end with their size."""
+    if size - start > 128 and _read(file, size - 128, 3) == b"TAG":
+        size -= 128
+    footer = _read(file, max(start, size - 32), 32)
+    if footer[:8] == b"APETAGEX":
+        length = int.from_bytes(footer[12:16], "little") + (32 if footer[23] & 0x80 else 0)
+        size = max(start, size - length)
+    return size
 
 
 def _next_frame(file: BinaryIO, start: int, size: int) -> int | None:

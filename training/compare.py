@@ -1,12 +1,12 @@
-"""Compares training strategies: pre-trains a backbone by each, transfers it to every task, and reports with intervals.
+"""Compare training strategies: pre-train a backbone with each, transfer it to every task, and report with intervals.
 
 python training/compare.py                                                     # the small comparison, on the CPU
 python training/compare.py --strategies mulap random DIR --seeds 0 1 2         # DIR: any MuLaP folder
 python training/compare.py --tasks prepared/magnatagatune prepared/fma --train_data my_catalog
 python training/compare.py --seeds 0 1 2 --reference mulap random --held_out_soundfont FluidR3_GM.sf2
 
-Data, steps and probe are the same for all. It can be interrupted at any moment: the same command resumes, and with
-more strategies, seeds or tasks adds to what is there.
+All strategies have the same data, number of steps and probe. Repeat the command to resume an interrupted comparison;
+with more strategies, seeds or tasks, it adds to the existing results.
 """
 
 import signal
@@ -31,5 +31,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # in the background SIGINT itself may be ignored
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # background jobs may ignore SIGINT
     run_script(main)

@@ -1,11 +1,12 @@
-"""Transfers a backbone to a task: a head on its frozen features, or fine-tuning; chosen on validation, tested once.
+"""Transfer a backbone to a task: train a head on its frozen features, or fine-tune both.
 
 accelerate launch training/transfer.py --model outputs/pretrained --task tagging        # of the synthetic corpus
 accelerate launch training/transfer.py --model DIR --data prepared/magnatagatune        # with the published settings
-accelerate launch training/transfer.py --model DIR --data prepared/fma --fine_tune      # the backbone learns as well
+accelerate launch training/transfer.py --model DIR --data prepared/fma --fine_tune      # trains the backbone as well
 
-The output is a `MulapForAudioClassification` folder for pipeline("audio-classification"), with a report. An
-interrupted run resumes when its command is repeated.
+The best epoch is chosen on the validation split, and the test splits are evaluated once. The output is a
+`MulapForAudioClassification` folder for pipeline("audio-classification"), with a report. Repeat the command to resume
+an interrupted run.
 """
 
 import json

@@ -1,10 +1,10 @@
-"""Tags and classes by prompts, and retrieval between clips and descriptions, without any training.
+"""Evaluate tags and classes from prompts, and retrieval between clips and descriptions, without training.
 
 python training/zero_shot.py --model outputs/pretrained                                # tasks of the synthetic corpus
 python training/zero_shot.py --model DIR --data prepared/magnatagatune --task tagging
 python training/zero_shot.py --model DIR --data prepared/song_describer --retrieval
 
-What the backbone hears is kept for every later run; an interrupted run scores its pairs anew, which takes minutes.
+The features of the backbone are stored for later runs. An interrupted run scores its pairs again, which takes minutes.
 """
 
 from mulap_hf.arguments import parse_arguments

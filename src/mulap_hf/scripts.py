@@ -4,6 +4,7 @@ A script parses its options, and imports what it runs afterwards: torch and tran
 `--help` and a mistake in the options should not cost.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -44,4 +45,5 @@ def run_script(
     except MulapError as error:
         print(f"error: {error}", file=sys.stderr)
         status = failed
+    gc.freeze()  # or the interpreter searches all objects of torch and transformers as it ends, for a second
     sys.exit(status or 0)

@@ -1,4 +1,4 @@
-"""A transfer from start to end: a head on frozen features, or fine-tuning; then the tests and the report."""
+"""A transfer from start to end: a head on frozen features or fine-tuning, the test splits, and the report."""
 
 import json
 import math
@@ -37,7 +37,7 @@ from .report import REPORT_FILE, write_transfer_report
 from .saving import save_classifier
 from .tasks import TaskData
 
-# Options that change nothing of what is learned: a run may resume with others.
+# Options that do not influence the training: they may change when a run resumes.
 FREE_OPTIONS = (*FREE_TRAINING_OPTIONS, "cache_dir", "corpus_dir", "held_out_soundfont", "resamples", "device")
 
 
@@ -47,7 +47,7 @@ def transfer(
     run_args: RunArguments | TrainingArguments,
     hub_args: HubArguments,
 ):
-    """Transfers a backbone as `training/transfer.py` is told to, and publishes the result if it is to be."""
+    """Transfer a backbone, and publish the result if requested; the main function of `training/transfer.py`."""
     destination = hub_args.destination()
     if isinstance(how, FineTuneArguments):
         run_fine_tuning(args, how, run_args)
@@ -58,7 +58,7 @@ def transfer(
 
 
 def run_probe(args: TransferArguments, probe_args: ProbeArguments, run_args: RunArguments):
-    """A head on frozen features learns in seconds: in one process."""
+    """Train a head on frozen features, which takes seconds: only in the main process."""
     if not PartialState().is_main_process:
         return
     start = time.perf_counter()
@@ -71,7 +71,7 @@ def run_probe(args: TransferArguments, probe_args: ProbeArguments, run_args: Run
     checkpoint = folder.path / "checkpoints" / "probe.pt"
     checkpoint.parent.mkdir(exist_ok=True)
     learned = learn(extractor, data, probe_args, cache, run_args.seed, args.labels_per_class, checkpoint)
-    # What is tested is on disk before anything of the tests is looked at.
+    # The model is saved before the test splits are read.
     if isinstance(extractor, Embedder):
         save_classifier(folder.path, extractor.model, learned.probe, probe_args, data.task)
     else:
@@ -87,7 +87,7 @@ def run_probe(args: TransferArguments, probe_args: ProbeArguments, run_args: Run
 
 
 def run_fine_tuning(args: TransferArguments, how: FineTuneArguments, training_args: TrainingArguments):
-    """In as many processes as accelerate starts; the tests in one."""
+    """Fine-tune in all processes that accelerate starts, and evaluate the test splits in the main process."""
     start = time.perf_counter()
     accelerator = make_accelerator(training_args)
     with accelerator.main_process_first():
@@ -95,7 +95,7 @@ def run_fine_tuning(args: TransferArguments, how: FineTuneArguments, training_ar
     settings = {"transfer": asdict(args), "fine_tuning": asdict(how), "training": asdict(training_args)}
     folder = open_folder(training_args, settings, accelerator, may_differ=FREE_OPTIONS)
     set_seed(training_args.seed)
-    disable_progress_bar()  # of each saving of the model: the run has its own
+    disable_progress_bar()  # of saving the model: the run has its own bar
     use_threads(training_args.cpu_threads, accelerator)
 
     def prepare(loop):
@@ -126,7 +126,7 @@ def run_fine_tuning(args: TransferArguments, how: FineTuneArguments, training_ar
 
 
 def history_of(evaluations: list[dict]) -> list[dict]:
-    """A row per evaluation, with the loss that was last measured in training."""
+    """One row per evaluation, with the last training loss before it."""
     history, loss = [], math.nan
     for row in evaluations:
         if row["split"] == "train":
@@ -147,7 +147,7 @@ def test_and_report(
     skipped: list[Skipped],
     start: float,
 ):
-    """Predicts the tests, then reads their labels; writes metrics, report and card."""
+    """Predict the test splits, then read their labels, and write metrics, report and card."""
     predictions = {split: predict(probe, extractor, data, cache, split) for split in data.test_splits}
     for split, predicted in predictions.items():
         predicted.save(folder.path / "predictions" / f"{split}.npz")

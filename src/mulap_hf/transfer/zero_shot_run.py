@@ -16,11 +16,11 @@ from .zero_shot_report import shown_skipped, write_zero_shot_report
 
 
 def zero_shot(args: ZeroShotArguments):
-    """Evaluates a model without training, as `training/zero_shot.py` is told to.
+    """Evaluate a model without training; the main function of `training/zero_shot.py`.
 
     Raises:
-        DataError: there are results already, or the data or a task cannot be used.
-        ModelError: the model cannot be used.
+        DataError: The output folder has results, or the data or a task cannot be used.
+        ModelError: The model cannot be used.
     """
     folder = Path(args.output_dir)
     if (folder / "zero_shot.json").exists() and not args.overwrite_output:

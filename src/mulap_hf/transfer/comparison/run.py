@@ -15,16 +15,16 @@ from .workers import run_comparison
 
 
 def compare(args: CompareArguments, probe_args: ProbeArguments, strategies: Path, pretrain: Path) -> int:
-    """Compares strategies as `training/compare.py` is told to.
+    """Compare strategies; the main function of `training/compare.py`.
 
     Args:
-        args: what is compared.
-        probe_args: how heads are trained.
-        strategies: JSON file of options of `pretrain.py` by strategy.
-        pretrain: path of `pretrain.py`.
+        args: Strategies, data and tasks.
+        probe_args: Settings of the probe.
+        strategies: JSON file with the options of `pretrain.py` by strategy.
+        pretrain: Path of `pretrain.py`.
 
     Returns:
-        1 if a run failed, else 0.
+        The exit status: 1 if a run failed, else 0.
     """
     options = json.loads(strategies.read_text(encoding="utf-8"))
     plan = Plan(args, probe_args, options, pretrain)

@@ -70,7 +70,7 @@ setup(
     python_requires=">=3.10",
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"mulap_hf": ["py.typed"]},
+    package_data={"mulap_hf": ["py.typed"], "mulap_hf.publishing": ["templates/*", "endpoint/*"]},
     install_requires=core,
     extras_require=extras,
     entry_points={"console_scripts": ["mulap=mulap_hf.cli:main"]},

@@ -54,7 +54,7 @@ def test_the_card_is_what_the_templates_give(folder):
         Sample(path, f"generated {Path(path).stem}", output.get("labels", ()))
         for path, output in stored_outputs(folder).items()
     ]
-    card = make_card(MODELS / "templates", folder, settings, metrics, f"mulap-hf/{folder.name}", "apache-2.0", samples)
+    card = make_card(folder, settings, metrics, f"mulap-hf/{folder.name}", "apache-2.0", samples)
     if os.environ.get("MULAP_RENDER_CARDS"):
         card.save(folder / "README.md")
     stored = ModelCard.load(folder / "README.md")
@@ -127,7 +127,7 @@ def publish_and_use(folder: Path, target: Path) -> dict:
     """Publishes a model to a folder, and uses it in a fresh process without the package, its card's snippets first."""
     repo_id = f"mulap-hf/{folder.name}"
     samples = sorted((folder / "samples").iterdir())
-    assemble(MODELS, folder, target, repo_id, "apache-2.0", samples)
+    assemble(folder, target, repo_id, "apache-2.0", samples)
     snippets = {f"snippet_{number}": code for number, code in enumerate(read_snippets(folder))}
     result = run_as_user(target, repo_id, snippets | {"use": USE.format(name=repo_id)})
     assert snippets

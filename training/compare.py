@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         (CompareArguments, ProbeArguments), arguments, __doc__, Recipes(RECIPES, "small")
     )
     free_waiting_threads()
-    from mulap_hf.transfer.comparison.run import compare
+    from mulap_hf.commands.compare import compare
 
     return compare(args, probe_args, RECIPES / "strategies.json", TRAINING / "pretrain.py")
 

@@ -16,7 +16,7 @@ from mulap_hf.scripts import free_waiting_threads, run_script
 def main(arguments: list[str] | None = None):
     (args,) = parse_arguments((IllustrationArguments,), arguments, __doc__)
     free_waiting_threads()
-    from mulap_hf.illustration.run import illustrate
+    from mulap_hf.commands.illustrate import illustrate
 
     illustrate(args)
 

@@ -20,7 +20,7 @@ RECIPES = Recipes(Path(__file__).parent / "recipes", "tiny")
 def main(arguments: list[str] | None = None):
     options = parse_arguments((*PRETRAINING, HubArguments), arguments, __doc__, RECIPES)
     free_waiting_threads()
-    from mulap_hf.pretraining.run import pretrain
+    from mulap_hf.commands.pretrain import pretrain
 
     pretrain(*options)
 

@@ -14,8 +14,6 @@ from mulap_hf.errors import PublishError
 from mulap_hf.publishing.arguments import UNKNOWN_LICENSE, Destination
 from mulap_hf.scripts import run_script
 
-ROOT = Path(__file__).parents[1]
-
 
 def main(arguments: list[str] | None = None):
     args = make_parser().parse_args(arguments)
@@ -35,13 +33,13 @@ def main(arguments: list[str] | None = None):
         target = args.keep or Path(temporary) / "model"
         print("Assembling the folder, loading it in a fresh process, running the snippets of its card ...")
         if args.dry_run:
-            assemble(ROOT / "model_cards", args.folder, target, args.repo_id, args.license, args.samples)
+            assemble(args.folder, target, args.repo_id, args.license, args.samples)
             check_folder(target, args.repo_id)
             print("\n".join(f"{size:>12,}  {name}" for name, size in list_files(target)))
             print("The model works. Nothing was uploaded." + ("" if args.keep else " --keep DIR keeps the folder."))
             return
         check_destination(destination)
-        print(f"Published: {publish(ROOT / 'model_cards', args.folder, target, destination, args.samples)}")
+        print(f"Published: {publish(args.folder, target, destination, args.samples)}")
 
 
 def make_parser() -> argparse.ArgumentParser:

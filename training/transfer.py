@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None):
     kinds = (TransferArguments, *kinds, HubArguments)
     options = parse_arguments(kinds, arguments, __doc__, Recipes(RECIPES, recipe))
     free_waiting_threads()
-    from mulap_hf.transfer.run import transfer
+    from mulap_hf.commands.transfer import transfer
 
     transfer(*options)
 

@@ -15,7 +15,7 @@ from mulap_hf.transfer.arguments import ZeroShotArguments
 def main(arguments: list[str] | None = None):
     (args,) = parse_arguments((ZeroShotArguments,), arguments, __doc__)
     free_waiting_threads()
-    from mulap_hf.transfer.zero_shot_run import zero_shot
+    from mulap_hf.commands.zero_shot import zero_shot
 
     zero_shot(args)
 

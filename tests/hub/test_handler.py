@@ -33,7 +33,7 @@ from mulap_hf import (
     load_audio,
 )
 
-ENDPOINT = ROOT / "model_cards" / "endpoint"
+ENDPOINT = ROOT / "src" / "mulap_hf" / "publishing" / "endpoint"
 LABELS = ["piano", "guitar", "techno"]
 FORMATS = {"wav": "WAV", "flac": "FLAC", "ogg": "OGG", "mp3": "MP3"}
 

@@ -198,7 +198,7 @@ def test_the_card_says_which_steps_were_done_and_which_was_kept(base, tagger):
     ]
     for folder in (base, tagger):
         for told, steps, hours, kept in said:
-            card = make_card(ROOT / "model_cards" / "templates", folder, told, {"matching_auc": 0.71}, "org/x")
+            card = make_card(folder, told, {"matching_auc": 0.71}, "org/x")
             text = " ".join(card.text.split())
             facts = (f"for {hours} of audio", f"The model of the {kept} was kept.", f"evaluated at the {kept}:")
             for fact in (steps, *facts):
@@ -419,7 +419,7 @@ def test_samples_that_cannot_be_published(script, tmp_path, tagger, name, write,
 def test_how_to_repeat_what_was_not_published(tmp_path):
     run_folder = tmp_path / "my run"
     with pytest.raises(PublishError) as caught:
-        publish_finished(ROOT / "model_cards", run_folder, Destination("org/x", private=True, license="mit"))
+        publish_finished(run_folder, Destination("org/x", private=True, license="mit"))
     repeat = f"Repeat with: python training/publish.py '{run_folder}' --repo_id org/x --license mit --private"
     assert str(caught.value).endswith(repeat)
 

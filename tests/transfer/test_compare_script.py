@@ -122,7 +122,7 @@ def test_entries_of_other_settings_are_missing(done, place, model_folder, monkey
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     import compare
 
-    monkeypatch.setattr("mulap_hf.transfer.comparison.run.run_comparison", lambda plan, tasks: {})
+    monkeypatch.setattr("mulap_hf.commands.compare.run_comparison", lambda plan, tasks: {})
     written = [path for path in (place / "out").rglob("comparison*") if path.is_file()]
     written += (place / "out" / "comparison").iterdir()
     before = {path: path.read_bytes() for path in written}

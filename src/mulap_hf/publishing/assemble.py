@@ -25,6 +25,7 @@ from .arguments import UNKNOWN_LICENSE
 from .card import PICTURES, RESULTS_FILE, ZERO_SHOT_FILE, Sample, make_card
 
 _PACKAGE = Path(__file__).parents[1]
+_ENDPOINT = Path(__file__).with_name("endpoint")
 _MODELS = {
     model.__name__: model for model in (MulapAudioModel, MulapModel, MulapForPreTraining, MulapForAudioClassification)
 }
@@ -40,20 +41,18 @@ _TOP_LABELS = 5
 _TEXTS = ("calm piano", "fast techno")
 
 
-def complete_folder(templates: Path, folder: Path, settings: dict[str, Any], metrics: dict[str, Any]):
+def complete_folder(folder: Path, settings: dict[str, Any], metrics: dict[str, Any]):
     """Adds a model card to the folder of a finished run.
 
     Args:
-        templates: folder of the card templates.
         folder: folder of the model; the card's snippets load it by this path.
         settings: content of `training_settings.json`, including the facts of the finished run.
         metrics: content of `metrics.json`.
     """
-    make_card(templates, folder, settings, metrics, str(folder)).save(folder / "README.md")
+    make_card(folder, settings, metrics, str(folder)).save(folder / "README.md")
 
 
 def assemble(
-    model_cards: Path,
     source: Path,
     target: Path,
     repo_id: str,
@@ -63,7 +62,6 @@ def assemble(
     """Copies the files to publish from a model's folder, and adds code, samples, endpoint files and card.
 
     Args:
-        model_cards: folder with `templates/` and `endpoint/`.
         source: output folder of a run, or any saved model with its processor; is not changed.
         target: folder to create.
         repo_id: name of the repository on the Hub.
@@ -86,7 +84,7 @@ def assemble(
     _write_both_forms(target)
     _add_code(target)
     for name in ENDPOINT_FILES:
-        shutil.copyfile(model_cards / "endpoint" / name, target / name)
+        shutil.copyfile(_ENDPOINT / name, target / name)
     files = copy_samples(target, samples) if samples else generate_samples(target)
     try:
         outputs = _sample_outputs(target, [name for name, _ in files])
@@ -98,7 +96,7 @@ def assemble(
     write_json(target / OUTPUTS_FILE, outputs)
     examples = [Sample(name, title, outputs[name].get("labels", ())) for name, title in files]
     settings, metrics = (_read_json(target / name) for name in (SETTINGS, "metrics.json"))
-    card = make_card(model_cards / "templates", target, settings, metrics, repo_id, license, examples)
+    card = make_card(target, settings, metrics, repo_id, license, examples)
     card.save(target / "README.md")
 
 

@@ -84,7 +84,6 @@ class Table:
 
 
 def make_card(
-    templates: Path,
     folder: Path,
     settings: Mapping[str, Any],
     metrics: Mapping[str, Any],
@@ -95,7 +94,6 @@ def make_card(
     """The card of a saved model.
 
     Args:
-        templates: folder of the Jinja templates `pretrained.md`, `classifier.md` and `regression.md`.
         folder: folder of the model.
         settings: content of the run's `training_settings.json`; empty if the model was not trained by this package.
         metrics: content of the run's `metrics.json`.
@@ -122,7 +120,10 @@ def make_card(
     if kind == "classifier":
         template = "regression.md" if config.problem_type == "regression" else "classifier.md"
     environment = Environment(
-        loader=FileSystemLoader(templates), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["known"] = known
     text = environment.get_template(template).render(facts)

@@ -53,13 +53,10 @@ def check_destination(destination: Destination, repo_type: str = "model"):
         raise PublishError(explain(error)) from error
 
 
-def publish(
-    model_cards: Path, source: Path, target: Path, destination: Destination, samples: Sequence[Path] = ()
-) -> str:
+def publish(source: Path, target: Path, destination: Destination, samples: Sequence[Path] = ()) -> str:
     """Assembles, checks and uploads a model.
 
     Args:
-        model_cards: see `assemble`.
         source: folder of the model.
         target: folder to create, in which it is assembled.
         destination: a destination that `check_destination` has accepted.
@@ -72,7 +69,7 @@ def publish(
         PublishError: see `assemble` and `check_folder`; or the Hub refuses the upload.
     """
     repo_id = destination.repo_id
-    assemble(model_cards, source, target, repo_id, destination.license, samples)
+    assemble(source, target, repo_id, destination.license, samples)
     check_folder(target, repo_id)
     api = HfApi()
     try:
@@ -111,7 +108,7 @@ def explain(error: Exception) -> str:
     return f"the Hub refuses: {str(error).strip()}" + (f"; {remedy}" if remedy else "")
 
 
-def publish_finished(model_cards: Path, folder: Path, destination: Destination | None):
+def publish_finished(folder: Path, destination: Destination | None):
     """Publishes a finished run, if there is a destination.
 
     Raises:
@@ -121,7 +118,7 @@ def publish_finished(model_cards: Path, folder: Path, destination: Destination |
         return
     with TemporaryDirectory(prefix="mulap-publish-") as temporary:
         try:
-            url = publish(model_cards, folder, Path(temporary) / "model", destination)
+            url = publish(folder, Path(temporary) / "model", destination)
         except (PublishError, OSError) as error:
             private = " --private" if destination.private else ""
             raise PublishError(

@@ -4,14 +4,14 @@ import json
 import sys
 from pathlib import Path
 
-from ...errors import DataError
-from ...files import make_folder
-from ...synthetic import write_pretraining_corpus
-from ..arguments import CompareArguments, ProbeArguments
-from .plan import Plan, check_plan
-from .report import write_comparison_report
-from .results import collect_results
-from .workers import run_comparison
+from ..errors import DataError
+from ..files import make_folder
+from ..synthetic import write_pretraining_corpus
+from ..transfer.arguments import CompareArguments, ProbeArguments
+from ..transfer.comparison.plan import Plan, check_plan
+from ..transfer.comparison.report import write_comparison_report
+from ..transfer.comparison.results import collect_results
+from ..transfer.comparison.workers import run_comparison
 
 
 def compare(args: CompareArguments, probe_args: ProbeArguments, strategies: Path, pretrain: Path) -> int:

@@ -7,12 +7,12 @@ from pathlib import Path
 from ..data.corpora.synthetic import NOTE_TASK, SYNTHETIC_TASKS
 from ..data.schema import read_tasks
 from ..errors import DataError
-from .arguments import ZeroShotArguments
-from .features import FeatureCache
-from .pair_scores import PairScorer
-from .tasks import PreparedData, TaskData
-from .zero_shot import TEMPLATES, prompts, zero_shot_report
-from .zero_shot_report import shown_skipped, write_zero_shot_report
+from ..transfer.arguments import ZeroShotArguments
+from ..transfer.features import FeatureCache
+from ..transfer.pair_scores import PairScorer
+from ..transfer.tasks import PreparedData, TaskData
+from ..transfer.zero_shot import TEMPLATES, prompts, zero_shot_report
+from ..transfer.zero_shot_report import shown_skipped, write_zero_shot_report
 
 
 def zero_shot(args: ZeroShotArguments):

@@ -10,16 +10,16 @@ from ..audio import audio_seconds, load_audio
 from ..embedding import Embedder
 from ..errors import DataError, ModelError
 from ..files import make_folder
+from ..illustration.arguments import PARTS, IllustrationArguments
+from ..illustration.co_attention import illustrate_attention
+from ..illustration.data_split import DataSplit
+from ..illustration.embedding_map import illustrate_map
+from ..illustration.page import NUMBERS, PAGE, Illustration, write_page
+from ..illustration.retrieval import illustrate_retrieval
+from ..illustration.tag_curves import Tagger, Track, illustrate_tags, join_clips
 from ..loading import saved_kind
 from ..transfer.features import FeatureCache
 from ..transfer.pair_scores import PairScorer, has_text_side
-from .arguments import PARTS, IllustrationArguments
-from .co_attention import illustrate_attention
-from .data_split import DataSplit
-from .embedding_map import illustrate_map
-from .page import NUMBERS, PAGE, Illustration, write_page
-from .retrieval import illustrate_retrieval
-from .tag_curves import Tagger, Track, illustrate_tags, join_clips
 
 
 def illustrate(args: IllustrationArguments):

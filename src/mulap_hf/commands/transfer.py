@@ -24,18 +24,17 @@ from ..pretraining.report import environment
 from ..pretraining.run_folder import SETTINGS, RunFolder
 from ..pretraining.runs import make_accelerator, open_folder, use_threads
 from ..pretraining.tracking import ROW_KEYS, read_metrics, start_trackers
-from ..publishing import MODEL_CARDS
 from ..publishing.arguments import HubArguments
 from ..publishing.assemble import complete_folder
 from ..publishing.hub import publish_finished
-from .arguments import FineTuneArguments, ProbeArguments, RunArguments, TransferArguments
-from .features import Extractor, FeatureCache, open_extractor
-from .finetuning import fine_tune
-from .probe import Probe
-from .protocol import evaluate, learn, predict
-from .report import REPORT_FILE, write_transfer_report
-from .saving import save_classifier
-from .tasks import TaskData
+from ..transfer.arguments import FineTuneArguments, ProbeArguments, RunArguments, TransferArguments
+from ..transfer.features import Extractor, FeatureCache, open_extractor
+from ..transfer.finetuning import fine_tune
+from ..transfer.probe import Probe
+from ..transfer.protocol import evaluate, learn, predict
+from ..transfer.report import REPORT_FILE, write_transfer_report
+from ..transfer.saving import save_classifier
+from ..transfer.tasks import TaskData
 
 # Options that do not influence the training: they may change when a run resumes.
 FREE_OPTIONS = (*FREE_TRAINING_OPTIONS, "cache_dir", "corpus_dir", "held_out_soundfont", "resamples", "device")
@@ -54,7 +53,7 @@ def transfer(
     else:
         run_probe(args, how, run_args)
     if PartialState().is_main_process:
-        publish_finished(MODEL_CARDS, Path(run_args.output_dir), destination)
+        publish_finished(Path(run_args.output_dir), destination)
 
 
 def run_probe(args: TransferArguments, probe_args: ProbeArguments, run_args: RunArguments):
@@ -178,7 +177,7 @@ def test_and_report(
     )
     if isinstance(extractor, Embedder):
         settings = json.loads((folder.path / SETTINGS).read_text(encoding="utf-8")) | {"run": facts}
-        complete_folder(MODEL_CARDS / "templates", folder.path, settings, metrics)
+        complete_folder(folder.path, settings, metrics)
     for split, results in tests.items():
         numbers = ", ".join(f"{name} {format_interval(number)}" for name, number in results["metrics"].items())
         print(f"{split}, {results['tracks']} tracks: {numbers}")

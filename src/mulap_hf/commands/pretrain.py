@@ -18,20 +18,19 @@ from ..data.streams import PairStream, has_split, open_pairs
 from ..errors import DataError
 from ..feature_extraction_mulap import MulapFeatureExtractor
 from ..loading import load_backbone, load_bert, loading_errors, text_config_from_bert
-from ..publishing import MODEL_CARDS
+from ..pretraining.arguments import DataArguments, ModelArguments, TrainingArguments
+from ..pretraining.distributed import synchronize_batch_norm
+from ..pretraining.evaluation import collapse_warning
+from ..pretraining.loop import TrainingLoop
+from ..pretraining.objective import Objective, find_objective
+from ..pretraining.report import environment, write_report
+from ..pretraining.runs import make_accelerator, make_loaders, open_folder, use_threads
+from ..pretraining.tracking import read_metrics, start_trackers
 from ..publishing.arguments import HubArguments
 from ..publishing.assemble import complete_folder
 from ..publishing.hub import publish_finished
 from ..synthetic import write_pretraining_corpus
 from ..tokenization import train_tokenizer
-from .arguments import DataArguments, ModelArguments, TrainingArguments
-from .distributed import synchronize_batch_norm
-from .evaluation import collapse_warning
-from .loop import TrainingLoop
-from .objective import Objective, find_objective
-from .report import environment, write_report
-from .runs import make_accelerator, make_loaders, open_folder, use_threads
-from .tracking import read_metrics, start_trackers
 
 
 def pretrain(model_args: ModelArguments, data_args: DataArguments, args: TrainingArguments, hub_args: HubArguments):
@@ -90,7 +89,7 @@ def pretrain(model_args: ModelArguments, data_args: DataArguments, args: Trainin
     del loop, model  # or torch 2.14 may abort at the exit of a process among several
     accelerator.end_training()
     if accelerator.is_main_process:
-        publish_finished(MODEL_CARDS, Path(args.output_dir), destination)
+        publish_finished(Path(args.output_dir), destination)
 
 
 def load_pairs(
@@ -189,7 +188,7 @@ def complete(loop: TrainingLoop, settings: dict[str, Any], facts: dict[str, Any]
     evaluations = [row for row in read_metrics(folder / "metrics.jsonl") if row["split"] == "validation"]
     warnings = [f"step {row['step']}: {text}" for row in evaluations if (text := collapse_warning(row))]
     write_report(folder, settings | facts, facts["environment"], skipped, loop.progress.best_step, warnings)
-    complete_folder(MODEL_CARDS / "templates", folder, settings | {"run": facts}, metrics)
+    complete_folder(folder, settings | {"run": facts}, metrics)
     print("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     if skipped:
         print(f"{len(skipped)} items were skipped; why: {folder / 'skipped.jsonl'}")

@@ -80,7 +80,7 @@ def test_other_settings_are_named(tmp_path):
 
 
 def test_what_failed_before_its_first_checkpoint_starts_again(tmp_path):
-    """With the mistake in its settings mended."""
+    """With the mistake in its settings fixed."""
     folder = RunFolder.open(tmp_path, SETTINGS)
     (tmp_path / "metrics.jsonl").write_text("")
     del folder
@@ -116,6 +116,17 @@ def test_a_folder_of_the_user_is_left_alone(tmp_path, overwrite, name):
     with pytest.raises(RunError, match=rf"album, {name}.*another --output_dir, or move them away"):
         RunFolder.open(tmp_path, {"seed": 0}, overwrite)
     assert content(tmp_path) == before
+
+
+def test_a_saved_model_and_its_code_are_replaced(model, processor, tmp_path):
+    folder = RunFolder.open(tmp_path, SETTINGS)
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    folder.finish()
+    assert len(list(tmp_path.glob("*.py"))) > 10
+    del folder
+    RunFolder.open(tmp_path, SETTINGS, overwrite=True)
+    assert sorted(os.listdir(tmp_path)) == [".lock", "training_settings.json"]
 
 
 def test_a_run_with_a_song_in_it_is_not_replaced(tmp_path):

@@ -17,25 +17,26 @@ from ..settings import check_settings
 
 LOCK = ".lock"
 SETTINGS = "training_settings.json"
-# Of a training loop, and of a probe.
+# Checkpoints of a training loop and of a probe.
 CHECKPOINTS = ("checkpoints/step-*[0-9]", "checkpoints/probe.pt")
-# What runs write; a folder that has anything else in it is not deleted.
-RUN_FILES = (
-    f"{LOCK} {SETTINGS} {SETTINGS}.tmp metrics.json metrics.jsonl metrics.jsonl.tmp trackers checkpoints README.md "
+# Names of what runs write, among them the code that is saved beside a model. A folder with other files is not deleted.
+RUN_FILES = [
+    *sorted(file.name for file in Path(__file__).parents[1].glob("*.py")),
+    *f"{LOCK} {SETTINGS} {SETTINGS}.tmp metrics.json metrics.jsonl metrics.jsonl.tmp trackers checkpoints README.md "
     "training_report training_report.md skipped.jsonl config.json *_config.json tokenizer.json vocab.txt "
-    "special_tokens_map.json *_mulap.py *_mulap_*.py audio.py model.safetensors model-*.safetensors "
-    "model.safetensors.index.json probe.safetensors transfer_report.md transfer_report predictions"
-).split()
+    "special_tokens_map.json *_mulap.py *_mulap_*.py model.safetensors model-*.safetensors "
+    "model.safetensors.index.json probe.safetensors transfer_report.md transfer_report predictions".split(),
+]
 
 
 class RunFolder:
-    """The output folder of one run, held as long as this object lives; made by `open`.
+    """The output folder of one run, locked as long as this object exists; made by `open`.
 
     `training_settings.json` is the run's settings, and under `run` its state: `unfinished`, `replaced` (while an old
     run is deleted) or `finished`.
 
     path: the folder.
-    resumes: whether an unfinished run lies there, to go on with.
+    resumes: whether the folder has an unfinished run to resume.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any], resumes: bool, lock: FileLock):
@@ -50,21 +51,21 @@ class RunFolder:
         overwrite: bool = False,
         may_differ: Collection[str] = (),
     ) -> "RunFolder":
-        """Takes a folder for a run; in the main process only. What is refused is left as it was.
+        """Takes a folder for a run, in the main process only. A folder that is refused is not changed.
 
         Args:
             path: new, empty, or with a run in it.
             settings: JSON values by option name, in groups or not; without a key `run`.
-            overwrite: replace the run that lies there, finished or not.
-            may_differ: options that may change when a run goes on (`output_dir` and `overwrite_output` among them).
+            overwrite: replace the run in the folder, finished or not.
+            may_differ: options that may change when a run resumes (`output_dir` and `overwrite_output` among them).
 
         Raises:
-            RunError: another process holds the folder; or it has something else in it, a finished run, or an
-                unfinished one with other settings.
+            RunError: another process uses the folder; or it contains other files, a finished run, or an unfinished
+                run with other settings.
             MulapError: it cannot be created or written to.
         """
         path = Path(path)
-        settings = json.loads(json.dumps(settings))  # as the file gives them back: lists for tuples
+        settings = json.loads(json.dumps(settings))  # as they are read from the file: lists instead of tuples
         _check_content(path, overwrite)
         make_folder(path, "--output_dir")
         lock = FileLock(path / LOCK)
@@ -86,14 +87,16 @@ class RunFolder:
 
     def _take(self, overwrite: bool, may_differ: Collection[str]):
         holder = {"pid": os.getpid(), "host": socket.gethostname()}
-        _check_content(self.path, overwrite)  # it may have changed before the lock was ours
+        _check_content(self.path, overwrite)  # again, because it may have changed before the lock was acquired
         found = _read_settings(self.path)
         if found and (overwrite or found["run"]["status"] == "replaced"):
-            self._write("replaced", **holder)  # so that a kill amid the deletion leaves no run to go on with
+            self._write("replaced", **holder)  # a run whose deletion is killed is then not resumed
             for child in self.path.iterdir():
                 if child.name not in (LOCK, SETTINGS):
                     shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
-        elif any(path for pattern in CHECKPOINTS for path in self.path.glob(pattern)):  # else nothing to go on with
+        elif any(
+            path for pattern in CHECKPOINTS for path in self.path.glob(pattern)
+        ):  # otherwise there is nothing to resume
             self._check_settings(found, may_differ)
             self.resumes = True
         self._write("unfinished", **holder)
@@ -108,7 +111,7 @@ class RunFolder:
         write_json(self.path / SETTINGS, {**self._settings, "run": {"status": status, **facts}})
 
     def finish(self, **facts):
-        """Marks the run as finished, with facts about it (JSON values), and lets go of the folder."""
+        """Marks the run as finished, with facts about it (JSON values), and unlocks the folder."""
         self._write("finished", **facts)
         self._let_go()
 
@@ -118,7 +121,7 @@ class RunFolder:
 
 
 def _check_content(path: Path, overwrite: bool):
-    """Refuses a folder that has something else in it, or a finished run."""
+    """Raises a RunError for a folder with other files than a run's, or with a finished run."""
     if not path.is_dir():
         if path.exists():
             raise RunError(f"{path} is a file: pass another --output_dir")
@@ -133,15 +136,15 @@ def _check_content(path: Path, overwrite: bool):
         others = []
     if others:
         raise RunError(
-            f"{path} has things in it that no training run wrote ({', '.join(others[:5])}), which are not deleted: "
-            "pass another --output_dir, or move them away"
+            f"{path} contains files that no training run wrote ({', '.join(others[:5])}); they are not deleted: pass "
+            "another --output_dir, or move them away"
         )
     if status == "finished" and not overwrite:
         raise RunError(f"{path} holds a finished run: pass another --output_dir, or --overwrite_output to replace it")
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    """`training_settings.json`; empty if there is none of ours."""
+    """Content of `training_settings.json`; empty if the file is missing or was not written by a run."""
     try:
         content = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
         return content if content["run"]["status"] in ("unfinished", "replaced", "finished") else {}

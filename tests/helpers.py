@@ -2,6 +2,7 @@
 
 import os
 import select
+import socket
 import subprocess
 import sys
 import tempfile
@@ -155,6 +156,29 @@ def run(*command, **options) -> subprocess.CompletedProcess:
             file.seek(0)
             texts.append(file.read().decode())
         return subprocess.CompletedProcess(command, process.returncode, *texts)
+
+
+def rank_variables(processes: int) -> list[dict[str, str]]:
+    """Variables of each of the processes that torch.distributed joins, as torchrun sets them."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    sizes = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [{**sizes, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
+
+
+def run_two_ranks(*command) -> subprocess.CompletedProcess:
+    """Run a script in two processes that torch.distributed joins; their output comes together, as stderr."""
+    with tempfile.TemporaryFile() as output:
+        ranks = [start(*command, env=env, stdout=output, stderr=output) for env in rank_variables(2)]
+        try:
+            codes = [rank.wait(300) for rank in ranks]
+        finally:
+            for rank in ranks:
+                rank.kill()
+        output.seek(0)
+        return subprocess.CompletedProcess(command, max(codes, key=abs), "", output.read().decode())
 
 
 def run_fresh(*command, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
-from helpers import run, write_tone
+from helpers import run_two_ranks, write_tone
 
 from mulap_hf import load_audio
 from mulap_hf.data.streams import has_split, open_pairs
@@ -353,9 +353,7 @@ for batch in stream:
 
 def test_two_ranks_with_two_workers_each_read_everything_once(forty, tmp_path):
     (tmp_path / "rank.py").write_text(RANK)
-    result = run(
-        "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", tmp_path / "rank.py", forty, tmp_path
-    )
+    result = run_two_ranks(tmp_path / "rank.py", forty, tmp_path)
     assert result.returncode == 0, result.stderr
     orders = []
     for epoch in range(2):

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from helpers import inputs, micro_config, run
+from helpers import inputs, micro_config, run, run_two_ranks
 from small_run import LOCAL, STATE, Trained
 
 from mulap_hf import MulapForPreTraining, MulapModel
@@ -353,9 +353,7 @@ def test_two_processes(checkpoints, tmp_path):
     (tmp_path / "rank.py").write_text(RANK.format(tests=os.path.dirname(__file__)))
     folder = tmp_path / "run"
     folder.mkdir()
-    result = run(
-        "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", tmp_path / "rank.py", folder
-    )  # fmt: skip
+    result = run_two_ranks(tmp_path / "rank.py", folder)
     assert result.returncode == 0, result.stderr
     assert names(folder) == ["best", "step-000002"]
     with pytest.raises(RunError, match=r"was made by 2 processes, this run has 1: .*launch as many as before"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import run, settle
+from helpers import run_two_ranks, settle
 from torch import nn
 from two_processes import SPLITS, step, whole_batch, whole_losses, whole_model
 
@@ -17,7 +17,7 @@ from mulap_hf.pretraining.distributed import SyncBatchNorm, sum_over_processes, 
 def results(tmp_path_factory) -> dict:
     path = tmp_path_factory.mktemp("two") / "results.pt"
     script = Path(__file__).with_name("two_processes.py")
-    result = run("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script, path)
+    result = run_two_ranks(script, path)
     assert result.returncode == 0, result.stderr
     return torch.load(path)
 

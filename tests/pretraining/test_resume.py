@@ -4,13 +4,12 @@ import json
 import os
 import random
 import signal
-import socket
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from helpers import CAPTIONS, ROOT, start, write_tone
+from helpers import CAPTIONS, ROOT, rank_variables, start, write_tone
 from safetensors.torch import load_file
 
 SCRIPT = ROOT / "training" / "pretrain.py"
@@ -46,16 +45,11 @@ class Run:
             "max_validation": 10, "trackers": "none", "learning_rate": 3e-3,
         }  # fmt: skip
         flags = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-        port = free_port()
         self.log = output.with_suffix(".log")
         self.processes = []
-        for rank in range(processes):
-            environment = {"ACCELERATE_USE_CPU": "true"}
-            if processes > 1:
-                environment |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
-                environment |= {"LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1"}
+        for variables in rank_variables(processes) if processes > 1 else [{}]:
+            env = {"ACCELERATE_USE_CPU": "true", **variables}
             with self.log.open("a") as log:
-                env = {name: str(value) for name, value in environment.items()}
                 self.processes.append(start(SCRIPT, *flags, stdout=log, stderr=log, env=env, start_new_session=True))
 
     @property
@@ -75,12 +69,6 @@ class Run:
         finally:
             self.kill()
         assert set(codes) == {0}, self.log.read_text()[-3000:]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def read_rows(output) -> list[dict]:

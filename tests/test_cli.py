@@ -109,7 +109,7 @@ def test_bad_arguments(embed, model_folder, music, tmp_path):
         (tmp_path / "empty", {}, "no audio files in"),
         (music, {"model": tmp_path / "no_model"}, "found neither as a folder nor on the Hub"),
         (music, {"model": tmp_path / "cut"}, f"error: {tmp_path}/cut: cannot be loaded: Error while deserializing"),
-        (music, {"model": tmp_path / "bert"}, "is no MuLaP"),
+        (music, {"model": tmp_path / "bert"}, "is not a MuLaP model"),
     ):
         status, _, errors = embed(path, "--output", output, **options)
         assert status == 2 and message in errors.splitlines()[-1]

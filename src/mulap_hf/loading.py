@@ -28,7 +28,7 @@ _BACKBONE_FIELDS = [
 
 @contextmanager
 def loading_errors(model: str | Path) -> Iterator[None]:
-    """Turns what transformers raises where it cannot load a folder or Hub name into a ModelError."""
+    """Convert the errors of transformers for a folder or Hub name that cannot be loaded into a ModelError."""
     try:
         yield
     except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
@@ -38,14 +38,14 @@ def loading_errors(model: str | Path) -> Iterator[None]:
 
 
 def text_config_from_bert(bert: str | Path, num_hidden_layers: int = 6) -> dict[str, Any]:
-    """Fields of a `MulapTextConfig` that the first layers of a BERT fit into.
+    """Return the fields of a `MulapTextConfig` for the first layers of a BERT model.
 
     Args:
-        bert: name on the Hub or folder of a BERT model, for instance "bert-base-uncased".
-        num_hidden_layers: how many of its layers to take, from the first on.
+        bert: Hub name or folder of a BERT model, for example "bert-base-uncased".
+        num_hidden_layers: Number of layers to use.
 
     Raises:
-        ModelError: it cannot be loaded, is no BERT, or has fewer layers.
+        ModelError: The model cannot be loaded, is not a BERT model, or has fewer layers.
     """
     with loading_errors(bert):
         config = AutoConfig.from_pretrained(bert)
@@ -70,17 +70,17 @@ def text_config_from_bert(bert: str | Path, num_hidden_layers: int = 6) -> dict[
 
 @torch.no_grad()
 def load_bert(model: MulapJointModel, bert: str | Path):
-    """Fills the text stream with the first layers of a BERT, in place.
+    """Load the first layers of a BERT model into the text stream, in place.
 
-    MuLaP has no token-type embedding: that of type 0, which every token of a single text has, is added to the position
-    embeddings, so the text stream computes what BERT's first layers compute.
+    The text stream then computes the same hidden states as BERT. MuLaP has no token-type embeddings: the embedding of
+    type 0 is added to the position embeddings.
 
     Args:
-        model: its `text_config` fits, as made by `text_config_from_bert`.
-        bert: name on the Hub or folder of a BERT model.
+        model: A model whose `text_config` was made by `text_config_from_bert`.
+        bert: Hub name or folder of a BERT model.
 
     Raises:
-        ModelError: it cannot be loaded, or a size does not fit.
+        ModelError: The model cannot be loaded, or a size does not fit.
     """
     with loading_errors(bert):
         source = AutoModel.from_pretrained(bert, dtype=torch.float32)
@@ -94,7 +94,7 @@ def load_bert(model: MulapJointModel, bert: str | Path):
             continue
         value = weights.get(names.get(name))
         if value is not None and name == "text_embeddings.position_embeddings.weight":
-            value = value[: len(parameter)]  # a shorter longest text is no misfit
+            value = value[: len(parameter)]  # the text stream may have fewer positions
         if value is None or value.shape != parameter.shape:
             found = "is missing" if value is None else f"is {tuple(value.shape)}"
             raise ModelError(
@@ -104,11 +104,11 @@ def load_bert(model: MulapJointModel, bert: str | Path):
         parameter.copy_(value)
 
 
-TEXT_KINDS = ("fused", "dual")  # that read texts, too
+TEXT_KINDS = ("fused", "dual")  # models with a text stream
 
 
 def model_kind(config: PreTrainedConfig) -> str:
-    """What the saved model is: "fused", "dual", "classifier" or "backbone"."""
+    """Return the kind of a saved model: "fused", "dual", "classifier" or "backbone"."""
     if config.model_type != MulapConfig.model_type:
         return "backbone"
     if config.architectures == ["MulapForAudioClassification"]:
@@ -117,33 +117,36 @@ def model_kind(config: PreTrainedConfig) -> str:
 
 
 def saved_kind(model: str | Path) -> str:
-    """`model_kind` of a folder or Hub name; of anything that is no MuLaP "backbone".
+    """Return the `model_kind` of a folder or Hub name; "backbone" for models other than MuLaP.
 
     Raises:
-        ModelError: it cannot be loaded, or is no model that transformers knows.
+        ModelError: The model cannot be loaded, or transformers does not know it.
     """
     with loading_errors(model):
         return model_kind(AutoConfig.from_pretrained(model))
 
 
 def open_backbone(model: str | Path) -> MulapAudioModel:
-    """The backbone of any saved MuLaP model.
+    """Load the backbone of any saved MuLaP model.
 
     Args:
-        model: folder or Hub name.
+        model: Folder or Hub name.
 
     Raises:
-        ModelError: it cannot be loaded, or is no MuLaP.
+        ModelError: The model cannot be loaded, or is not a MuLaP model.
     """
     with loading_errors(model):
         backbone, info = MulapAudioModel.from_pretrained(model, output_loading_info=True)
-    if info["missing_keys"]:  # transformers fills them at random
-        raise ModelError(f"{model} is no MuLaP: it has no {sorted(info['missing_keys'])[0]}")
+    if info["missing_keys"]:  # transformers would initialize them at random
+        raise ModelError(
+            f"{model} is not a MuLaP model: the weight {sorted(info['missing_keys'])[0]} is missing; pass a folder "
+            "made by training/pretrain.py"
+        )
     return backbone
 
 
 def backbone_fingerprint(backbone: MulapAudioModel) -> str:
-    """Another one for other weights or another log-mel."""
+    """Return a hash of the weights and the log-mel settings of a backbone."""
     fields = {field: getattr(backbone.config, field) for field in _BACKBONE_FIELDS}
     digest = sha256(json.dumps(fields, default=list, sort_keys=True).encode())
     for name, value in sorted(backbone.state_dict().items()):
@@ -153,14 +156,14 @@ def backbone_fingerprint(backbone: MulapAudioModel) -> str:
 
 
 def load_backbone(model: MulapPreTrainedModel, folder: str | Path):
-    """Fills the audio backbone from any saved MuLaP model, in place; a supervised tagger for instance.
+    """Load the audio backbone of any saved MuLaP model, such as a supervised tagger, in place.
 
     Args:
-        model: any model with an `audio_model`.
-        folder: folder or Hub name of a model of this package.
+        model: A model with an `audio_model`.
+        folder: Folder or Hub name of a MuLaP model.
 
     Raises:
-        ModelError: it cannot be loaded, is no MuLaP, has other sizes, or hears another log-mel.
+        ModelError: The model cannot be loaded, is not a MuLaP model, or has other sizes or log-mel settings.
     """
     source = open_backbone(folder)
     wanted, given = model.audio_model.config, source.config

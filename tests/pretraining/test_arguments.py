@@ -93,10 +93,10 @@ def test_an_unknown_recipe_lists_those_there_are():
     ("config", "message"),
     [
         ('{"fusoin": "sum"}', "--config: there is no 'fusoin'; did you mean 'fusion'"),
-        ("{", "no JSON"),
-        ("[]", "not an object of fields"),
+        ("{", "not JSON"),
+        ("[]", "not a JSON object of fields"),
         ('{"audio_config": {"num_mel_bands": 64}}', "--config: audio_config: there is no 'num_mel_bands'; did you"),
-        ('{"text_config": null}', "--config: text_config is None, not an object of fields"),
+        ('{"text_config": null}', "--config: text_config is None, not a JSON object of fields"),
     ],
 )
 def test_mistakes_in_config(config, message):

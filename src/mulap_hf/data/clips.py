@@ -17,23 +17,23 @@ SILENCE = 1e-4  # a clip that never exceeds -80 dB of full scale has nothing in 
 
 @dataclass
 class ClipCollator:
-    """Rows of a `PairStream` -> `ids`, `skipped` (list of `Skipped`), `worker`, and what a model takes.
+    """Collator of the rows of a `PairStream`: returns `ids`, `skipped`, `worker`, and the inputs of a model.
 
-    All randomness is keyed on the seed, the epoch and the ids in the batch: workers, ranks and what came before change
-    nothing. A batch of which no row is usable has no ids and no tensors; one that is not wanted (`done`, `share`) has
-    an entry `unwanted` instead and is not decoded.
+    Random crops and augmentation depend only on the seed, the epoch and the ids in the batch, not on workers, ranks or
+    earlier batches. A batch without usable rows has no ids and no tensors. A batch that this process does not use
+    (`done`, `share`) is not decoded and has an entry `unwanted`.
 
     Args:
-        sampling_rate: of the model, in Hz.
-        clip_seconds: how much of each track is heard.
-        random_crop: hear a random part; otherwise the first.
-        chunk_length: samples per chunk of the model.
-        augmentation: what is done to every chunk by itself, if anything.
-        min_seconds: shorter tracks are skipped.
-        seed: of everything random.
-        epoch: set by `begin`.
-        done: how many of its first batches each worker leaves out, because they have been used before; set by `begin`.
-        share: (i, n): of n processes that read the same batches, the i-th wants every n-th from the i-th on.
+        sampling_rate: Sampling rate of the model in Hz.
+        clip_seconds: Length of the crop of each track in seconds.
+        random_crop: Crop at a random position; otherwise at the start.
+        chunk_length: Length of a chunk of the model in samples.
+        augmentation: Augmentation that is applied to each chunk independently; None for no augmentation.
+        min_seconds: Shortest usable track in seconds.
+        seed: Random seed.
+        epoch: Number of the epoch; set by `begin`.
+        done: Number of batches that each worker skips because they were used before an interruption; set by `begin`.
+        share: `(i, n)`: of n processes that read the same batches, this one uses every n-th batch from the i-th on.
     """
 
     sampling_rate: int = 16000
@@ -51,7 +51,7 @@ class ClipCollator:
         self._calls = 0
 
     def begin(self, epoch: int, done: Sequence[int] = ()):
-        """To be called before each pass over the data."""
+        """Start an epoch; call it before each pass over the data."""
         self.epoch, self.done, self._calls = epoch, tuple(done), 0
 
     def __call__(self, rows: list[dict]) -> dict:
@@ -65,7 +65,7 @@ class ClipCollator:
         rng = np.random.default_rng([self.seed, self.epoch, *(crc32(row["id"].encode()) for row in rows)])
         clips, kept = [], []
         for row in rows:
-            position = rng.random()  # drawn for every row, so that a broken one does not move the others
+            position = rng.random()  # drawn for every row, so that a broken row does not change the others
             try:
                 clips.append(self.augment(self.load(row, position), rng))
                 kept.append(row)
@@ -76,18 +76,22 @@ class ClipCollator:
         return batch | {"ids": [row["id"] for row in kept]} | self.make_inputs(kept, clips, rng)
 
     def augment(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """`(samples,)` -> `(samples,)`."""
+        """Apply the augmentation to each chunk of a clip: `(samples,)` -> `(samples,)`."""
         if self.augmentation is None:
             return clip
         chunks = np.split(clip, range(self.chunk_length, len(clip), self.chunk_length))
         return np.concatenate([self.augmentation(chunk, rng, len(chunk)) for chunk in chunks])
 
     def make_inputs(self, rows: list[dict], clips: list[np.ndarray], rng: np.random.Generator) -> dict:
-        """What the model takes, of usable rows and their clips, each `(samples,)`."""
+        """Return the inputs of the model for usable rows and their clips, `(samples,)` each."""
         raise NotImplementedError
 
     def load(self, row: dict, position: float) -> np.ndarray:
-        """The part of a track that is heard, `(samples,)`; AudioError where there is nothing to learn from."""
+        """Load the crop of a track, `(samples,)`.
+
+        Raises:
+            AudioError: The track cannot be decoded, or the crop is too short or silent.
+        """
         if row["problem"]:
             raise AudioError(row["problem"])
         content, path = row["audio"]["bytes"], row["audio"]["path"]

@@ -1,4 +1,4 @@
-"""What the training scripts can be told: every field is a command-line flag, and a key of a recipe."""
+"""Options of the training scripts: every field is a command-line flag and a key of a recipe."""
 
 import json
 from dataclasses import dataclass
@@ -14,53 +14,55 @@ OBJECTIVES = {
     "supervised": "SupervisedObjective",
 }
 PRESETS = ["published", "small", "tiny"]
-# Options that change nothing of what is learned: a run may go on with others.
+# Options that do not affect the result; they may change when a run resumes.
 FREE_OPTIONS = ("output_dir", "overwrite_output", "log_steps", "cpu_threads", "keep_checkpoints", "trackers")
 
 
 @dataclass
 class ModelArguments:
-    """Which model to train, and what on."""
+    """The model and the training objective."""
 
     objective: str = option(
         "mulap", "Training objective: a file in src/mulap_hf/pretraining/objectives.", choices=list(OBJECTIVES)
     )
     preset: str = option("tiny", "Sizes of the model.", choices=PRESETS)
     text_model: str | None = option(
-        None, "BERT whose first layers and tokenizer the text stream takes, by Hub name or folder; none: from scratch."
+        None,
+        "Hub name or folder of a BERT model whose first layers and tokenizer initialize the text stream. Default: "
+        "random initialization.",
     )
-    num_text_layers: int = option(6, "Layers of --text_model to take.")
+    num_text_layers: int = option(6, "Number of layers of --text_model to use.")
     config: str | None = option(
-        None, """Fields of MulapConfig that differ from the preset's, as JSON: '{"fusion": "sum"}'."""
+        None, """Fields of MulapConfig that differ from the preset, as JSON, for example '{"fusion": "sum"}'."""
     )
     backbone: str | None = option(
-        None, "MuLaP folder whose audio backbone to start from, for instance a converted supervised MusiCNN."
+        None, "MuLaP folder whose audio backbone initializes the model, for example a converted supervised MusiCNN."
     )
-    freeze_text: bool = option(False, "Leave the text stream as it is.")
-    vocab_size: int = option(1024, "Tokens of the tokenizer that is trained on the captions without --text_model.")
+    freeze_text: bool = option(False, "Do not train the text stream.")
+    vocab_size: int = option(1024, "Vocabulary size of the tokenizer trained on the captions, without --text_model.")
     gradient_checkpointing: bool = option(
-        False, "Recompute the Transformer layers in the backward pass: less memory, more time."
+        False, "Recompute the Transformer layers in the backward pass, which saves memory and takes time."
     )
-    compile: bool = option(False, "torch.compile the model: pays on GPUs, after minutes of compiling.")
+    compile: bool = option(False, "Use torch.compile, which is faster on GPUs after minutes of compilation.")
 
     def config_fields(self) -> dict:
-        """`config`, parsed.
+        """Return `config` as a dictionary.
 
         Raises:
-            DataError: it is no JSON object, or has a field that MulapConfig does not have.
+            DataError: The text is not a JSON object, or has a field that MulapConfig does not have.
         """
         from ..configuration_mulap import MulapConfig
 
         try:
             content = json.loads(self.config or "{}")
         except ValueError as error:
-            raise DataError(f"--config {self.config}: no JSON: {error}") from error
+            raise DataError(f"--config {self.config}: not JSON ({error})") from error
         if not isinstance(content, dict):
-            raise DataError(f"--config {self.config}: not an object of fields")
+            raise DataError(f"--config {self.config}: not a JSON object of fields")
         check_names(content, list(MulapConfig.__annotations__), "--config")
         for name, kind in MulapConfig.sub_configs.items():
             if not isinstance(content.get(name, {}), dict):
-                raise DataError(f"--config: {name} is {content[name]!r}, not an object of fields")
+                raise DataError(f"--config: {name} is {content[name]!r}, not a JSON object of fields")
             check_names(content.get(name, {}), list(kind.__annotations__), f"--config: {name}")
         return content
 
@@ -73,62 +75,67 @@ _TABLE_OPTIONS = (
 
 @dataclass
 class DataArguments:
-    """What to train on, and how it is heard and masked."""
+    """The training data, its crops and its masks."""
 
     train_data: str | None = option(
         None,
         "Described audio: a folder with metadata.jsonl or metadata.csv (file_name, caption), a JSON file of audio_id, "
-        "caption and audio_path, a folder of parquet or tar files, or a Hub dataset. Without it a small corpus is "
-        "made.",
+        "caption and audio_path, a folder of parquet or tar files, or a Hub dataset. Default: the synthetic corpus.",
     )
     validation_data: str | None = option(
-        None, "The same to validate on; none: the validation split of --train_data, or else a share of it."
+        None,
+        "Validation data in the same formats. Default: the validation split of --train_data, or a fraction of it.",
     )
     validation_share: float = option(
         0.05, "Fraction of the recordings of --train_data to hold out without --validation_data."
     )
     group_column: str | None = option(
-        None, "Column of what must not be both trained and validated on, such as the artist; a recording never is."
+        None,
+        "Column whose values must not occur in both training and validation data, such as the artist. A recording is "
+        "never in both.",
     )
     train_share: float = option(
         1.0, "Fraction of the training recordings to train on; a smaller fraction is part of a larger one."
     )
-    max_validation: int | None = option(2000, "Number of pairs to validate on, the first ones; none: all.")
+    max_validation: int | None = option(2000, "Largest number of validation pairs (the first ones); none for all.")
     file_column: str | None = option(
-        None, "Column of the audio files, if it has no usual name; or a text with columns, '{folder}/{name}.wav'."
+        None, "Column of the audio files, or a template of columns such as '{folder}/{name}.wav'. Default: detected."
     )
-    caption_column: str | None = option(None, "Column of the captions, if not caption, text or description.")
+    caption_column: str | None = option(None, "Column of the captions. Default: caption, text or description.")
     caption: str | None = option(
         None,
-        "Text with columns in braces that captions are composed of, '{title}. {genre}, {bpm} bpm.'; empty parts are "
-        "left out.",
+        "Template of captions with columns in braces, such as '{title}. {genre}, {bpm} bpm.'; empty parts are cut.",
     )
-    split_column: str | None = option(None, "Column of the splits, if it is not named split; none: there is none.")
-    audio_dir: str | None = option(None, "Folder that the names of files are relative to; none: that of the table.")
-    delimiter: str | None = option(None, "Between the cells of a text file: a character, or tab; none: detected.")
-    encoding: str | None = option(None, "Of a text file; none: detected.")
-    sheet: str | None = option(None, "Of an XLSX file; none: the first that has rows.")
-    label_column: str = option("tags", "Column of the labels, for objectives that need them: a list or a name.")
-    num_labels: int = option(50, "How many of the labels, the most frequent ones, to learn.")
-    clip_seconds: float = option(9.0, "How much of each track is heard, in seconds.")
+    split_column: str | None = option(None, "Column of the splits. Default: split, if it exists.")
+    audio_dir: str | None = option(None, "Folder of relative audio paths. Default: the folder of the table.")
+    delimiter: str | None = option(
+        None, "Delimiter of the cells of a text file: a character, or tab. Default: detected."
+    )
+    encoding: str | None = option(None, "Encoding of a text file. Default: detected.")
+    sheet: str | None = option(None, "Sheet of an XLSX file. Default: the first one with rows.")
+    label_column: str = option("tags", "Column of the labels (lists or names), for objectives that use labels.")
+    num_labels: int = option(50, "Number of labels to train on: the most frequent ones.")
+    clip_seconds: float = option(9.0, "Length of the crop of each track, in seconds.")
     view_share: float = option(
-        0.5, "Most of the heard part that one of its two views takes, in whole chunks but at least one (simclr)."
+        0.5, "Largest fraction of a crop in one of its two views, in whole chunks and at least one (simclr)."
     )
-    crop: str = option("random", "Which part of longer tracks is heard in training.", choices=["random", "first"])
+    crop: str = option("random", "Position of the crop of longer tracks in training.", choices=["random", "first"])
     augment: bool = option(
-        False, "Change level and tone of every chunk at random and add noise, in training (simclr always does)."
+        False, "Augment every training chunk with random level, timbre and noise (simclr always does)."
     )
-    max_text_length: int = option(64, "Longest caption in tokens; longer ones are cut.")
-    mlm_probability: float = option(0.15, "Share of the tokens to predict.")
-    mam_probability: float = option(0.15, "Share of the chunks to predict.")
-    min_masked_chunks: float = option(1.0, "Chunks of each clip to predict at least, in expectation.")
-    mismatch_probability: float = option(0.5, "Share of the pairs that get another pair's caption.")
-    whole_words: bool = option(False, "Mask all pieces of a word together.")
-    num_workers: int = option(1, "Processes that load audio.")
-    shuffle_buffer: int = option(256, "Pairs, undecoded, among which the next is drawn at random.")
-    corpus_dir: str = option("outputs/corpus", "Where the synthetic corpus is written, once.")
-    corpus_clips: int = option(600, "Clips of the synthetic corpus to train on.")
-    corpus_seconds: float = option(9.0, "Their length, or --clip_seconds if that is longer.")
+    max_text_length: int = option(64, "Largest number of tokens of a caption; longer captions are truncated.")
+    mlm_probability: float = option(0.15, "Fraction of the tokens to predict.")
+    mam_probability: float = option(0.15, "Fraction of the chunks to predict.")
+    min_masked_chunks: float = option(1.0, "Smallest expected number of chunks to predict per clip.")
+    mismatch_probability: float = option(0.5, "Fraction of the pairs that get the caption of another pair.")
+    whole_words: bool = option(False, "Mask all tokens of a word together.")
+    num_workers: int = option(1, "Number of processes that load audio.")
+    shuffle_buffer: int = option(256, "Size of the shuffle buffer in pairs, whose audio is not yet decoded.")
+    corpus_dir: str = option("outputs/corpus", "Folder of the synthetic corpus; it is generated once.")
+    corpus_clips: int = option(600, "Number of training clips of the synthetic corpus.")
+    corpus_seconds: float = option(
+        9.0, "Length of the clips of the synthetic corpus in seconds; at least --clip_seconds."
+    )
 
     def __post_init__(self):
         check_numbers(
@@ -140,50 +147,54 @@ class DataArguments:
         )
 
     def table_options(self) -> dict[str, str | None]:
-        """How the tables of --train_data are read: fields of `data.described.TableOptions`."""
+        """Return the options for the tables of --train_data: fields of `data.described.TableOptions`."""
         return {name: getattr(self, name) for name in _TABLE_OPTIONS}
 
 
 @dataclass
 class TrainingArguments:
-    """How to train."""
+    """The training loop."""
 
-    output_dir: str = option("outputs/pretrained", "Where the model goes; must not exist yet.")
-    overwrite_output: bool = option(False, "Replace the run in --output_dir instead of going on with it.")
+    output_dir: str = option("outputs/pretrained", "Folder of the model; it must not exist, except to resume.")
+    overwrite_output: bool = option(False, "Replace the run in --output_dir instead of resuming it.")
     max_steps: int = option(240, "Optimizer steps.", replaces="num_epochs")
     num_epochs: int | None = option(
-        None, "Passes over the training data, instead of --max_steps; its number of pairs must be known beforehand."
+        None, "Number of epochs, instead of --max_steps. It requires data whose number of pairs is known in advance."
     )
     batch_size: int = option(24, "Pairs per batch and process.")
     gradient_accumulation_steps: int = option(
         1, "Batches per optimizer step; contrastive losses compare within each batch only."
     )
     learning_rate: float = option(1e-3, "Highest learning rate.")
-    warmup_share: float = option(0.1, "Share of the steps in which the learning rate rises.")
-    schedule: str = option("linear", "How it falls afterwards.", choices=["linear", "cosine", "constant_with_warmup"])
-    weight_decay: float = option(0.01, "AdamW's weight decay; none on biases and norms.")
-    max_grad_norm: float = option(1.0, "Gradients are clipped to this norm.")
-    temperature: float = option(0.5, "Of the contrastive loss between two views of a clip (objective simclr).")
-    content_aware_weights: bool = option(
-        False, "Weigh pairs by how much their caption resembles the others (objective muscall)."
+    warmup_share: float = option(0.1, "Fraction of the steps for learning rate warm-up.")
+    schedule: str = option(
+        "linear", "Learning rate schedule after warm-up.", choices=["linear", "cosine", "constant_with_warmup"]
     )
-    sync_batch_norm: bool = option(True, "BatchNorm statistics over the batches of all processes.")
-    mixed_precision: str | None = option(None, "Default: as accelerate is configured.", choices=["no", "bf16", "fp16"])
+    weight_decay: float = option(0.01, "Weight decay of AdamW; not applied to biases and normalization layers.")
+    max_grad_norm: float = option(1.0, "Largest norm of the gradients; larger gradients are clipped.")
+    temperature: float = option(0.5, "Temperature of the contrastive loss between two views of a clip (simclr).")
+    content_aware_weights: bool = option(
+        False, "Weight pairs by the similarity of their caption to the others (muscall)."
+    )
+    sync_batch_norm: bool = option(True, "Compute BatchNorm statistics over the batches of all processes.")
+    mixed_precision: str | None = option(
+        None, "Mixed precision. Default: the configuration of accelerate.", choices=["no", "bf16", "fp16"]
+    )
     cpu_threads: int | None = option(
         None,
-        "Threads per process on the CPU; none: the cores are shared out (accelerate launch itself leaves one). A run "
-        "that goes on with another number gives other last bits.",
+        "CPU threads per process. Default: the cores divided by the processes (accelerate launch would use one). "
+        "Resuming with another number changes results by rounding.",
     )
     log_steps: int = option(20, "Steps between two lines of metrics.jsonl.")
     eval_steps: int = option(100, "Steps between two evaluations.")
-    patience: int | None = option(None, "Stop after so many evaluations without a better one; none: never.")
-    checkpoint_steps: int = option(100, "Steps between two checkpoints, from which an interrupted run goes on.")
-    keep_checkpoints: int = option(2, "How many of them to keep; the model that will be saved is kept besides.")
-    keep_last: bool = option(
-        False, "Save the model of the last evaluation, at the last step, not that of the lowest validation loss."
+    patience: int | None = option(
+        None, "Number of evaluations without improvement after which training stops. Default: no early stopping."
     )
-    trackers: str = option("tensorboard", "Where metrics go besides metrics.jsonl: accelerate's trackers, or none.")
-    seed: int = option(0, "Of everything random.")
+    checkpoint_steps: int = option(100, "Steps between two checkpoints, from which an interrupted run resumes.")
+    keep_checkpoints: int = option(2, "Number of checkpoints to keep, besides the best model.")
+    keep_last: bool = option(False, "Save the model of the last step instead of that with the lowest validation loss.")
+    trackers: str = option("tensorboard", "Trackers of accelerate, besides metrics.jsonl; or none.")
+    seed: int = option(0, "Random seed.")
 
     def __post_init__(self):
         steps = ("max_steps", "log_steps", "eval_steps", "checkpoint_steps", "gradient_accumulation_steps")

@@ -192,7 +192,7 @@ def _make_parser(
             "--recipe",
             metavar="NAME",
             default=recipes.default,
-            help=f"options from a JSON file: its path, or one of {', '.join(recipes.names)}; flags go on top. "
+            help=f"options from a JSON file: its path, or one of {', '.join(recipes.names)}; flags override it. "
             "Default: %(default)s.",
         )
     for kind in kinds:

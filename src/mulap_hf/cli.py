@@ -40,7 +40,6 @@ def run_command(arguments: list[str] | None) -> int:
         'caf and others; m4a, aac, wma, webm, wavpack and others with pip install "mulap-hf[formats]". An interrupted '
         "run resumes where it stopped. Exit status: 0 = all files embedded, 1 = some failed, 2 = nothing was done. "
         "What else is in the folders, and incomplete files, are listed and do not change it.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     embed.add_argument("paths", nargs="+", metavar="PATH", help="audio files, or folders to search for them")
     embed.add_argument("--model", required=True, help="folder or Hub name of a MuLaP model")

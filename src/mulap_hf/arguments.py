@@ -196,13 +196,13 @@ def _make_parser(
             "Default: %(default)s.",
         )
     for kind in kinds:
-        hints, known = get_type_hints(kind), set()
-        for owner in filter(is_dataclass, reversed(kind.__mro__)):  # a dataclass may inherit the options of another
+        hints = get_type_hints(kind)
+        for owner in filter(is_dataclass, kind.__mro__):  # what a dataclass inherits has a group below its own
             group = parser.add_argument_group((owner.__doc__ or "").strip().rstrip("."))
+            inherited = {one.name for base in filter(is_dataclass, owner.__bases__) for one in fields(base)}
             for one in fields(owner):
-                if one.name not in known:
+                if one.name not in inherited:
                     _add_flag(group, one, hints[one.name], defaults)
-                    known.add(one.name)
     return parser
 
 

@@ -364,7 +364,7 @@ def test_views_are_whole_chunks(catalog, processor, share, chunks):
 @pytest.mark.parametrize("share", [0.0, 1.5])
 def test_a_share_that_is_none(catalog, processor, share):
     objective = make_objective("simclr", catalog, processor, view_share=share)
-    with pytest.raises(DataError, match=f"--view_share {share} is no share"):
+    with pytest.raises(DataError, match=f"--view_share must be more than 0 and at most 1, got {share}"):
         objective.make_collator(micro_config(), True)
 
 

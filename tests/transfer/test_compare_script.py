@@ -113,7 +113,7 @@ def test_every_entry_is_there(done, place, model_folder):
     assert list(results["shares"]["tones-register"]["mulap"]) == ["0.5", "1"]
     assert set(results["drops"]["tones-register"]["handcrafted"]) == {"noise_0db"}
     compute = results["compute"]["mulap-1-seed0"]
-    assert compute["pretrain_steps"] == 6 and compute["heard_hours"] == 6 * 4 * 3.0 / 3600
+    assert compute["pretrain_steps"] == 6 and compute["audio_hours"] == 6 * 4 * 3.0 / 3600
     assert results["zero_shot"].keys() >= {"mulap"}
 
 

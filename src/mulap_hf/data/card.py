@@ -83,8 +83,8 @@ def _usage(captioned: bool) -> str:
 
 
 def _task(task: Task) -> tuple:
-    heard = f"The first {task.seconds:g} s are heard." if task.seconds and not task.description else ""
-    return task.name, task.kind, ", ".join(task.columns), len(task.classes) or "", task.description or heard
+    used = f"The input is the first {task.seconds:g} s." if task.seconds and not task.description else ""
+    return task.name, task.kind, ", ".join(task.columns), len(task.classes) or "", task.description or used
 
 
 def _making(

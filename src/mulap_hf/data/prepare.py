@@ -101,7 +101,7 @@ def prepare(
 
 
 class _SplitWriter:
-    """Writes the shards of a split, and goes on after the last one that is there."""
+    """Write the shards of a split, continuing after the last existing one."""
 
     def __init__(
         self,

@@ -66,7 +66,7 @@ class Task:
             (one or more columns of numbers).
         columns: where the truth is; exactly one, except for regression.
         classes: in the order of the outputs; none for regression.
-        seconds: how much of each clip is heard, from its start; None for all of it.
+        seconds: length of the input in seconds, from the start of each clip; None for the whole clip.
         description: for humans.
     """
 

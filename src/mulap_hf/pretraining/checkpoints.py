@@ -135,7 +135,7 @@ class Checkpoints:
         def restore() -> dict[str, Any]:
             state = path / "state"
             accelerator.load_state(str(state))
-            # accelerate goes on without a word when it cannot restore the random generators.
+            # accelerate does not raise an error if it cannot restore the random generators.
             random_state = accelerate.utils.load(state / f"{RNG_STATE_NAME}_{rank}.pkl")["torch_manual_seed"]
             if not torch.equal(random_state, torch.get_rng_state()):
                 raise RunError(f"{path}: accelerate {accelerate.__version__} restored no random generators")

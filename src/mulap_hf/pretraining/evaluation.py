@@ -12,7 +12,7 @@ from ..metrics.retrieval import score_retrieval
 from ..metrics.scores import score
 from .objective import Objective, Record
 
-# Below these, clips can hardly be told apart by their embeddings.
+# Below these, the embeddings of different clips are nearly equal (collapse).
 SMALLEST_RANK = 2.0
 SMALLEST_STD = 1e-3
 

@@ -32,11 +32,11 @@ class RunLog:
     Args:
         folder: the run's output folder, which exists.
         accelerator: of the run; its trackers are to be started by `start_trackers`.
-        resume_step: step of the checkpoint that the run goes on from; later lines are cut off. None: a new run, which
+        resume_step: step of the checkpoint to resume from; later lines are removed. None for a new run, which
             starts with an empty file.
 
     Raises:
-        DataError: a line of the file to go on with, other than the last, is broken.
+        DataError: a line of the existing file, other than the last, is broken.
     """
 
     def __init__(self, folder: str | Path, accelerator: Accelerator, resume_step: int | None = None):

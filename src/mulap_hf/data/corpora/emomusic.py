@@ -10,13 +10,13 @@ from ..paths import find_folder, find_path
 from ..schema import Example, Reading, Skipped, Task
 from ..tables import read_rows
 
-HEARD_SECONDS = 30.0
+TASK_SECONDS = 30.0
 EMOTION = Task(
     "emotion",
     "regression",
     ("arousal", "valence"),
-    seconds=HEARD_SECONDS,
-    description="Means of the raters, from 1 to 9; the first 30 s of each clip are heard.",
+    seconds=TASK_SECONDS,
+    description="Means of the raters, from 1 to 9; the input is the first 30 s of each clip.",
 )
 SET_COLUMN = "Mediaeval 2013 set"
 EXPECTED = {"train": 504, "validation": 115, "test": 125}
@@ -58,7 +58,7 @@ def read_emomusic(root: Path, audio_dir: str | None = None) -> Reading:
         "Split: MediaEval 2013's evaluation songs are the test split. Of the development songs, those of about a "
         "fifth of the artists are the validation split: an artist's split follows from the SHA-1 of its name, as in "
         "Castellon, Donahue and Liang (2021), so that no artist of validation is in train.",
-        f"The task hears the first {HEARD_SECONDS:g} s of the 45 s clips; the clips are stored whole.",
+        f"The task uses the first {TASK_SECONDS:g} s of the 45 s clips; the clips are stored whole.",
     )
     splits = {split: examples(split) for split in EXPECTED}
     columns = {name: pa.float32() for name in EMOTION.columns}

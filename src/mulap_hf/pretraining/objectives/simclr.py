@@ -96,7 +96,7 @@ class SimclrObjective(Objective):
 
     def make_collator(self, config: MulapConfig, training: bool) -> ViewCollator:
         if not 0 < self.data_args.view_share <= 1:
-            raise DataError(f"--view_share {self.data_args.view_share} is no share: more than 0, 1 at most")
+            raise DataError(f"--view_share must be more than 0 and at most 1, got {self.data_args.view_share}")
         rate, chunk_length = self.feature_extractor.sampling_rate, config.audio_config.chunk_length
         chunks = int(self.data_args.view_share * self.data_args.clip_seconds * rate / chunk_length)
         options = self.collator_options(config, training) | {"augmentation": Augmentation(rate)}

@@ -18,7 +18,7 @@ _SHOWN = {
 }
 
 
-_COMPUTE_NAMES = {"heard_hours": "audio hours", "matching_auc": "matching AUC"}  # by key of the JSON file
+_COMPUTE_NAMES = {"matching_auc": "matching AUC"}  # by key of the JSON file
 
 
 def write_comparison_report(folder: Path, results: Mapping[str, Any]) -> Path:

@@ -220,7 +220,7 @@ def _compute(plan: Plan, run: Run) -> dict[str, Any]:
     """Time, data and metrics of the training of a run; None: unknown, as the pre-training of a given folder is."""
     entries = [json.loads(path.read_text(encoding="utf-8")) for path in plan.entry(run, "x").parent.glob("*.json")]
     took = {"probe_seconds": round(sum(entry.get("seconds", 0) for entry in entries), 1), "parameters": None}
-    took |= {"pretrain_seconds": None, "pretrain_steps": None, "heard_hours": None}
+    took |= {"pretrain_seconds": None, "pretrain_steps": None, "audio_hours": None}
     took |= dict.fromkeys(_PRETRAIN_METRICS)
     folder = Path(plan.model(run))
     weights = folder / "model.safetensors"
@@ -234,7 +234,7 @@ def _compute(plan: Plan, run: Run) -> dict[str, Any]:
         took |= {"pretrain_seconds": content["run"].get("seconds"), "pretrain_steps": steps}
         if steps is not None:
             clips = steps * content["training"]["batch_size"] * content["training"]["gradient_accumulation_steps"]
-            took["heard_hours"] = clips * content["data"]["clip_seconds"] / 3600
+            took["audio_hours"] = clips * content["data"]["clip_seconds"] / 3600
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         took |= {name: metrics.get(name) for name in _PRETRAIN_METRICS}
     return took

@@ -148,7 +148,7 @@ def test_the_report_has_tables_and_pictures(done, place):
 def test_what_is_there_is_kept_and_what_is_new_is_added(done, place, model_folder):
     entries = {path: path.stat().st_mtime_ns for path in (place / "out" / "entries").rglob("*.json")}
     more = ("--labels_per_class", 3, 5, "--seeds", 0, 1, "--strategies", "handcrafted", model_folder)
-    result = run(*command(place, model_folder, *more, "--reference", "handcrafted"))
+    result = run(*command(place, model_folder, *more, "--reference", "handcrafted", "--jobs", 1))
     assert result.returncode == 0, result.stderr
     after = {path: path.stat().st_mtime_ns for path in (place / "out" / "entries").rglob("*.json")}
     assert {path: after[path] for path in entries} == entries
@@ -173,7 +173,9 @@ def test_what_is_there_is_kept_and_what_is_new_is_added(done, place, model_folde
 def test_one_that_fails_does_not_stop_the_others(place, done, model_folder, tmp_path):
     sf.write(tmp_path / "x.wav", np.zeros(RATE), RATE)
     result = run(
-        *command(place, model_folder, "--strategies", "mulap", "handcrafted", tmp_path, "--reference", "mulap")
+        *command(place, model_folder, "--strategies", "mulap", "handcrafted", tmp_path, "--reference", "mulap"),
+        "--jobs",
+        1,
     )
     assert result.returncode == 1
     assert f"failed: {tmp_path.name}-1-seed0: ModelError" in result.stderr

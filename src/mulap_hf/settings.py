@@ -6,6 +6,9 @@ from typing import Any
 
 from .errors import DataError, MulapError
 
+TRAINING_SETTINGS = "training_settings.json"
+"""File with every setting of a training run, in its output folder."""
+
 
 def check_settings(
     found: Mapping[str, Any],

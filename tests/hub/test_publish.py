@@ -27,7 +27,7 @@ from mulap_hf.errors import PublishError
 from mulap_hf.publishing import check
 from mulap_hf.publishing.arguments import Destination, HubArguments
 from mulap_hf.publishing.card import make_card
-from mulap_hf.publishing.hub import publish_finished
+from mulap_hf.publishing.hub import find_destination, publish_finished
 
 SCRIPT = ROOT / "training" / "publish.py"
 DUAL = {"connection_text_layers": [], "connection_audio_layers": []}
@@ -330,12 +330,13 @@ def test_what_the_hub_would_refuse_is_said_before_the_work(published, home, base
 def test_training_scripts_learn_what_the_hub_would_refuse_before_the_training(hub, home):
     code = """
 import os
+from mulap_hf.errors import PublishError
 from mulap_hf.publishing.arguments import HubArguments
-from mulap_hf.publishing.assemble import PublishError
+from mulap_hf.publishing.hub import find_destination
 for token, license in (("hf_read", "mit"), ("hf_test", "mine"), ("hf_test", "mit"), ("hf_fine", "mit")):
     os.environ["HF_TOKEN"] = token
     try:
-        print(HubArguments("org/x", license=license).destination())
+        print(find_destination(HubArguments("org/x", license=license)))
     except PublishError as error:
         print(error)
 """
@@ -365,7 +366,7 @@ def test_names_that_no_repository_can_have(script, tmp_path, name, message):
     for tell in (
         lambda: script.main([str(tmp_path), "--repo_id", name, "--dry_run"]),
         lambda: space.main(["--repo_id", name, "--model", "org/a", "--tagger", "org/b"]),
-        HubArguments(name).destination,
+        lambda: find_destination(HubArguments(name)),
     ):
         with pytest.raises(PublishError, match=f"^{re.escape(message)}"):
             tell()

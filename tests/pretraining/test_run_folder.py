@@ -138,6 +138,15 @@ def test_a_run_with_a_song_in_it_is_not_replaced(tmp_path):
     assert content(tmp_path) == before
 
 
+def test_a_saved_model_is_replaced_with_its_code(tmp_path, model, processor):
+    interrupted(tmp_path)
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    assert (tmp_path / "errors.py").is_file()  # among much other code
+    RunFolder.open(tmp_path, SETTINGS, overwrite=True)
+    assert sorted(os.listdir(tmp_path)) == [".lock", "training_settings.json"]
+
+
 def test_a_file_is_refused(tmp_path):
     (tmp_path / "run").write_text("mine")
     with pytest.raises(RunError, match="is a file"):

@@ -28,7 +28,7 @@ from ..pretraining.runs import make_accelerator, make_loaders, open_folder, use_
 from ..pretraining.tracking import read_metrics, start_trackers
 from ..publishing.arguments import HubArguments
 from ..publishing.assemble import complete_folder
-from ..publishing.hub import publish_finished
+from ..publishing.hub import find_destination, publish_finished
 from ..synthetic import write_pretraining_corpus
 from ..tokenization import train_tokenizer
 
@@ -36,7 +36,7 @@ from ..tokenization import train_tokenizer
 def pretrain(model_args: ModelArguments, data_args: DataArguments, args: TrainingArguments, hub_args: HubArguments):
     """Pre-trains a model as `training/pretrain.py` is told to, and publishes it if it is to be."""
     accelerator = make_accelerator(args)
-    destination = hub_args.destination()
+    destination = find_destination(hub_args)
     settings = {"model": asdict(model_args), "data": asdict(data_args), "training": asdict(args)}
     folder = open_folder(args, settings, accelerator)
     set_seed(args.seed)

@@ -21,12 +21,13 @@ from ..metrics.scores import MAIN_METRIC
 from ..pretraining.arguments import FREE_OPTIONS as FREE_TRAINING_OPTIONS
 from ..pretraining.arguments import TrainingArguments
 from ..pretraining.report import environment
-from ..pretraining.run_folder import SETTINGS, RunFolder
+from ..pretraining.run_folder import RunFolder
 from ..pretraining.runs import make_accelerator, open_folder, use_threads
 from ..pretraining.tracking import ROW_KEYS, read_metrics, start_trackers
 from ..publishing.arguments import HubArguments
 from ..publishing.assemble import complete_folder
-from ..publishing.hub import publish_finished
+from ..publishing.hub import find_destination, publish_finished
+from ..settings import TRAINING_SETTINGS
 from ..transfer.arguments import FineTuneArguments, ProbeArguments, RunArguments, TransferArguments
 from ..transfer.features import Extractor, FeatureCache, open_extractor
 from ..transfer.finetuning import fine_tune
@@ -47,7 +48,7 @@ def transfer(
     hub_args: HubArguments,
 ):
     """Transfer a backbone, and publish the result if requested; the main function of `training/transfer.py`."""
-    destination = hub_args.destination()
+    destination = find_destination(hub_args)
     if isinstance(how, FineTuneArguments):
         run_fine_tuning(args, how, run_args)
     else:
@@ -176,7 +177,7 @@ def test_and_report(
         folder.path, data.task, described, facts["validation"], tests, probe.history, probe.best_epoch, skipped
     )
     if isinstance(extractor, Embedder):
-        settings = json.loads((folder.path / SETTINGS).read_text(encoding="utf-8")) | {"run": facts}
+        settings = json.loads((folder.path / TRAINING_SETTINGS).read_text(encoding="utf-8")) | {"run": facts}
         complete_folder(folder.path, settings, metrics)
     for split, results in tests.items():
         numbers = ", ".join(f"{name} {format_interval(number)}" for name, number in results["metrics"].items())

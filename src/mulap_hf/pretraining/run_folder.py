@@ -13,16 +13,15 @@ from filelock import FileLock, Timeout
 
 from ..errors import RunError
 from ..files import make_folder, write_json
-from ..settings import check_settings
+from ..settings import TRAINING_SETTINGS, check_settings
 
 LOCK = ".lock"
-SETTINGS = "training_settings.json"
 # Checkpoints of a training loop and of a probe.
 CHECKPOINTS = ("checkpoints/step-*[0-9]", "checkpoints/probe.pt")
 # Names of what runs write, among them the code that is saved beside a model. A folder with other files is not deleted.
 RUN_FILES = [
     *sorted(file.name for file in Path(__file__).parents[1].glob("*.py")),
-    *f"{LOCK} {SETTINGS} {SETTINGS}.tmp metrics.json metrics.jsonl metrics.jsonl.tmp trackers checkpoints README.md "
+    *f"{LOCK} {TRAINING_SETTINGS} {TRAINING_SETTINGS}.tmp metrics.json metrics.jsonl metrics.jsonl.tmp trackers checkpoints README.md "
     "training_report training_report.md skipped.jsonl config.json *_config.json tokenizer.json vocab.txt "
     "special_tokens_map.json *_mulap.py *_mulap_*.py model.safetensors model-*.safetensors "
     "model.safetensors.index.json probe.safetensors transfer_report.md transfer_report predictions".split(),
@@ -92,7 +91,7 @@ class RunFolder:
         if found and (overwrite or found["run"]["status"] == "replaced"):
             self._write("replaced", **holder)  # a run whose deletion is killed is then not resumed
             for child in self.path.iterdir():
-                if child.name not in (LOCK, SETTINGS):
+                if child.name not in (LOCK, TRAINING_SETTINGS):
                     shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
         elif any(
             path for pattern in CHECKPOINTS for path in self.path.glob(pattern)
@@ -108,7 +107,7 @@ class RunFolder:
         check_settings(old, new, what, remedy, RunError)
 
     def _write(self, status: str, **facts):
-        write_json(self.path / SETTINGS, {**self._settings, "run": {"status": status, **facts}})
+        write_json(self.path / TRAINING_SETTINGS, {**self._settings, "run": {"status": status, **facts}})
 
     def finish(self, **facts):
         """Marks the run as finished, with facts about it (JSON values), and unlocks the folder."""
@@ -129,7 +128,9 @@ def _check_content(path: Path, overwrite: bool):
     status = _read_settings(path).get("run", {}).get("status")
     names = sorted(child.name for child in path.iterdir())
     if status is None:
-        others = [name for name in names if name not in (LOCK, f"{SETTINGS}.tmp")]  # a run killed as it started
+        others = [
+            name for name in names if name not in (LOCK, f"{TRAINING_SETTINGS}.tmp")
+        ]  # a run killed as it started
     elif overwrite or status == "replaced":
         others = [name for name in names if not any(fnmatch(name, pattern) for pattern in RUN_FILES)]
     else:
@@ -146,7 +147,7 @@ def _check_content(path: Path, overwrite: bool):
 def _read_settings(path: Path) -> dict[str, Any]:
     """Content of `training_settings.json`; empty if the file is missing or was not written by a run."""
     try:
-        content = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
+        content = json.loads((path / TRAINING_SETTINGS).read_text(encoding="utf-8"))
         return content if content["run"]["status"] in ("unfinished", "replaced", "finished") else {}
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return {}

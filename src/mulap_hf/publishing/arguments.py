@@ -1,4 +1,4 @@
-"""Options of publishing: where a model goes on the Hub, and under which license."""
+"""Options of publishing: the name on the Hub, and the license."""
 
 from dataclasses import dataclass
 
@@ -47,17 +47,3 @@ class HubArguments:
     license: str = option(
         UNKNOWN_LICENSE, "License of the published model, by the Hub's identifier: cc-by-4.0, other, ..."
     )
-
-    def destination(self) -> Destination | None:
-        """Where to publish; None without `push_to_hub`. Call it before training, because it asks the Hub.
-
-        Raises:
-            PublishError: the Hub would refuse the upload.
-        """
-        if self.push_to_hub is None:
-            return None
-        found = Destination(self.push_to_hub, self.private, self.license)
-        from .hub import check_destination  # imports torch and transformers
-
-        check_destination(found)
-        return found

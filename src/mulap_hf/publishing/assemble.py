@@ -20,7 +20,7 @@ from ..loading import TEXT_KINDS, model_kind
 from ..modeling_mulap import MulapForAudioClassification, MulapForPreTraining, MulapModel
 from ..modeling_mulap_audio import MulapAudioModel
 from ..pipeline_mulap_tasks import custom_pipelines
-from ..pretraining.run_folder import SETTINGS
+from ..settings import TRAINING_SETTINGS
 from .arguments import UNKNOWN_LICENSE
 from .card import PICTURES, RESULTS_FILE, ZERO_SHOT_FILE, Sample, make_card
 
@@ -35,7 +35,7 @@ OUTPUTS_FILE = "sample_outputs.json"
 # Lists of skipped items, reports and predictions name the user's files: they are not published.
 _PUBLISHED = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab.txt", "metrics.json")
 _PUBLISHED += ("special_tokens_map.json", "processor_config.json", "preprocessor_config.json", "metrics.jsonl")
-_PUBLISHED += (SETTINGS, RESULTS_FILE, ZERO_SHOT_FILE, *PICTURES)
+_PUBLISHED += (TRAINING_SETTINGS, RESULTS_FILE, ZERO_SHOT_FILE, *PICTURES)
 _SAMPLE_CLIPS, _SAMPLE_SECONDS = 3, 12.0
 _TOP_LABELS = 5
 _TEXTS = ("calm piano", "fast techno")
@@ -95,7 +95,7 @@ def assemble(
         ) from error
     write_json(target / OUTPUTS_FILE, outputs)
     examples = [Sample(name, title, outputs[name].get("labels", ())) for name, title in files]
-    settings, metrics = (_read_json(target / name) for name in (SETTINGS, "metrics.json"))
+    settings, metrics = (_read_json(target / name) for name in (TRAINING_SETTINGS, "metrics.json"))
     card = make_card(target, settings, metrics, repo_id, license, examples)
     card.save(target / "README.md")
 
@@ -108,7 +108,7 @@ def check_source(source: Path):
         raise PublishError(f"{source} is not a folder: pass the output folder of a training script, or a saved model")
     if not (source / "config.json").is_file() or not list(source.glob("*.safetensors")):
         raise PublishError(f"{source} lacks config.json or model.safetensors: pass the folder of a saved model")
-    status = _read_json(source / SETTINGS).get("run", {}).get("status", "finished")
+    status = _read_json(source / TRAINING_SETTINGS).get("run", {}).get("status", "finished")
     if status != "finished":
         raise PublishError(f"{source} contains an unfinished run: repeat its command to finish it")
     file = source / "config.json"

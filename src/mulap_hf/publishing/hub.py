@@ -9,7 +9,7 @@ from huggingface_hub import HfApi, ModelCard, ModelCardData
 from huggingface_hub.errors import HTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
 
 from ..errors import PublishError
-from .arguments import Destination
+from .arguments import Destination, HubArguments
 from .assemble import assemble
 from .check import check_folder
 
@@ -18,6 +18,19 @@ _OURS = ["*.py", "*.safetensors", "*.safetensors.index.json", "samples/*", "trai
 _LOG_IN = (
     "log in with `hf auth login`, or set HF_TOKEN to a token that may write (https://huggingface.co/settings/tokens)"
 )
+
+
+def find_destination(args: HubArguments) -> Destination | None:
+    """Where a training script publishes its model; None without `push_to_hub`. Call it before training.
+
+    Raises:
+        PublishError: see `Destination` and `check_destination`.
+    """
+    if args.push_to_hub is None:
+        return None
+    destination = Destination(args.push_to_hub, args.private, args.license)
+    check_destination(destination)
+    return destination
 
 
 def check_destination(destination: Destination, repo_type: str = "model"):

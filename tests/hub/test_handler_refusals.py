@@ -38,8 +38,8 @@ NOT_AUDIO = {
     "no channels": (wav(channels=0), "is broken"),
     "100 channels": (wav(channels=100, samples=100), "100 channels, more than 2: mix"),
     "no samples": (wav(samples=0), "there are no samples"),
-    "NaN": (nan_wav(), "1 sample that is NaN"),
-    "unscaled": (encode(np.full(RATE, 1e30, dtype=np.float32), subtype="FLOAT"), r"peaks at 1e\+30"),
+    "NaN": (nan_wav(), "the sample at 0.000 s is NaN"),
+    "unscaled": (encode(np.full(RATE, 1e30, dtype=np.float32), subtype="FLOAT"), r"samples reach 1e\+30"),
 }
 
 
@@ -47,7 +47,7 @@ NOT_AUDIO = {
 def test_files_that_are_not_audio_are_refused(tagger, case):
     content, message = NOT_AUDIO[case]
     for inputs in (content, text(content)):
-        with pytest.raises(ValueError, match=f"the input .*{message}"):
+        with pytest.raises(ValueError, match=f"the input.*{message}"):
             tagger({"inputs": inputs})
 
 
@@ -55,16 +55,14 @@ def test_files_that_are_not_audio_are_refused(tagger, case):
 @pytest.mark.parametrize("fraction", [0.5, 0.9])
 def test_files_that_end_early_are_refused(tagger, files, kind, fraction):
     content = files[kind][: int(fraction * len(files[kind]))]
-    with pytest.raises(
-        ValueError, match=r"the input (is shorter|ends after|cannot be decoded to its end).* complete file"
-    ):
+    with pytest.raises(ValueError, match=r"the input.* (ends early|breaks off).*: send the complete file"):
         tagger({"inputs": content})
-    with pytest.raises(ValueError, match="the input "):
+    with pytest.raises(ValueError, match="the input[: ]"):
         tagger({"inputs": files[kind][:100]})
 
 
 def test_a_flac_that_announces_more_than_it_has_is_refused(tagger, files):
-    with pytest.raises(ValueError, match="cannot be decoded to its end"):
+    with pytest.raises(ValueError, match="the input.* ends early, after 1.00 s of the 100.00 s"):
         tagger({"inputs": with_flac_length(files["flac"], 100 * RATE)})
 
 

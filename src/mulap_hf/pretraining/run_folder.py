@@ -21,8 +21,8 @@ CHECKPOINTS = ("checkpoints/step-*[0-9]", "checkpoints/probe.pt")
 # Names of what runs write, among them the code that is saved beside a model. A folder with other files is not deleted.
 RUN_FILES = [
     *sorted(file.name for file in Path(__file__).parents[1].glob("*.py")),
-    *f"{LOCK} {TRAINING_SETTINGS} {TRAINING_SETTINGS}.tmp metrics.json metrics.jsonl metrics.jsonl.tmp trackers checkpoints README.md "
-    "training_report training_report.md skipped.jsonl config.json *_config.json tokenizer.json vocab.txt "
+    *f"{LOCK} {TRAINING_SETTINGS} {TRAINING_SETTINGS}.tmp metrics.json metrics.jsonl metrics.jsonl.tmp trackers "
+    "checkpoints README.md training_report training_report.md skipped.jsonl config.json *_config.json tokenizer.json vocab.txt "
     "special_tokens_map.json *_mulap.py *_mulap_*.py model.safetensors model-*.safetensors "
     "model.safetensors.index.json probe.safetensors transfer_report.md transfer_report predictions".split(),
 ]
@@ -128,9 +128,8 @@ def _check_content(path: Path, overwrite: bool):
     status = _read_settings(path).get("run", {}).get("status")
     names = sorted(child.name for child in path.iterdir())
     if status is None:
-        others = [
-            name for name in names if name not in (LOCK, f"{TRAINING_SETTINGS}.tmp")
-        ]  # a run killed as it started
+        started = (LOCK, f"{TRAINING_SETTINGS}.tmp")  # what a run leaves that is killed as it starts
+        others = [name for name in names if name not in started]
     elif overwrite or status == "replaced":
         others = [name for name in names if not any(fnmatch(name, pattern) for pattern in RUN_FILES)]
     else:

@@ -131,7 +131,7 @@ def test_an_mp3_without_a_length_is_taken_whole(tagger):
 def test_an_mp3_with_tags_tells_its_length(tagger, files):
     content = id3(b"a") + id3(b"b") + files["mp3"]
     assert len(tagger({"inputs": content})) == 3
-    with pytest.raises(ValueError, match="the input.* ends early"):
+    with pytest.raises(ValueError, match=r"the input.* ends early"):
         tagger({"inputs": content[: -len(files["mp3"]) // 2]})
 
 

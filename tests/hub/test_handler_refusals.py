@@ -57,12 +57,12 @@ def test_files_that_end_early_are_refused(tagger, files, kind, fraction):
     content = files[kind][: int(fraction * len(files[kind]))]
     with pytest.raises(ValueError, match=r"the input.* (ends early|breaks off).*: send the complete file"):
         tagger({"inputs": content})
-    with pytest.raises(ValueError, match="the input[: ]"):
+    with pytest.raises(ValueError, match=r"the input[: ]"):
         tagger({"inputs": files[kind][:100]})
 
 
 def test_a_flac_that_announces_more_than_it_has_is_refused(tagger, files):
-    with pytest.raises(ValueError, match="the input.* ends early, after 1.00 s of the 100.00 s"):
+    with pytest.raises(ValueError, match=r"the input.* ends early, after 1.00 s of the 100.00 s"):
         tagger({"inputs": with_flac_length(files["flac"], 100 * RATE)})
 
 

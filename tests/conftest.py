@@ -29,5 +29,13 @@ def model() -> MulapForPreTraining:
 
 
 @pytest.fixture(scope="session")
+def model_folder(tmp_path_factory) -> Path:
+    """A saved model without a processor."""
+    folder = tmp_path_factory.mktemp("model")
+    settle(MulapForPreTraining(micro_config())).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def processor() -> MulapProcessor:
     return MulapProcessor(MulapFeatureExtractor(), train_tokenizer(CAPTIONS * 3, vocab_size=120, max_length=32))

@@ -1,5 +1,6 @@
 """What several tests share: a model small enough for milliseconds, sounds, processes."""
 
+import importlib.util
 import os
 import select
 import socket
@@ -9,6 +10,7 @@ import tempfile
 import time
 from functools import cache, lru_cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import soundfile as sf
@@ -203,6 +205,14 @@ def run_without_package(code: str, *arguments, env: dict[str, str] | None = None
     code = f"import sys; sys.modules['mulap_hf'] = None\n{code}"
     env = {**(env or {}), **WITHOUT_PACKAGE}
     return run("-c", code, *arguments, env=env, imported="transformers", **options)
+
+
+def import_script(path: Path) -> ModuleType:
+    """Import a script, to call its `main` in this process."""
+    spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def errors_of(script: Path, *runs: list, **how) -> list[str]:

@@ -10,20 +10,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from helpers import micro_config, read_until, run, settle, write_tone
+from helpers import micro_config, read_until, run, write_tone
 from transformers import BertConfig, BertModel
 
-from mulap_hf import MulapForPreTraining
 from mulap_hf.cli import main
 
 MULAP = Path(sysconfig.get_path("scripts")) / "mulap"
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    settle(MulapForPreTraining(micro_config())).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

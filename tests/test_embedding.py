@@ -18,13 +18,6 @@ from mulap_hf.embedding_files import write_embeddings
 from mulap_hf.errors import AudioError
 
 
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    settle(MulapForPreTraining(micro_config())).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
 def music(tmp_path):
     """11 files of 0.1 s to 4 s."""

@@ -1,6 +1,5 @@
 """ONNX files: ONNX Runtime, without this package, hears what torch hears."""
 
-import importlib.util
 import json
 import sys
 
@@ -8,7 +7,18 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from helpers import CHUNK, RATE, ROOT, WITHOUT_PACKAGE, assert_near, micro_config, run_fresh, settle, write_tone
+from helpers import (
+    CHUNK,
+    RATE,
+    ROOT,
+    WITHOUT_PACKAGE,
+    assert_near,
+    import_script,
+    micro_config,
+    run_fresh,
+    settle,
+    write_tone,
+)
 
 from mulap_hf import MulapAudioModel, MulapFeatureExtractor, MulapForAudioClassification
 from mulap_hf.errors import MissingPackageError, ModelError, MulapError
@@ -208,10 +218,7 @@ def test_refused(arguments, message, backbone, check, tmp_path):
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("export_onnx", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return import_script(SCRIPT)
 
 
 def test_script(script, tmp_path, capsys):

@@ -1,6 +1,5 @@
 """The Space: its limits, and its page as a visitor sees it in a browser."""
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 import soundfile as sf
 import torch
 from headless import free_port, open_page
-from helpers import ROOT, micro_config, save_both, settle, write_tone
+from helpers import ROOT, import_script, micro_config, save_both, settle, write_tone
 from huggingface_hub import RepoCard
 
 from mulap_hf import MulapForAudioClassification, MulapModel
@@ -28,10 +27,7 @@ START = f"import runpy, sys; sys.modules['mulap_hf'] = None; runpy.run_path({str
 
 @pytest.fixture(scope="module")
 def app():
-    spec = importlib.util.spec_from_file_location("space_app", APP)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return import_script(APP)
 
 
 @pytest.fixture(scope="module")

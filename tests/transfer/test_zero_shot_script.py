@@ -1,11 +1,10 @@
 """training/zero_shot.py as its users run it."""
 
-import importlib.util
 import json
 
 import pyarrow.parquet as pq
 import pytest
-from helpers import ROOT, run
+from helpers import ROOT, import_script, run
 from pictures import assert_shows_data
 from tones import SIZES, make_rows, write_split
 
@@ -16,10 +15,7 @@ SCRIPT = ROOT / "training" / "zero_shot.py"
 
 @pytest.fixture(scope="module")
 def main():
-    spec = importlib.util.spec_from_file_location("zero_shot_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return import_script(SCRIPT).main
 
 
 def arguments(place, model, *more):

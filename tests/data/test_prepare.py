@@ -119,7 +119,7 @@ def test_card_says_what_is_in_it_and_what_is_not(tmp_path):
     assert card.data.configs[0]["data_files"][1] == {"split": "validation", "path": "validation-*.parquet"}
     for line in (
         "| train | 2 | 1 | 2 |",
-        "| emotion | regression | arousal, valence |  | Means of the raters, from 1 to 9; the first 30 s of each clip",
+        "| emotion | regression | arousal, valence |  | Means of the raters, from 1 to 9; the input is the first 30 s",
         "| train | no rating in static_annotations.csv | 1 |",
         "* train: 2 items, published are 504; 2 left out",
         "Source: https://cvml.unige.ch/databases/emoMusic/. License: other (for research; given out on request).",

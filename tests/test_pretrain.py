@@ -131,7 +131,7 @@ def test_bad_arguments_say_what_to_mend(catalog, tmp_path):
     usable = ["--train_data", catalog, "--validation_share", "0.2"]
     cases = [
         (["--train_data", tmp_path / "nowhere"], "does not exist"),
-        (["--train_data", tmp_path / "empty"], "no metadata.jsonl or metadata.csv"),
+        (["--train_data", tmp_path / "empty"], "no table (metadata.csv with the columns file_name and caption"),
         ([*usable, "--backbone", tmp_path / "none"], "found neither as a folder nor on the Hub"),
         ([*usable, "--max_text_length", "99"], "--max_text_length 99 is longer than the 64 tokens"),
         (["--corpus_dir", tmp_path / "corpus"], "holds a corpus with other settings"),

@@ -61,7 +61,7 @@ def test_save_and_load(tmp_path):
         ({"connection_audio_layers": [1, 0]}, "must be ascending"),
         (
             {"connection_text_layers": [], "connection_audio_layers": []},
-            "needs a space shared by clips",
+            "needs a joint embedding space of clips",
         ),
         ({"connection_num_heads": 7}, "connection_hidden_size=1024 must be a multiple"),
         ({"fusion": "concat"}, "fusion.*expected one of"),

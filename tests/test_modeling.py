@@ -188,7 +188,7 @@ def test_other_mam_losses(loss):
 
 
 @torch.no_grad()
-def test_masked_chunks_are_not_heard(model):
+def test_masked_chunks_do_not_reach_their_predictions(model):
     batch = inputs(batch=2)
     masked = torch.tensor([[0, 1, 0], [1, 0, 0]])
     expected = model(**batch, masked_chunks=masked)

@@ -1,4 +1,4 @@
-"""The space shared by clips and texts: dual encoders, and alignment before fusion."""
+"""The joint embedding space of clips and texts: dual encoders, and alignment before fusion."""
 
 import math
 
@@ -65,7 +65,7 @@ def test_proxy_tasks_need_co_attention():
         MulapForPreTraining(micro_config(**DUAL))
 
 
-def test_text_features_need_a_shared_space(model):
+def test_text_features_need_a_joint_space(model):
     batch = inputs()
     plain = MulapModel(micro_config())
     with pytest.raises(ValueError, match="projection_size is 0"):
@@ -148,7 +148,7 @@ def test_hard_negatives_are_the_similar_ones(fused):
         assert torch.equal(clips[clip], output.audio_embeds[clip])
 
 
-def test_gradient_reaches_the_shared_space_and_the_backbone(fused):
+def test_gradient_reaches_the_joint_space_and_the_backbone(fused):
     fused.train()
     output = fused(**inputs(batch=4), caption_ids=torch.arange(4))
     output.matching_loss.backward()

@@ -1,4 +1,4 @@
-"""The losses that teach the backbone by itself: the caption's words, and the likeness of a clip's chunks."""
+"""Losses of the backbone alone: the words of the caption, and the chunk-level contrastive loss."""
 
 import pytest
 import torch
@@ -17,9 +17,9 @@ def model() -> MulapForPreTraining:
 def test_words_loss_in_full(model):
     batch = inputs(batch=2)
     words = torch.tensor([[7, 9, 11], [50, 7, 0]])
-    shares = torch.tensor([[0.5, 0.3, 0.2], [0.25, 0.75, 0.0]])
+    weights = torch.tensor([[0.5, 0.3, 0.2], [0.25, 0.75, 0.0]])
     with torch.no_grad():
-        output = model(**batch, word_ids=words, word_weights=shares)
+        output = model(**batch, word_ids=words, word_weights=weights)
         track = model.audio_model(batch["input_values"], batch["audio_attention_mask"]).pooler_output
         head = model.words_head
         normal = (track - head.norm.running_mean) / (head.norm.running_var + head.norm.eps).sqrt()
@@ -33,8 +33,8 @@ def test_words_loss_in_full(model):
     assert model(**batch).words_loss is None
 
 
-def test_words_are_heard_not_read(model):
-    """Another text changes nothing: the loss is the backbone's own."""
+def test_words_are_predicted_from_the_audio(model):
+    """Another text changes nothing: the loss depends on the backbone alone."""
     batch = inputs(batch=2)
     with torch.no_grad():
         logits = model(**batch).words_logits

@@ -1,4 +1,4 @@
-"""What masked audio modeling predicts, and what the global token hears: mended, and as published."""
+"""Targets of masked audio modeling and the content of the global token: fixed, and as published."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def test_targets_as_configured():
 @pytest.mark.parametrize(("kind", "tells"), [("unmasked", False), ("all", True)])
 @torch.no_grad()
 def test_only_the_published_global_token_tells_what_is_masked(kind, tells):
-    """Other audio in the masked chunk changes no prediction, unless the global token heard it."""
+    """Other audio in the masked chunk changes no prediction, unless the global token contains it."""
     model = settle(MulapForPreTraining(micro_config(global_token=kind)))
     batch = masked_inputs()
     other = batch["input_values"].clone()

@@ -124,7 +124,7 @@ def test_own_catalog_from_a_backbone(catalog, tmp_path):
     assert "holds a finished run: pass another --output_dir, or --overwrite_output" in again.stderr
 
 
-def test_bad_arguments_say_what_to_mend(catalog, tmp_path):
+def test_bad_arguments_say_what_to_fix(catalog, tmp_path):
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "corpus.json").write_text('{"version": 0}')
     (tmp_path / "empty").mkdir()

@@ -21,7 +21,7 @@ class MulapTextConfig(PreTrainedConfig):
         vocab_size: number of WordPiece tokens.
         hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, hidden_act: sizes of the Transformer.
         hidden_dropout_prob, attention_probs_dropout_prob: dropout rates.
-        max_position_embeddings: longest text in tokens that the model can take.
+        max_position_embeddings: length in tokens of the longest text.
     """
 
     model_type = "mulap_text_model"
@@ -54,7 +54,7 @@ class MulapAudioConfig(PreTrainedConfig):
 
     Args:
         sampling_rate: samples per second of the waveforms that the model takes.
-        chunk_length: samples per chunk; the backbone sees one chunk at a time (48,000 samples = 3 s).
+        chunk_length: samples per chunk; the backbone encodes each chunk independently (48,000 samples = 3 s).
         n_fft, hop_length, num_mel_bins, f_min, f_max: the log-mel's geometry, in samples and Hz.
         top_db: each chunk's decibels are clamped to this far below that chunk's own maximum.
         timbral_channels: filters of each of the two tall convolutions.
@@ -195,32 +195,31 @@ class MulapConfig(PreTrainedConfig):
     Args:
         text_config, audio_config: `MulapTextConfig` and `MulapAudioConfig`, or dicts of their fields.
         connection_text_layers, connection_audio_layers: connection i sits just before these layers of the two streams.
-            Empty: the streams never meet, which makes a dual encoder.
+            Empty: a dual encoder, whose streams do not meet.
         connection_hidden_size, connection_num_heads: size of the co-attention.
         pooled_size: size of the pooled vector of each stream.
         fusion: how the two pooled vectors become one, by product ("mul") or sum.
         fusion_dropout_prob: dropout on the fused vector.
-        projection_size: size of a space shared by clip and text embeddings, before the co-attention; 0: there is none.
-        logit_scale_init_value: logarithm of the initial scale of similarities in it, one over the temperature.
-        matching_similarity: whether the matching head corrects that similarity, instead of starting from nothing.
-        matching_negatives: the mismatched pairs are "given" in the data, or each clip and each text draws its own from
-            the batch: at "random", or "hard": the more similar, the likelier.
-        num_matching_negatives: how many each of them draws.
+        projection_size: size of the joint embedding space of clips and texts, before the co-attention; 0: none.
+        logit_scale_init_value: logarithm of the initial scale of similarities in that space, one over the temperature.
+        matching_similarity: whether the matching head adds a correction to that similarity.
+        matching_negatives: whether the mismatched pairs are "given" in the data or drawn from the batch for each clip
+            and each text: at "random", or "hard", with a higher probability for more similar ones.
+        num_matching_negatives: how many are drawn for each clip and for each text.
         mlm_loss_weight, mam_loss_weight, matching_loss_weight, contrastive_loss_weight: weights of the losses.
-        words_loss_weight: weight of predicting a caption's words from the track embedding alone; 0: there is no head
-            for it.
-        chunks_loss_weight: weight of telling two chunks of one clip from those of other clips; 0: there is no head for
-            it.
+        words_loss_weight: weight of predicting the words of the caption from the track embedding; 0: no such head.
+        chunks_loss_weight: weight of the chunk-level contrastive loss, in which two chunks of a clip are to find each
+            other among those of other clips; 0: without that head.
         chunks_temperature: what the cosine similarities of chunks are divided by.
         content_aware_weights: whether the contrastive loss, in training, weights each pair by how much its text
             resembles the other texts.
         mam_loss: what masked audio modeling minimizes: "mse", "huber", or "kl" between softmaxes.
-        mam_target: what it predicts: the masked chunks' "features", the same "normalized" (each feature over the real
-            chunks of the batch, to mean 0 and variance 1), or "zeros", a fault of the published implementation.
-        global_token: what the audio stream's first token is the mean of: the "unmasked" chunks, or "all", which tells
-            what was masked: another fault of the published implementation.
+        mam_target: what it predicts: the "features" of the masked chunks, these "normalized" (each feature over the
+            real chunks of the batch, to mean 0 and variance 1), or "zeros", a bug of the published implementation.
+        global_token: the chunks whose mean is the first token of the audio stream: the "unmasked" ones, or "all",
+            which reveals what was masked: another bug of the published implementation.
         pair_batch_size: (clip, text) pairs that are fused at once when all clips meet all texts; bounds memory.
-        freeze_audio: the backbone gets no gradient and stays in eval mode (its BatchNorm statistics stay).
+        freeze_audio: the backbone gets no gradient and stays in eval mode, so its BatchNorm statistics do not change.
         freeze_text: the same for the text stream (embeddings and layers).
         classifier_head: "linear", "mlp" (one hidden layer) or "musicnn" (hidden layer with BatchNorm and dropout).
         classifier_hidden_size, classifier_dropout: of the last two.
@@ -287,7 +286,7 @@ class MulapConfig(PreTrainedConfig):
     tie_word_embeddings: bool = True
 
     def __post_init__(self, **kwargs):
-        # transformers does so itself only since 5.20, and in 5.20 and 5.21 by another spelling than since 5.22.
+        # transformers does this only since 5.20, and with another name in 5.20 and 5.21 than since 5.22.
         for name, config_class in self.sub_configs.items():
             if not isinstance(getattr(self, name), PreTrainedConfig):
                 setattr(self, name, config_class(**(getattr(self, name) or {})))
@@ -325,7 +324,7 @@ class MulapConfig(PreTrainedConfig):
 
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path, **kwargs):
-        """As transformers', and the folder of a backbone alone becomes the `audio_config`: heads load from it too."""
+        """As in transformers; the folder of a backbone becomes the `audio_config`, so heads load from it, too."""
         content, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
         if content.get("model_type") == MulapAudioConfig.model_type:
             content = {"model_type": cls.model_type, "audio_config": content}
@@ -368,7 +367,8 @@ class MulapConfig(PreTrainedConfig):
         ):
             if needs:
                 raise ValueError(
-                    f"{field}={getattr(self, field)!r} needs a space shared by clips and texts: set projection_size"
+                    f"{field}={getattr(self, field)!r} needs a joint embedding space of clips and texts: set "
+                    "projection_size"
                 )
 
 

@@ -23,6 +23,7 @@ from .modeling_mulap_joint import MulapJointModel, Stream
 from .modeling_mulap_layers import MulapPredictionHead, MulapViewHead, MulapWordsHead, classifier_head
 from .modeling_mulap_losses import (
     IGNORED_LABEL,
+    INPUTS_OF_TERMS,
     MATCHED,
     MISMATCHED,
     PreTrainingLabels,
@@ -52,14 +53,6 @@ _AUTO_MAP = {
     "AutoModelForAudioClassification": "modeling_mulap.MulapForAudioClassification",
     "AutoFeatureExtractor": "feature_extraction_mulap.MulapFeatureExtractor",
     "AutoProcessor": "processing_mulap.MulapProcessor",
-}
-# The inputs that give each term of the pre-training loss, for the warning about a term that is missing.
-_INPUTS_OF_TERMS = {
-    "mlm_loss": "mlm_labels",
-    "mam_loss": "masked_chunks",
-    "matching_loss": "matching_labels (or caption_ids, if config.matching_negatives is not 'given')",
-    "contrastive_loss": "caption_ids",
-    "words_loss": "word_ids and word_weights",
 }
 
 
@@ -374,7 +367,7 @@ class MulapForPreTraining(MulapJointModel):
         weights = self.config.loss_weights()
         missing = [name for name, weight in weights.items() if weight and name not in terms]
         if missing and self.training and not torch.compiler.is_compiling():
-            needs = ", ".join(f"{name} needs {_INPUTS_OF_TERMS[name]}" for name in missing)
+            needs = ", ".join(f"{name} needs {INPUTS_OF_TERMS[name]}" for name in missing)
             logger.warning_once(
                 f"The loss lacks terms that have a weight in the configuration: {needs}. Pass these inputs, or set "
                 "the weights to 0."

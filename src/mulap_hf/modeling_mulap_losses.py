@@ -18,6 +18,14 @@ from .modeling_mulap_distributed import gather_rows
 
 MATCHED, MISMATCHED = 0, 1
 IGNORED_LABEL = -100
+# The inputs that give each term of the pre-training loss, for the warning about a term that is missing.
+INPUTS_OF_TERMS = {
+    "mlm_loss": "mlm_labels",
+    "mam_loss": "masked_chunks",
+    "matching_loss": "matching_labels (or caption_ids, if config.matching_negatives is not 'given')",
+    "contrastive_loss": "caption_ids",
+    "words_loss": "word_ids and word_weights",
+}
 
 
 @dataclass(frozen=True)

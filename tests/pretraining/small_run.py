@@ -14,7 +14,7 @@ LOCAL = {"batch": 7, "skipped": ["a.wav"]}
 
 
 class Trained:
-    """All that a run has: a model, AdamW, a schedule of its own, random generators."""
+    """What a run consists of: a model, AdamW, a schedule, random generators."""
 
     def __init__(self, make_model=lambda: torch.nn.Linear(3, 2), seed: int = 0):
         torch.manual_seed(seed)

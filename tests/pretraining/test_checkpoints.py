@@ -129,7 +129,7 @@ def test_damage_is_named(checkpoints, name, damage):
     with pytest.raises(RunError) as error:
         checkpoints.load(trained.accelerator, checkpoints.latest())
     assert f"{file} is damaged (it " in str(error.value)
-    assert f"delete the folder {checkpoints.latest()} to go on from the checkpoint before" in str(error.value)
+    assert f"delete the folder {checkpoints.latest()} to resume from the checkpoint before" in str(error.value)
     assert_same(trained.tensors(), before)  # nothing was loaded
 
 
@@ -356,5 +356,5 @@ def test_two_processes(checkpoints, tmp_path):
     result = run_two_ranks(tmp_path / "rank.py", folder)
     assert result.returncode == 0, result.stderr
     assert names(folder) == ["best", "step-000002"]
-    with pytest.raises(RunError, match=r"was made by 2 processes, this run has 1: .*launch as many as before"):
+    with pytest.raises(RunError, match=r"saved by 2 processes, this run has 1: .*launch as many processes as before"):
         checkpoints.load(Trained().accelerator, folder / "step-000002")

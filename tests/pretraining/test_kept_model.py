@@ -46,5 +46,5 @@ def test_the_last_is_kept_on_request(pretrain):
 
 
 def test_a_run_without_a_number_says_so(pretrain):
-    with pytest.raises(RunError, match=r"no evaluation gave a loss that is a number.*metrics\.jsonl"):
+    with pytest.raises(RunError, match=r"loss was not finite in any evaluation.*metrics\.jsonl"):
         pretrain([math.nan])

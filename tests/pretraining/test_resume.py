@@ -1,4 +1,4 @@
-"""The real script as a real process, killed at a random step: it goes on as if nothing had happened."""
+"""The real script as a real process, killed at a random step: it resumes to the same bits."""
 
 import json
 import os

@@ -85,7 +85,7 @@ def test_a_stopped_run_goes_on_only_with_the_same_settings_and_data(catalog, tmp
     assert f"{output} is in use by process {process.pid}" in fails(*options, output=output)
     os.killpg(process.pid, signal.SIGTERM)
     assert process.wait(120) == 130, log.read_text()
-    assert "repeat the command to go on" in log.read_text()
+    assert "repeat the command to resume" in log.read_text()
     (checkpoint,) = (output / "checkpoints").glob("step-*")
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
 
@@ -122,7 +122,7 @@ def test_validation_data_without_a_usable_item_end_the_run_at_once(catalog, tmp_
     (tmp_path / "broken" / "metadata.jsonl").write_text('{"file_name": "a.wav", "caption": "broken"}')
     options = ["--train_data", catalog, "--validation_data", tmp_path / "broken", "--max_steps", "9"]
     line = fails(*options, "--eval_steps", "1", output=tmp_path / "out")
-    assert "no item of the validation data could be used; the first reason: a.wav: " in line
+    assert "none of the validation data can be used; the first reason: a.wav: " in line
 
 
 def test_data_that_has_changed_is_noticed(catalog, tmp_path):
@@ -139,7 +139,7 @@ def test_data_that_has_changed_is_noticed(catalog, tmp_path):
     process.wait(60)
     (music / "metadata.jsonl").write_text("".join(rows[1:]))
     line = fails(*options, output=output)
-    assert "the training data has changed since: restore it, or start anew with --overwrite_output" in line
+    assert "the training data has changed since: restore it, or start again with --overwrite_output" in line
 
 
 def test_a_full_disk_stops_the_run_and_spares_what_is_there(catalog, tmp_path):

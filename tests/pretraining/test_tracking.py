@@ -148,5 +148,7 @@ def test_tracker_names(monkeypatch):
     assert tracker_names("tensorboard, wandb") == ["tensorboard", "wandb"]
     with pytest.raises(RunError, match="mlflow is not installed: pip install mlflow, or pass --trackers none"):
         tracker_names("tensorboard,mlflow")
-    with pytest.raises(RunError, match=r"there is no 'tensorbord'; there are aim, tensorboard, .*; or none"):
+    with pytest.raises(
+        RunError, match=r"--trackers 'tensorbord' does not exist; there are aim, tensorboard, .*; or none"
+    ):
         tracker_names("tensorbord")

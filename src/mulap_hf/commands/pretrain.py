@@ -34,13 +34,13 @@ from ..tokenization import train_tokenizer
 
 
 def pretrain(model_args: ModelArguments, data_args: DataArguments, args: TrainingArguments, hub_args: HubArguments):
-    """Pre-trains a model as `training/pretrain.py` is told to, and publishes it if it is to be."""
+    """Pre-trains a model with the options of `training/pretrain.py`, and publishes it if they say so."""
     accelerator = make_accelerator(args)
     destination = find_destination(hub_args)
     settings = {"model": asdict(model_args), "data": asdict(data_args), "training": asdict(args)}
     folder = open_folder(args, settings, accelerator)
     set_seed(args.seed)
-    disable_progress_bar()  # of each saving of the model: the run has its own
+    disable_progress_bar()  # that each saving of the model would show
     use_threads(args.cpu_threads, accelerator)
     kind = find_objective(model_args.objective)
     train_pairs, validation_pairs = load_pairs(data_args, kind, accelerator)
@@ -53,7 +53,7 @@ def pretrain(model_args: ModelArguments, data_args: DataArguments, args: Trainin
     objective = kind(model_args, data_args, args, MulapFeatureExtractor(), train_pairs, tokenizer)
     model = make_model(model_args, objective, accelerator, args)
     if accelerator.num_processes > 1:
-        set_seed(args.seed, device_specific=True)  # or all would draw the same dropout and negatives
+        set_seed(args.seed, device_specific=True)  # otherwise all would draw the same dropout and negatives
     train_loader, validation_loader = make_loaders(
         train_pairs, validation_pairs, objective, model, data_args, args, accelerator
     )
@@ -123,7 +123,9 @@ def count_steps(args: TrainingArguments, pairs: PairStream, accelerator: Acceler
     if args.num_epochs is None:
         return args.max_steps
     if pairs.num_pairs is None:
-        raise DataError("--num_epochs: the number of pairs is not known before they are read; pass --max_steps")
+        raise DataError(
+            "--num_epochs needs the number of pairs, which is unknown before they are read: pass --max_steps"
+        )
     per_step = args.batch_size * args.gradient_accumulation_steps * accelerator.num_processes
     return args.num_epochs * math.ceil(pairs.num_pairs / per_step)
 
@@ -171,7 +173,8 @@ def make_model(
             model.gradient_checkpointing_enable()
         except ValueError as error:
             raise DataError(
-                f"--gradient_checkpointing: not with --objective {model_args.objective}: {error}"
+                f"--gradient_checkpointing does not work with --objective {model_args.objective} ({error}): leave it "
+                "out"
             ) from error
     if args.sync_batch_norm and accelerator.num_processes > 1:
         model = synchronize_batch_norm(model)
@@ -181,7 +184,7 @@ def make_model(
 
 
 def complete(loop: TrainingLoop, settings: dict[str, Any], facts: dict[str, Any], skipped: list):
-    """Makes the output folder what goes to the Hub: the best model and its metrics, its card, the report."""
+    """Completes the output folder for the Hub: the best model, its metrics and card, and the report."""
     folder = Path(loop.args.output_dir)
     shutil.copytree(loop.checkpoints.best_folder(), folder, dirs_exist_ok=True)
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))

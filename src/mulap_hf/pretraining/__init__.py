@@ -1,1 +1,1 @@
-"""The parts of training that scripts share."""
+"""Training: the loop, objectives, checkpoints, logs and reports that the training scripts use."""

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: whole or not there, verified before they are gone on with.
+"""Checkpoints of a training run: complete or absent, and verified before a run resumes from them.
 
     step-000100/          a model that `from_pretrained` takes
         checkpoint.json   what this is, and every file's size and sha256
@@ -34,16 +34,16 @@ Result = TypeVar("Result")
 
 
 class Checkpoints:
-    """The checkpoints in a run's folder, which all processes must see.
+    """The checkpoints in the folder of a run, which all processes must see.
 
     Args:
-        folder: where they go; it exists.
-        keep: how many of the newest to keep.
+        folder: of the checkpoints; it exists.
+        keep: number of the newest ones to keep.
     """
 
     def __init__(self, folder: str | os.PathLike, keep: int):
         if keep < 1:
-            raise RunError(f"{keep} checkpoints cannot be kept: at least 1 is needed to go on from")
+            raise RunError(f"--keep_checkpoints {keep}: at least 1 is needed to resume")
         self.folder, self.keep = Path(folder), keep
 
     def save(
@@ -54,7 +54,7 @@ class Checkpoints:
         local_state: dict[str, Any],
         export: Callable[[Path], None],
     ):
-        """Saves a checkpoint and deletes the oldest; by all processes. A step that is there already is left as it is.
+        """Saves a checkpoint and deletes the oldest ones; called by all processes. An existing one is not replaced.
 
         Args:
             accelerator: has prepared what is trained.
@@ -64,8 +64,8 @@ class Checkpoints:
             export: writes the model and its processor into a folder; called in the main process.
 
         Raises:
-            RunError: a process failed, be it that the disk is full; raised by all. The checkpoints before are
-                as they were, so that training can go on.
+            RunError: saving failed in one process, for instance because the disk is full. All processes raise it. The
+                earlier checkpoints are unchanged, so the run can resume.
         """
         final = self.folder / f"step-{step:06d}"
         partial = final.with_name(f"{final.name}.incomplete")
@@ -81,7 +81,7 @@ class Checkpoints:
         def write():
             if main:
                 export(partial)
-            # Not as safetensors: accelerate cannot load those of a model with a buffer that is a part of a larger one.
+            # Not as safetensors, which accelerate cannot load if a buffer is a view of a larger one.
             accelerator.save_state(str(partial / "state"), safe_serialization=False)
             write_json(partial / "state" / f"process-{accelerator.process_index}.json", local_state)
 
@@ -108,7 +108,7 @@ class Checkpoints:
             self._write(accelerator, partial, seal)
 
     def load(self, accelerator: Accelerator, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Verifies a checkpoint and puts its state, random generators included, into what is trained.
+        """Verifies a checkpoint and restores its state, including the random generators.
 
         Args:
             accelerator: has prepared and registered the same as when it was saved.
@@ -118,7 +118,7 @@ class Checkpoints:
             `state` and this process' `local_state` as they were saved.
 
         Raises:
-            RunError: a file is damaged, or it was made by another number of processes; raised by all.
+            RunError: a file is damaged, or another number of processes saved it. All processes raise it.
         """
         rank = accelerator.process_index
 
@@ -126,8 +126,8 @@ class Checkpoints:
             manifest = read_manifest(path)
             if manifest["processes"] != accelerator.num_processes:
                 raise RunError(
-                    f"{path} was made by {manifest['processes']} processes, this run has {accelerator.num_processes}: "
-                    "the order of the data could not be the same; launch as many as before (--num_processes)"
+                    f"{path}: saved by {manifest['processes']} processes, this run has {accelerator.num_processes}: "
+                    "the order of the data would differ; launch as many processes as before (--num_processes)"
                 )
             verify_files(path, manifest, lambda name: accelerator.is_main_process or _is_read_by(name, rank))
             return manifest
@@ -145,7 +145,7 @@ class Checkpoints:
         return manifest["state"], _together(accelerator, restore)[rank]
 
     def save_best(self, accelerator: Accelerator, export: Callable[[Path], None], metrics: dict[str, Any]):
-        """Replaces the best model; by all processes. At any instant `best_folder` is a whole one, if there was one.
+        """Replaces the best model; called by all processes. `best_folder` is a complete model at any time.
 
         Args:
             accelerator: of the run.
@@ -153,7 +153,7 @@ class Checkpoints:
             metrics: JSON values for `metrics.json` beside it.
 
         Raises:
-            RunError: a process failed; raised by all. The best model before is as it was.
+            RunError: saving failed in one process. All processes raise it. The earlier best model is unchanged.
         """
         best = self.folder / "best"
         partial, previous = best.with_name("best.incomplete"), best.with_name("best.previous")
@@ -178,11 +178,11 @@ class Checkpoints:
         return next(reversed(self._complete()), None)
 
     def best_folder(self) -> Path | None:
-        """The best model, also after a kill while it was replaced."""
+        """The best model, also after a run was killed while replacing it."""
         return next((path for name in ("best", "best.previous") if (path := self.folder / name).exists()), None)
 
     def clean(self):
-        """Deletes what a killed run left behind; in the main process, while no other saves."""
+        """Deletes what a killed run has left; in the main process, while no other process saves."""
         previous, best = self.folder / "best.previous", self.folder / "best"
         if previous.exists() and not best.exists():
             os.rename(previous, best)
@@ -196,7 +196,7 @@ class Checkpoints:
         return sorted(paths, key=lambda path: int(path.name.removeprefix("step-")))
 
     def _write(self, accelerator: Accelerator, partial: Path, work: Callable[[], Result]) -> list[Result]:
-        """`_together`, with nothing left of what could not be written whole."""
+        """As `_together`; if the work fails, what it has written is deleted."""
         try:
             return _together(accelerator, work)
         except RunError as error:
@@ -210,19 +210,19 @@ class Checkpoints:
                 took = sum(file.stat().st_size for file in before.rglob("*"))
                 room += f", {before.name} took {took:,}" + (": the disk is full" if free < took else "")
             raise RunError(
-                f"{partial.with_suffix('')} could not be saved: {error} ({room}); what was saved before is as it was"
+                f"{partial.with_suffix('')} could not be saved: {error} ({room}); earlier checkpoints are unchanged"
             ) from error
 
 
 def _together(accelerator: Accelerator, work: Callable[[], Result]) -> list[Result]:
-    """What `work` gives in every process; if it fails in one, all raise, so that none waits for another for ever."""
+    """Results of `work` in every process. If it fails in one, all raise, so that no process waits for another."""
     result = reason = cause = None
     try:
         result = work()
     except Exception as error:  # a full disk is an OSError, RuntimeError, SafetensorError or Exception: as who writes
         reason = str(error) if isinstance(error, (RunError, OSError)) else f"{type(error).__name__}: {error}"
         link = cause = error
-        while link:  # closes the files in its frames: a deleted one takes room while it is open
+        while link:  # closes files in its frames: a deleted file takes space as long as it is open
             traceback.clear_frames(link.__traceback__)
             link = link.__context__
     outcomes = gather_object([(result, reason)])
@@ -234,7 +234,7 @@ def _together(accelerator: Accelerator, work: Callable[[], Result]) -> list[Resu
 
 
 def _delete(path: Path):
-    """At once for those who look for checkpoints."""
+    """Deletes a checkpoint, which disappears at once for whoever lists checkpoints."""
     doomed = path.with_name(f"{path.name}.deleted")
     os.rename(path, doomed)
     shutil.rmtree(doomed, ignore_errors=True)  # `clean` deletes what resists

@@ -1,4 +1,4 @@
-"""How well a model does on held-out items: a pass over them by all processes, and the measures."""
+"""Evaluation on held-out items by all processes, and its metrics."""
 
 import math
 from collections.abc import Iterable
@@ -25,14 +25,14 @@ def evaluate(
     accelerator: Accelerator,
     is_shared_out: bool = True,
 ) -> dict[str, float]:
-    """Metrics of an objective over all batches, the same on all processes; none where no batch has an item.
+    """Metrics of an objective over all batches, the same in all processes; empty if no batch has an item.
 
     Args:
-        objective: says what is measured.
-        model: put into eval mode, and left in the mode it had.
-        batches: this process' share, with `ids`; those without any are passed over.
+        objective: defines the metrics.
+        model: evaluated in eval mode; its mode is restored.
+        batches: those of this process, with `ids`; batches without any are skipped.
         accelerator: of the run.
-        is_shared_out: whether each process has a share of the batches, not all of them.
+        is_shared_out: whether the batches are divided between the processes; otherwise each process has all.
     """
     was_training = model.training
     model.eval()
@@ -49,7 +49,7 @@ def evaluate(
     model.train(was_training)
     gathered = gather_object(records)
     records = gathered if is_shared_out else gathered[: len(records)]
-    records.sort(key=lambda record: record.pop("first_id"))  # the same sums, however many processes there are
+    records.sort(key=lambda record: record.pop("first_id"))  # the same sums for any number of processes
     return objective.summarize(records) if records else {}
 
 
@@ -61,19 +61,19 @@ def _to_array(value) -> np.ndarray:
 
 
 def join(records: list[Record], name: str) -> np.ndarray:
-    """One array of all batches."""
+    """Concatenates an array of all batches."""
     return np.concatenate([record[name] for record in records])
 
 
 def mean_over(records: list[Record], name: str) -> float | None:
-    """Mean of a measure that each record has as `name`, a mean itself of `name_count` items; None without any."""
+    """Mean over all items of a measure whose mean over `name_count` items each record has; None without items."""
     counts = [int(record[f"{name}_count"]) for record in records]
     total = sum(float(record[name]) * count for record, count in zip(records, counts, strict=True) if count)
     return total / sum(counts) if sum(counts) else None
 
 
 def known_scores(kind: str, truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """`metrics.scores.score` without what is undefined; nothing of outputs that are NaN, which the loss tells."""
+    """`metrics.scores.score` without undefined values; empty if an output is NaN, which the loss shows."""
     if np.isnan(scores).any():
         return {}
     return {name: value for name, value in score(kind, truth, scores).items() if not math.isnan(value)}
@@ -90,12 +90,12 @@ def variance_explained(target: np.ndarray, prediction: np.ndarray) -> float | No
 
 
 def effective_rank(embeddings: np.ndarray) -> float:
-    """Exponential of the entropy of the principal components' shares of the variance (Roy & Vetterli, 2007).
+    """Exponential of the entropy of the variances of the principal components (Roy & Vetterli, 2007).
 
-    Each feature counts alike, whatever its scale; those that do not vary count nothing.
+    Features are standardized first; those that do not vary are left out.
 
     Args:
-        embeddings: `(items, features)`; 1 = all on a line, 0 = all the same.
+        embeddings: `(items, features)`. The result is 1 if they lie on a line, and 0 if they are all equal.
     """
     deviations = embeddings.std(axis=0)
     varying = deviations > 1e-6
@@ -103,8 +103,8 @@ def effective_rank(embeddings: np.ndarray) -> float:
         return 0.0
     standardized = (embeddings - embeddings.mean(axis=0))[:, varying] / deviations[varying]
     variances = np.linalg.svd(standardized, compute_uv=False).astype(np.float64) ** 2
-    shares = variances[variances > 0] / variances.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum()))
+    fractions = variances[variances > 0] / variances.sum()
+    return float(np.exp(-(fractions * np.log(fractions)).sum()))
 
 
 def feature_statistics(embeddings: np.ndarray) -> dict[str, float]:
@@ -113,7 +113,7 @@ def feature_statistics(embeddings: np.ndarray) -> dict[str, float]:
 
 
 def collapse_warning(metrics: dict[str, float]) -> str | None:
-    """What `feature_statistics` say, if the embeddings have become (nearly) the same for all clips."""
+    """A warning if `feature_statistics` show that the embeddings of all clips have become (nearly) equal."""
     rank, std = metrics.get("effective_rank"), metrics.get("feature_std")
     if rank is not None and rank < SMALLEST_RANK:
         return f"the embeddings have collapsed to {rank:.1f} effective dimensions"
@@ -123,15 +123,15 @@ def collapse_warning(metrics: dict[str, float]) -> str | None:
 
 
 def retrieval_scores(similarity: np.ndarray, captions: np.ndarray) -> dict[str, float]:
-    """Text-to-audio retrieval among all clips; the clips of equal captions are equally right.
+    """Text-to-audio retrieval among all clips; all clips with the same caption are correct.
 
     Args:
         similarity: `(clips, texts)`, text i being that of clip i.
         captions: `(texts,)`, equal where the texts are.
 
     Returns:
-        `retrieval_r1`, `retrieval_r5`, `retrieval_r10`: share of the texts with a right clip among the first so many;
-        `retrieval_median_rank`. Nothing of similarities that are NaN, which the loss tells.
+        `retrieval_r1`, `retrieval_r5`, `retrieval_r10`: fraction of the texts with a correct clip among the first 1, 5
+        and 10; `retrieval_median_rank`. Empty if a similarity is NaN, which the loss shows.
     """
     if np.isnan(similarity).any():
         return {}

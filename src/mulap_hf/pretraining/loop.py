@@ -1,4 +1,4 @@
-"""The training loop: steps, evaluations, checkpoints, and where to go on."""
+"""The training loop: steps, evaluations, checkpoints, and resuming."""
 
 import math
 import signal
@@ -31,30 +31,31 @@ logger = logging.get_logger(__name__)
 
 @dataclass
 class Progress:
-    """What a checkpoint remembers of the run itself."""
+    """State of the run that is stored in a checkpoint."""
 
     data: int | None  # fingerprint of the training data
     step: int = 0
-    best_step: int | None = None  # of the model that is kept
+    best_step: int | None = None  # of the best model
     best_value: float | None = None
     worse_evaluations: int = 0  # since the best one
     seconds: float = 0.0
 
 
 class TrainingLoop:
-    """Optimizer steps on an objective, from the last checkpoint on if there is one: `args.max_steps` of them, or until
-    `args.patience` evaluations have not been better than the best.
+    """Trains for `args.max_steps` optimizer steps, or until `args.patience` evaluations brought no improvement.
+
+    Training starts from the last checkpoint in the folder if there is one.
 
     Args:
-        objective: what is learned.
-        model: what learns; made by the objective.
+        objective: of the training.
+        model: made by the objective.
         train_loader: batches of the training data, with a `ClipCollator`.
-        validation_loader: this process' share of the batches of the validation data, the same each time.
+        validation_loader: the batches of the validation data for this process, the same each time.
         accelerator, args: of the run.
         folder: of the run.
-        fingerprint: of the training data; a run does not go on with other data.
+        fingerprint: of the training data; a run is not resumed with other data.
 
-    validation_skipped: of the last evaluation, by id: what could not be used.
+    validation_skipped: items that the last evaluation could not use, by id.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class TrainingLoop:
         self.validation_loader = validation_loader
         self.weights = objective.loss_weights(model.config)
         optimizer = make_optimizer(model, args)
-        # Not prepared: accelerate would step it once per process, and the learning rate be at its end too early.
+        # Not prepared: accelerate would step it once per process, so the learning rate would fall too early.
         self.schedule = make_schedule(optimizer, args)
         accelerator.register_for_checkpointing(self.schedule)
         collator = train_loader.collate_fn
@@ -96,19 +97,23 @@ class TrainingLoop:
         self.progress = Progress(**state)
         if self.progress.data != fingerprint:
             raise RunError(
-                f"{checkpoint}: the training data has changed since: restore it, or start anew with --overwrite_output"
+                f"{checkpoint}: the training data has changed since: restore it, or start again with "
+                "--overwrite_output"
             )
         self.stream.load_state_dict(position)
         if self.accelerator.is_main_process:
-            print(f"Going on after step {self.progress.step}, from {checkpoint}")
+            print(f"Resuming after step {self.progress.step}, from {checkpoint}")
 
     def run(self) -> Progress:
-        """Trains; returns where the best model is found.
+        """Trains.
+
+        Returns:
+            The state at the end; its `best_step` is the step of the best model.
 
         Raises:
             RunError: a loss or gradient is not finite.
-            Interrupted: by SIGINT or SIGTERM, after a checkpoint.
-            DataError: nothing in the training or validation data can be used.
+            Interrupted: SIGINT or SIGTERM was received; a checkpoint has been saved.
+            DataError: none of the training or validation data can be used.
         """
         batches = iter(self.stream)
         bar = tqdm(
@@ -134,10 +139,10 @@ class TrainingLoop:
                     self._save()
                 if self._stopping and not self._is_done():
                     command = "the command without --overwrite_output" if self.args.overwrite_output else "the command"
-                    raise Interrupted(f"interrupted after step {self.progress.step}; repeat {command} to go on")
+                    raise Interrupted(f"interrupted after step {self.progress.step}; repeat {command} to resume")
         if self.progress.best_step is None:
             raise RunError(
-                f"no evaluation gave a {self.objective.chosen_by} that is a number, so there is no model to save: see "
+                f"{self.objective.chosen_by} was not finite in any evaluation, so no model was chosen: see "
                 f"{self.log.path}; the last checkpoint is a model, too"
             )
         return self.progress
@@ -151,7 +156,7 @@ class TrainingLoop:
         return self.progress.step % steps == 0 or self.progress.step == self.args.max_steps
 
     def _step(self, batches: Iterator[dict]) -> Callable[[], dict[str, float]]:
-        """One optimizer step; returns how to get the mean losses of all processes."""
+        """Takes an optimizer step; returns a function that computes the mean losses of all processes."""
         parts = list(islice(batches, self.args.gradient_accumulation_steps))
         tensors = [{name: value for name, value in part.items() if torch.is_tensor(value)} for part in parts]
         counts = [self.objective.count(part) for part in tensors]
@@ -160,37 +165,43 @@ class TrainingLoop:
             totals | {"clips": sum(len(part["ids"]) for part in parts), "stop": self._asked_to_stop}
         )
         self._clips += totals.pop("clips")
-        self._stopping = totals.pop("stop") > 0  # of one process: all stop after the same step
+        self._stopping = totals.pop("stop") > 0  # if one process was asked to, all stop after the same step
         sums = dict.fromkeys(self.weights, 0.0)
-        # DDP takes the mean over the processes, accelerate over the parts: both are undone, because each loss is a
-        # mean over the items of the whole step.
+        # DDP takes the mean over the processes, accelerate over the parts. Both are undone, because each loss is to be
+        # the mean over the items of the whole step.
         means_taken = self.accelerator.num_processes * len(parts)
         for part, inputs, count in zip(parts, tensors, counts, strict=True):
             with self.accelerator.accumulate(self.model):
                 losses = self.objective.terms(self.objective.forward(self.model, inputs))
-                share = {name: count[name] / max(1, totals[name]) for name in self.weights}
-                loss = sum(weight * share[name] * losses[name] for name, weight in self.weights.items())
+                fraction = {name: count[name] / max(1, totals[name]) for name in self.weights}
+                loss = sum(weight * fraction[name] * losses[name] for name, weight in self.weights.items())
                 if not torch.isfinite(loss):
                     values = ", ".join(f"{name} {loss.item():.4g}" for name, loss in losses.items())
-                    raise RunError(f"step {self.progress.step}: {values}: on the items {part['ids']}")
+                    raise RunError(
+                        f"step {self.progress.step}: the loss is not finite ({values}), on the items {part['ids']}: "
+                        "listen to them, or lower --learning_rate"
+                    )
                 self.accelerator.backward(loss * means_taken)
                 if self.accelerator.sync_gradients:
                     self._clip_gradient(part["ids"])
                 self.optimizer.step()
                 self.optimizer.zero_grad()
             for name in sums:
-                sums[name] += share[name] * losses[name].detach()
-        if not self.optimizer.step_was_skipped:  # as fp16 does while it looks for a scale
+                sums[name] += fraction[name] * losses[name].detach()
+        if not self.optimizer.step_was_skipped:  # by fp16, while it searches for a scale
             self.schedule.step()
         return lambda: self._global_losses(sums)
 
     def _clip_gradient(self, ids: list[str]):
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
-        self._gradient_norm = math.nan if norm is None else float(norm)  # DeepSpeed clips on its own
+        self._gradient_norm = math.nan if norm is None else float(norm)  # DeepSpeed clips and returns None
         if norm is None or self.accelerator.mixed_precision == "fp16":  # which skips such steps
             return
         if not math.isfinite(self._gradient_norm):
-            raise RunError(f"step {self.progress.step}: the gradient is {norm:.4g}, last on the items {ids}")
+            raise RunError(
+                f"step {self.progress.step}: the gradient is not finite ({norm:.4g}), last on the items {ids}: listen "
+                "to them, or lower --learning_rate"
+            )
 
     def _global_losses(self, sums: dict[str, torch.Tensor]) -> dict[str, float]:
         losses = sum_over_processes({name: float(value) for name, value in sums.items()})
@@ -206,14 +217,14 @@ class TrainingLoop:
         self.log.add("train", self.progress.step, self.stream.epoch, losses | rates | speed)
 
     def _evaluate(self):
-        # A sharded model has to be called by all processes at once, wrapped.
+        # All processes must call a sharded model together, and wrapped.
         is_sharded = self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
         model = self.model if is_sharded else self.accelerator.unwrap_model(self.model)
         batches = self._validation_batches()
         metrics = evaluate(self.objective, model, batches, self.accelerator, is_shared_out=not is_sharded)
         if not metrics:
             reason = next(iter(self.validation_skipped.values()), None)
-            raise DataError(f"no item of the validation data could be used; the first reason: {reason}")
+            raise DataError(f"none of the validation data can be used; the first reason: {reason}")
         self.log.add("validation", self.progress.step, self.stream.epoch, metrics)
         warning = collapse_warning(metrics)
         if warning:
@@ -247,7 +258,7 @@ class TrainingLoop:
         )
 
     def _exporter(self) -> Callable[[Path], None]:
-        """What saves the model for its users; called by all processes, because a sharded model is gathered here."""
+        """A function that saves the model for users. All processes call this, because a sharded model is gathered."""
         state = self.accelerator.get_state_dict(self.model)
         model = self.accelerator.unwrap_model(self.model)
         exported = self.objective.export(model)

@@ -1,4 +1,4 @@
-"""What a folder holds, so that damage is found: checkpoint.json, with every file's size and sha256 and its own."""
+"""checkpoint.json: size and sha256 of every file in a folder, and its own sha256, by which damage is found."""
 
 import hashlib
 import json
@@ -13,11 +13,11 @@ MANIFEST = "checkpoint.json"
 
 
 def write_manifest(folder: Path, facts: dict[str, Any]):
-    """Writes checkpoint.json, after all that it lists is on the disk.
+    """Writes checkpoint.json after all files that it lists are on the disk.
 
     Args:
-        folder: whole but for it.
-        facts: JSON values to keep with it; without the keys `files` and `sha256`.
+        folder: complete except for checkpoint.json.
+        facts: JSON values to store in it; without the keys `files` and `sha256`.
     """
     described = {
         file.relative_to(folder).as_posix(): {"size": file.stat().st_size, "sha256": _sha256(file)}
@@ -28,7 +28,7 @@ def write_manifest(folder: Path, facts: dict[str, Any]):
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The facts, and under `files` what `verify_files` compares with.
+    """The facts, and under `files` the sizes and sha256 that `verify_files` compares.
 
     Raises:
         RunError: it is missing or has changed.
@@ -46,7 +46,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def verify_files(folder: Path, manifest: dict[str, Any], of_interest: Callable[[str], bool]):
-    """Compares files, by their names in the folder, with the manifest.
+    """Compares the files of interest, by their names in the folder, with the manifest.
 
     Raises:
         RunError: one is missing or has changed; the message names it.
@@ -64,7 +64,7 @@ def verify_files(folder: Path, manifest: dict[str, Any], of_interest: Callable[[
 
 
 def sync_all(folder: Path) -> list[Path]:
-    """The files below a folder, when all are on the disk, and their names too."""
+    """The files below a folder, after they and their names have been written to the disk."""
     items = sorted(folder.rglob("*"))
     for item in [*items, folder]:
         sync(item)
@@ -73,8 +73,8 @@ def sync_all(folder: Path) -> list[Path]:
 
 def _damaged(folder: Path, name: str, how: str) -> RunError:
     return RunError(
-        f"{folder / name} is damaged ({how}): delete the folder {folder} to go on from the checkpoint before, or pass "
-        "--overwrite_output to start anew"
+        f"{folder / name} is damaged ({how}): delete the folder {folder} to resume from the "
+        "checkpoint before, or pass --overwrite_output to start again"
     )
 
 

@@ -8,7 +8,7 @@ from .arguments import TrainingArguments
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Trainable parameters in two groups: weights of maps and embeddings with decay, biases and norms without."""
+    """Trainable parameters in two groups: weights with weight decay, biases and norms without."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [
         {"params": [p for p in trainable if p.dim() > 1], "weight_decay": weight_decay},

@@ -1,4 +1,4 @@
-"""Pictures of a run's metrics over its steps: one file per group of metrics, one panel per metric."""
+"""Plots of the metrics of a run over its steps: one file per group of metrics, one panel per metric."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SPLITS = ("train", "validation")
-# Scores of a model that has learned nothing.
+# Scores of an untrained model.
 BASELINES = {"matching_accuracy": 0.5, "matching_auc": 0.5, "mam_r2": 0.0}
-# What a metric belongs to is told by its name; of the others, what was measured on held-out pairs is a score.
+# The name of a metric decides its group; of the others, those measured on held-out pairs are scores.
 THROUGHPUT = "throughput"
 _GROUPS = {
     "losses": r"(.+_)?loss",
@@ -56,7 +56,7 @@ def draw_metrics(rows: Sequence[dict[str, Any]], folder: Path, kept_step: int | 
 
     Args:
         rows: as from `read_metrics`.
-        folder: is made.
+        folder: created here.
         kept_step: marked in every panel.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The report of a training run, from its own files: `training_report.md`, pictures, and what was skipped."""
+"""The report of a training run, made from its files: `training_report.md`, plots, and the list of skipped items."""
 
 import importlib.metadata
 import json
@@ -29,7 +29,7 @@ _SHOWN_NAMES = 5
 
 
 def environment(accelerator: Accelerator | None = None) -> dict[str, Any]:
-    """Versions, machine and command line of this process; None is what cannot be known.
+    """Versions, machine and command line of this process; None where a value is unknown.
 
     Args:
         accelerator: of the run; device, processes and precision are known from it alone.
@@ -57,7 +57,7 @@ def write_report(
     kept_step: int | None = None,
     warnings: Sequence[str] = (),
 ) -> Path:
-    """Writes `training_report.md`, the pictures in `training_report/`, and `skipped.jsonl`.
+    """Writes `training_report.md`, the plots in `training_report/`, and `skipped.jsonl`.
 
     Args:
         folder: of the run, with its `metrics.jsonl`.
@@ -118,7 +118,7 @@ def _summary(rows: list[dict], settings: Mapping[str, Any], kept_step: int | Non
 
 
 def _validation(rows: list[dict], kept_step: int | None) -> str:
-    """Each metric at the kept and at the last evaluation; those at one step may be in several rows."""
+    """Each metric at the kept and at the last evaluation; several rows may belong to one step."""
     evaluations: dict[int, dict] = {}
     for row in rows:
         if row["split"] == "validation":
@@ -147,7 +147,7 @@ def _speed(rows: list[dict], settings: Mapping[str, Any], environment: Mapping[s
 
 
 def _skipped(skipped: Sequence[Skipped]) -> str:
-    """Reasons, the most frequent first."""
+    """The reasons, starting with the most frequent one."""
     if not skipped:
         return "Nothing was skipped."
     names: dict[str, list[str]] = {}
@@ -162,7 +162,7 @@ def _skipped(skipped: Sequence[Skipped]) -> str:
 
 
 def _find(settings: Mapping[str, Any], name: str) -> Any:
-    """An option, in whatever section it is."""
+    """An option, in any section."""
     sections = (settings, *(value for value in settings.values() if isinstance(value, Mapping)))
     return next((section[name] for section in sections if name in section), None)
 
@@ -175,7 +175,7 @@ def _version(package: str) -> str | None:
 
 
 def _cpu_name() -> str | None:
-    """Linux has it in a file; elsewhere Python may know it."""
+    """On Linux from a file; elsewhere from Python, if it knows the name."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -197,6 +197,6 @@ def _figure(value: float | None, missing: str = "unknown") -> str:
 
 
 def _code(name: str) -> str:
-    """A name that Markdown leaves as it is: its fence is longer than any row of backticks in it."""
+    """A name as code in Markdown, with a fence that is longer than any row of backticks in it."""
     fence = "`" * (1 + max(map(len, re.findall("`+", name)), default=0))
     return f"{fence} {name} {fence}" if "`" in name else f"{fence}{name}{fence}"

@@ -1,4 +1,4 @@
-"""What every script around a `TrainingLoop` does before it: the accelerator, the folder, threads, loaders."""
+"""What scripts do before a `TrainingLoop`: the accelerator, the output folder, threads, loaders."""
 
 import os
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from .tracking import tracker_names
 
 
 def make_accelerator(args: TrainingArguments) -> Accelerator:
-    """What the run is spread by; `args.mixed_precision` becomes what accelerate was configured to, if it was None."""
+    """The accelerator of a run; if `args.mixed_precision` is None, it is set to what accelerate is configured to."""
     trackers = tracker_names(args.trackers)
     accelerator = Accelerator(
         mixed_precision=args.mixed_precision,
-        # The stream has no end: what is summed up must not depend on where an epoch ends.
+        # The stream is endless, so accumulation must not depend on where an epoch ends.
         gradient_accumulation_plugin=GradientAccumulationPlugin(
             num_steps=args.gradient_accumulation_steps, sync_with_dataloader=False
         ),
@@ -41,7 +41,7 @@ def open_folder(
     accelerator: Accelerator,
     may_differ: Sequence[str] = FREE_OPTIONS,
 ) -> RunFolder | None:
-    """The output folder, locked by the main process; others wait until it is safe."""
+    """The output folder, locked by the main process; the other processes wait for it."""
     folder = None
     if accelerator.is_main_process:
         folder = RunFolder.open(args.output_dir, settings, args.overwrite_output, may_differ)
@@ -50,7 +50,7 @@ def open_folder(
 
 
 def use_threads(threads: int | None, accelerator: Accelerator):
-    """On the CPU, as many threads as asked for, or this process' share of the cores."""
+    """Sets the number of threads on the CPU; default: the cores divided by the processes of this machine."""
     if accelerator.device.type == "cpu":
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
         torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // processes))
@@ -73,7 +73,7 @@ def make_loaders(
         data_args.shuffle_buffer,
     )
     collator = objective.make_collator(model.config, training=False)
-    # All processes read all rows, and each decodes its share; a sharded model needs them to take equally many.
+    # All processes read all rows, and each decodes a part of them. A sharded model needs equally many in each process.
     if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         collator.share = (accelerator.process_index, accelerator.num_processes)
     validated = validation_pairs.dataset
@@ -81,6 +81,6 @@ def make_loaders(
         validated if data_args.max_validation is None else validated.take(data_args.max_validation),
         collator,
         args.batch_size,
-        num_workers=min(1, data_args.num_workers),  # with more, batches would hold other rows
+        num_workers=min(1, data_args.num_workers),  # with more, the batches would contain other rows
     )
     return train_loader, validation_loader

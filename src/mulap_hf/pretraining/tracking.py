@@ -1,4 +1,4 @@
-"""The numbers of a training run: one line of `metrics.jsonl` per measurement, and the same for experiment trackers."""
+"""Metrics of a training run: one line of `metrics.jsonl` per measurement, which experiment trackers also get."""
 
 import json
 import math
@@ -22,12 +22,12 @@ _PROJECT = "mulap-hf"
 
 
 class RunLog:
-    """Writes `metrics.jsonl`, and forwards to the trackers of accelerate what it writes.
+    """Writes `metrics.jsonl`, and sends the same metrics to the trackers of accelerate.
 
-    A line is `{"step": 20, "epoch": 0, "split": "train", **metrics}`. Real numbers have six significant digits; those
-    that are not finite are null. Only the main process writes, and a line is on disk when `add` returns. What belongs
-    to a step is to be added before its checkpoint is saved: then the file of a resumed run equals that of one that was
-    never interrupted.
+    A line is `{"step": 20, "epoch": 0, "split": "train", **metrics}`. Real numbers have six significant digits;
+    null stands for those that are not finite. Only the main process writes, and a line is written when `add` returns.
+    Add the metrics of a step before saving its checkpoint: then the file of a resumed run equals that of a run without
+    interruption.
 
     Args:
         folder: the run's output folder, which exists.
@@ -49,12 +49,12 @@ class RunLog:
                 temporary.write_text(kept, encoding="utf-8")
 
     def add(self, split: str, step: int, epoch: int, metrics: Mapping[str, Any]):
-        """One measurement.
+        """Adds a measurement.
 
         Args:
             split: "train" or "validation"; trackers get each number as `"{split}/{name}"`.
-            step: optimizer steps done.
-            epoch: the running one, from 0.
+            step: number of optimizer steps so far.
+            epoch: the current one, from 0.
             metrics: numbers, or arrays and tensors of one element.
         """
         if self.accelerator.is_main_process:
@@ -65,7 +65,7 @@ class RunLog:
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl`; null is nan again, and a last line that was not written to its end is left out.
+    """The lines of a `metrics.jsonl`, with NaN for null, without an incomplete last line.
 
     Raises:
         DataError: another line is broken; the message names it.
@@ -82,7 +82,7 @@ def tracker_names(requested: str) -> list[str]:
         requested: names with commas between them, or "none".
 
     Raises:
-        RunError: there is no such tracker, or its package is not installed, which accelerate would pass over.
+        RunError: the tracker does not exist, or its package is not installed, which accelerate would ignore.
     """
     if requested.strip() == "none":
         return []
@@ -90,19 +90,19 @@ def tracker_names(requested: str) -> list[str]:
     known = [name for name in LoggerType.list() if name != LoggerType.ALL.value]
     for name in names:
         if name not in known:
-            raise RunError(f"--trackers: there is no {name!r}; there are {', '.join(known)}; or none")
+            raise RunError(f"--trackers {name!r} does not exist; there are {', '.join(known)}; or none")
         if LoggerType(name) not in get_available_trackers():
             raise RunError(f"--trackers: {name} is not installed: pip install {name}, or pass --trackers none")
     return names
 
 
 def start_trackers(accelerator: Accelerator, settings: Mapping[str, Any], resume_step: int | None = None):
-    """Starts the trackers; files of theirs go to the folder `trackers` in the run's.
+    """Starts the trackers; their files go to `trackers` in the folder of the run.
 
     Args:
         accelerator: made with `log_with` as from `tracker_names` and, where that is not None, `project_dir`.
         settings: shown as hyper-parameters; nested ones as `section/name`.
-        resume_step: as `RunLog` takes it; TensorBoard, too, hides what was written before of later steps.
+        resume_step: as in `RunLog`; TensorBoard also hides what it has of later steps.
     """
     if accelerator.log_with:
         accelerator.project_configuration.logging_dir = str(Path(accelerator.project_dir, TRACKERS_FOLDER))

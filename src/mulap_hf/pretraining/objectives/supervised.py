@@ -1,4 +1,4 @@
-"""Supervised tagging or classification: what the other objectives are compared with."""
+"""Supervised tagging or classification, as a reference for the other objectives."""
 
 from dataclasses import dataclass
 
@@ -28,8 +28,10 @@ class LabelCollator(TargetCollator):
 
 
 class SupervisedObjective(ClassificationObjective):
-    """The most frequent `data_args.num_labels` labels of a column: binary cross entropy of each where the column holds
-    lists, cross entropy over all where it holds names.
+    """Trains on the `data_args.num_labels` most frequent labels of a column.
+
+    The loss is binary cross entropy of each label if the column contains lists, and cross entropy over all if it
+    contains names.
 
     Raises:
         DataError: there are fewer than two labels.
@@ -44,7 +46,7 @@ class SupervisedObjective(ClassificationObjective):
         if len(labels) < 2:
             raise DataError(
                 f"--label_column {self.data_args.label_column}: {len(counts)} different labels in the training data, "
-                f"of which --num_labels {self.data_args.num_labels} are learned: at least two are needed"
+                f"of which --num_labels {self.data_args.num_labels} are used: at least two are needed"
             )
         kind = "multi_label" if self.pairs.multi_label else "single_label"
         self._task = Task(self.data_args.label_column, kind, ("labels",), tuple(labels))

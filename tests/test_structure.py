@@ -30,7 +30,6 @@ LAYERS = (
 )
 # Longer than that, and why it is better in one piece: "file" or "file: function" -> reason.
 LONG = {
-    "tests/data/layouts.py": "to be split by corpus",
     "tests/test_conversion.py: test_what_does_not_fit_is_refused": "a list of cases",
 }
 

@@ -11,11 +11,9 @@ from pathlib import Path
 
 from mulap_hf.data.corpora import CORPORA, Corpus, Option
 from mulap_hf.data.prepare import prepare
-from mulap_hf.data.results import Report
 from mulap_hf.scripts import run_script
 
 ALL_FINE, SOMETHING_AMISS, NOTHING_DONE = 0, 1, 2
-_SHOWN_SKIPPED = 20
 _STATUS = "exit status: 0 all fine; 1 prepared, but items were left out or counts differ; 2 nothing done"
 
 
@@ -33,10 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
         progress=sys.stderr.isatty(),
         **{option.name: getattr(args, option.name) for option in corpus.options},
     )
-    for split, done in report.splits.items():
-        print(f"{split}: {done.rows:,} items in {done.shards} shard{'s' * (done.shards != 1)}")
+    print(*report.sizes(), sep="\n")
     print(f"Prepared {corpus.title} in {args.output}; see {Path(args.output) / 'README.md'}")
-    return warn(report)
+    for line in report.warnings():
+        print(line, file=sys.stderr)
+    return SOMETHING_AMISS if report.skipped or report.differences else ALL_FINE
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -78,27 +77,9 @@ def add_option(subparser: argparse.ArgumentParser, option: Option):
         help=option.help + default,
         default=option.default,
         choices=option.choices or None,
-        type=type(option.choices[0]) if option.choices else str,
+        type=type(option.choices[0]) if option.choices else option.type,
         nargs="+" if option.many else None,
     )
-
-
-def warn(report: Report) -> int:
-    """Says on stderr what was left out and which counts differ; the exit status."""
-    for difference in report.differences:
-        print(f"differs from the published corpus: {difference}", file=sys.stderr)
-    for note in (*report.messages, *report.notes):
-        print(f"note: {note}", file=sys.stderr)
-    if report.skipped:
-        print(f"left out: {len(report.skipped):,}", file=sys.stderr)
-        for split, done in report.splits.items():
-            for reason, count in done.reasons.most_common():
-                print(f"  {split}: {count:,} x {reason}", file=sys.stderr)
-        for item in report.skipped[:_SHOWN_SKIPPED]:
-            print(f"  {item}", file=sys.stderr)
-        if len(report.skipped) > _SHOWN_SKIPPED:
-            print("  ... all of them are in prepare.json", file=sys.stderr)
-    return SOMETHING_AMISS if report.skipped or report.differences else ALL_FINE
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def find_audio_files(paths: list[str | os.PathLike]) -> AudioFiles:
     found, files = AudioFiles(), {}
     for path in map(Path, paths):
         if path.is_dir():
-            for file in sorted(_walk(path)):
+            for file in sorted(walk(path)):
                 kind = _other_kind(file)
                 if kind is None:
                     files[file] = None
@@ -58,7 +58,12 @@ def find_audio_files(paths: list[str | os.PathLike]) -> AudioFiles:
     return found
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def walk(root: Path) -> Iterator[Path]:
+    """All files in and below a folder but what systems leave beside files; each linked folder is visited once.
+
+    Raises:
+        AudioError: A folder cannot be listed, so that its files would be overlooked.
+    """
     met = set()
     for folder, folders, names in os.walk(root, onerror=_raise, followlinks=True):
         real = os.path.realpath(folder)

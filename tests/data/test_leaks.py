@@ -50,8 +50,8 @@ def as_table(catalog: Path, folder: Path) -> Path:
 
 def as_csv(catalog: Path, folder: Path) -> Path:
     cells = [
-        "file_name,caption,artist",
-        *(f"{catalog}/{r['file_name']},{r['caption']},{r['artist']}" for r in rows_of(catalog)),
+        "id,file_name,caption,artist",
+        *(f"{n},{catalog}/{r['file_name']},{r['caption']},{r['artist']}" for n, r in enumerate(rows_of(catalog))),
     ]
     write_lines(folder / "metadata.csv", cells)
     return folder

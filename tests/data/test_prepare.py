@@ -303,7 +303,7 @@ def test_the_card_names_no_path_of_this_machine(tmp_path):
     report = prepare(CORPORA["audiofolder"], tmp_path / "music", tmp_path / "out", progress=False)
     assert len(report.skipped) == 2
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "gone.wav: no such file" in card and "broken.wav: broken audio" in card
+    assert "| no such file | 1 | gone.wav |" in card and "| broken audio | 1 | broken.wav |" in card
     assert "/music/" not in card
 
 

@@ -9,10 +9,9 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from ..files import markdown_table
 from .corpora import Corpus
 from .results import Report
-from .schema import Reading, Task
+from .schema import SETTINGS_FILE, Reading, Task
 
 CARD_FILE = "README.md"
-_SHOWN_SKIPPED = 50
 
 
 def write_card(
@@ -90,7 +89,8 @@ def _task(task: Task) -> tuple:
 def _making(
     corpus: Corpus, reading: Reading, embed: bool, full_check: bool, options: Mapping[str, Any]
 ) -> Iterable[str]:
-    given = {name: value for name, value in options.items() if value not in (None, (), [])}
+    usual = {option.name: option.default for option in corpus.options}
+    given = {name: value for name, value in options.items() if value not in (None, (), [], usual.get(name))}
     flags = "".join(f" --{name} {'...' if name.endswith('_dir') else _words(value)}" for name, value in given.items())
     yield f"* `python training/prepare_dataset.py {corpus.name} --root ... --output ...{flags}`"
     yield "* " + ("The audio files are embedded, byte by byte as published." if embed else "Audio by its path.")
@@ -103,11 +103,10 @@ def _words(value: Any) -> str:
 
 
 def _left_out(report: Report) -> str:
-    counts = (
-        (split, reason, count) for split, done in report.splits.items() for reason, count in done.reasons.most_common()
-    )
     # Without their details, in which are paths of this machine.
-    items = [f"* {split}, {item.id}: {item.reason}" for split, done in report.splits.items() for item in done.skipped]
-    more = len(items) - _SHOWN_SKIPPED
-    shown = items[:_SHOWN_SKIPPED] + ([f"* and {more:,} more, in `prepare.json`"] if more > 0 else [])
-    return markdown_table(("split", "reason", "items"), counts) + "\n\n" + "\n".join(shown)
+    rows = (
+        (split, reason, count, next(item.id for item in done.skipped if item.reason == reason))
+        for split, done in report.splits.items()
+        for reason, count in done.reasons.most_common()
+    )
+    return markdown_table(("split", "reason", "items", "for example"), rows) + f"\n\nAll of them: `{SETTINGS_FILE}`."

@@ -4,6 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from ..errors import DataError
 from .captions import Captions
@@ -19,6 +22,7 @@ FILE_COLUMNS = (
 )  # fmt: skip
 ID_COLUMNS = ("audio_id", "clip_id", "id")
 METADATA_STEM = "metadata"
+OWN_COLUMNS = ("id", "audio", "recording", "caption")  # of every prepared dataset
 _OWN_FILES = ("tasks.json", "prepare.json", "corpus.json", "dataset_infos.json", "config.json")
 
 
@@ -57,6 +61,9 @@ class TableOptions:
     def __post_init__(self):
         if self.caption and self.caption_column:
             raise DataError("--caption composes captions and --caption_column names them: pass one of the two")
+        for name in self.keep_columns:
+            if name in OWN_COLUMNS:
+                raise DataError(f"--keep_columns {name}: a prepared dataset has a column of that name in any case")
 
     @property
     def kept(self) -> dict[str, str]:
@@ -170,7 +177,7 @@ def read_described(source: Path, options: TableOptions) -> Described:
     named = None not in tables
     for given, table in tables.items():
         notes += table.notes
-        items, found = _read_table(table, options)
+        items, found = locate_rows(table, options)
         notes += found
         if given is None:
             rows, missing, found = split_rows(table, options.split_column)
@@ -205,8 +212,8 @@ def _check_split_cells(table: Table, split: str):
             )
 
 
-def _read_table(table: Table, options: TableOptions) -> tuple[list[Example | Skipped], list[str]]:
-    """All rows of a table, in order, and notes."""
+def locate_rows(table: Table, options: TableOptions) -> tuple[list[Example | Skipped], list[str]]:
+    """All rows of a table, in order, with the files that they lead to, and how these were found."""
     names = _file_names(table, options.file_column)
     captions = options.captions(table)
     if options.needs_captions:
@@ -253,3 +260,15 @@ def _ids(table: Table, files: Sequence[str]) -> list[str]:
         seen[name] += 1
         ids.append(name if seen[name] == 1 else f"{name}#{seen[name]}")  # several captions of a file are several pairs
     return ids
+
+
+def column_type(name: str, cells: Sequence[Any]) -> pa.DataType:
+    """The Arrow type of a column that is carried over.
+
+    Raises:
+        DataError: its cells are of several kinds.
+    """
+    try:
+        return pa.array(cells).type
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise DataError(f"--keep_columns {name}: its cells are not of one kind ({error})") from error

@@ -9,14 +9,14 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote, urlsplit
 
+from .. import audio_search
 from ..audio import AUDIO_EXTENSIONS, UNSUPPORTED_EXTENSIONS
+from ..audio_search import find_audio_files
 from ..errors import DataError
 
 WAVEFORM_SUFFIX = ".npy"  # waveforms in the published MuLaP format
 _READABLE = (*AUDIO_EXTENSIONS, WAVEFORM_SUFFIX)
 _KNOWN = (*_READABLE, *UNSUPPORTED_EXTENSIONS)
-# What systems leave in folders: files of no user.
-_SYSTEM_FOLDERS = ("__MACOSX",)
 
 
 def find_path(root: Path, candidates: Sequence[str], what: str) -> Path:
@@ -51,27 +51,18 @@ def find_folder(given: str | None, root: Path, candidates: Sequence[str], what: 
     return Path(given)
 
 
-def walk(folder: Path) -> Iterator[Path]:
-    """All files in and below a folder in sorted order, without hidden ones and those of `__MACOSX`.
-
-    Links to folders are followed, unless they lead to a folder that was visited before.
+def walk(folder: Path) -> list[Path]:
+    """All files in and below a folder in sorted order, but hidden ones; links to folders are followed once.
 
     Raises:
-        DataError: a folder cannot be listed.
+        AudioError: a folder cannot be listed.
     """
-    visited = set()
-    for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
-        real = os.path.realpath(place)
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _SYSTEM_FOLDERS)
-        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+    return sorted(path for path in audio_search.walk(folder) if not is_hidden(path.relative_to(folder)))
 
 
-def _refuse(error: OSError):
-    raise DataError(f"{error.filename}: cannot be listed: {error.strerror}") from error
+def is_hidden(path: Path) -> bool:
+    """Whether a file or one of its folders has a name that begins with a dot."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def has_audio_suffix(name: str) -> bool:
@@ -84,9 +75,14 @@ def is_readable(path: Path) -> bool:
     return path.suffix.lower() in _READABLE
 
 
-def find_audio(folder: Path) -> list[Path]:
-    """All audio files in and below a folder, in sorted order; see `walk`."""
-    return [path for path in walk(folder) if has_audio_suffix(path.name) and path.suffix.lower() != WAVEFORM_SUFFIX]
+def find_audio(folder: Path) -> tuple[list[Path], list[str]]:
+    """The audio files in and below a folder, in sorted order, and a line per kind of other files, with their number.
+
+    Raises:
+        AudioError: a folder cannot be listed.
+    """
+    found = find_audio_files([folder])
+    return [path for path in found.files if not is_hidden(path.relative_to(folder))], found.summary()
 
 
 @dataclass(frozen=True)

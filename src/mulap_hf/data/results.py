@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from .schema import Skipped
+from .schema import SETTINGS_FILE, Skipped
 
 
 @dataclass
@@ -46,6 +46,25 @@ class Report:
     @property
     def skipped(self) -> list[Skipped]:
         return [item for split in self.splits.values() for item in split.skipped]
+
+    def sizes(self) -> list[str]:
+        """A line per split."""
+        return [
+            f"{split}: {done.rows:,} items in {done.shards} shard{'s' * (done.shards != 1)}"
+            for split, done in self.splits.items()
+        ]
+
+    def warnings(self) -> list[str]:
+        """What to look at, a line each: differences, notes, and what was left out by its reasons."""
+        lines = [f"differs from the published corpus: {difference}" for difference in self.differences]
+        lines += [f"note: {note}" for note in (*self.messages, *self.notes)]
+        if self.skipped:
+            lines.append(f"left out: {len(self.skipped):,}; all of them are in {SETTINGS_FILE}")
+        for split, done in self.splits.items():
+            for reason, count in done.reasons.most_common():
+                example = next(item for item in done.skipped if item.reason == reason)
+                lines.append(f"  {split}: {count:,} x {reason}, for example {example}")
+        return lines
 
 
 def describe_copies(folder: Path, splits: Iterable[str]) -> list[str]:

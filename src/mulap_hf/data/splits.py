@@ -1,8 +1,9 @@
 """Splits by their names: of files and folders, and in a column of a table."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 
 from ..errors import DataError
 from .tables import Table, is_missing
@@ -102,3 +103,50 @@ def order_splits(splits: Iterable[str]) -> list[str]:
     """Train, validation, test, then others by name."""
     usual = list(SPLIT_NAMES)
     return sorted(splits, key=lambda split: (usual.index(split) if split in usual else len(usual), split))
+
+
+def draw_splits(
+    groups: Sequence[str], labels: Sequence[Sequence[str]], fractions: Mapping[str, float], seed: int = 0
+) -> list[str]:
+    """Draws splits so that each label is in each split as often as the fractions say, and no group is in two.
+
+    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, 2011, section 3) of groups of rows: the rarest label
+    is distributed first, each of its groups to the split that lacks most of it. A label that as many groups have as
+    there are splits is in every split.
+
+    Args:
+        groups: of the rows.
+        labels: of the rows; may be empty.
+        fractions: of the rows, by split; they sum up to 1.
+        seed: of the order in which groups are drawn.
+
+    Returns:
+        The split of each row.
+    """
+    members = defaultdict(Counter)
+    for group, row in zip(groups, labels, strict=True):
+        members[group].update(row or ("",))
+    order = sorted(members, key=lambda group: sha256(f"{seed} {group}".encode()).digest())
+    order.sort(key=lambda group: -members[group].total())  # large groups first, while there is room for them
+    having = defaultdict(list)
+    for group in order:
+        for label in members[group]:
+            having[label].append(group)
+    total = Counter(label for counts in members.values() for label in counts.elements())
+    need = {label: {split: fraction * total[label] for split, fraction in fractions.items()} for label in total}
+    for label, found in having.items():
+        if len(found) >= len(fractions):
+            smallest = max(members[group][label] for group in found[-len(fractions) :])
+            for split in fractions:
+                need[label][split] = max(need[label][split], smallest)
+            largest = max(fractions, key=fractions.get)
+            need[label][largest] -= sum(need[label].values()) - total[label]
+    splits: dict[str, str] = {}
+    for label in sorted(having, key=lambda label: (len(having[label]), label)):
+        for group in having[label]:
+            if group not in splits:
+                lack = need[label]
+                splits[group] = max(fractions, key=lambda split: (lack[split], fractions[split]))
+                for name, count in members[group].items():
+                    need[name][splits[group]] -= count
+    return [splits[group] for group in groups]

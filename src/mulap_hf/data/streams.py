@@ -14,8 +14,8 @@ from ..errors import AudioError, DataError
 from .archives import column_of, find_archives, is_archive, read_archives
 from .audio_cells import audio_of
 from .captions import Captions, named_columns
-from .class_labels import check_caption_feature, classes_of, name_classes
 from .described import Described, TableOptions, find_tables, read_described, splits_in
+from .hub_datasets import check_caption_feature, classes_of, name_classes
 from .pairs import PairStream
 from .paths import WAVEFORM_SUFFIX, has_audio_suffix, walk
 from .recordings import Groups, audio_digest, group_files, group_rows

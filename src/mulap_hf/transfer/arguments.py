@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..arguments import check_numbers, option
+from ..data.automatic import prepare_labeled
 from ..errors import DataError
 from .degradations import DEGRADATIONS
 from .tasks import SYNTHETIC_NAMES, PreparedData, TaskData, open_described, open_synthetic_task, open_task
@@ -19,8 +20,12 @@ _HELD_OUT_SOUNDFONT = (
 class TaskDataArguments:
     """The dataset, and where features are computed and cached."""
 
-    data: str | None = option(None, "Folder made by training/prepare_dataset.py. Default: the synthetic corpus.")
-    corpus_dir: str = option("outputs/tasks", "Folder of the synthetic corpus; it is generated once.")
+    data: str | None = option(
+        None,
+        "Folder made by training/prepare_dataset.py, or labeled audio as it is: a folder of class folders, or a table "
+        "with labels (see prepare_dataset.py labeled --help). Default: the synthetic corpus.",
+    )
+    corpus_dir: str = option("outputs/tasks", "Folder of what is prepared once: the synthetic corpus, and --data.")
     corpus_clips: int = option(
         1200,
         "Number of training clips (or notes) of the synthetic corpus; a test split has half as many, the validation "
@@ -46,7 +51,7 @@ class TaskDataArguments:
             DataError: The dataset or the task does not exist, or the synthetic corpus cannot be generated.
         """
         if self.data is not None:
-            return open_task(self.data, name)
+            return open_task(prepare_labeled(self.data, self.corpus_dir), name)
         how = (self.corpus_dir, self.corpus_clips, self.clip_seconds, True, self.held_out_soundfont)
         return open_synthetic_task(name or "tagging", *how)
 

@@ -280,3 +280,14 @@ def make_gtzan(root: Path) -> Layout:
     return Layout(
         root, rows, {"train": [("jazz.00054", BROKEN)]}, differences=differences, tasks={"genre": "single_label"}
     )
+
+
+def make_labeled(root: Path) -> Layout:
+    """Class folders in folders of the splits; one file is an error page."""
+    rows: dict[str, list] = {}
+    for seed, (split, folder) in enumerate((("train", "train"), ("validation", "valid"), ("test", "test"))):
+        for number, label in enumerate(("cello", "flute")):
+            path = write_audio(root / folder / label / "1.wav", 150 + 2 * seed + number)
+            rows.setdefault(split, []).append((f"{folder}/{label}/1.wav", path, {"label": label}))
+    write_broken(root / "test" / "flute" / "2.wav")
+    return Layout(root, rows, {"test": [("test/flute/2.wav", BROKEN)]}, tasks={"label": "single_label"})

@@ -21,6 +21,7 @@ class Option:
         default: of the reader.
         choices: values that it takes, if only some.
         many: whether it takes several values.
+        type: of a value, if there are no choices.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Option:
     default: Any = None
     choices: tuple = ()
     many: bool = False
+    type: type = str
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,31 @@ _TABLE = (
     Option("encoding", "of a text file (default: detected)"),
     Option("sheet", "of an XLSX file (default: the first that has rows)"),
 )
+_LABELS = (
+    Option(
+        "label_columns", "columns of a class or of tags, each a task (default: the first usual one)", (), many=True
+    ),
+    Option("tag_columns", "columns of a tag each, with 0 and 1 or a score; first..last is a range", (), many=True),
+    Option("value_columns", "columns of numbers to predict", (), many=True),
+    Option(
+        "kind", "of --label_columns (default: tags if any cell has several)", None, ("single_label", "multi_label")
+    ),
+    Option("separator", "of tags in a cell (default: detected)"),
+    Option("threshold", "smallest score of a tag that is there", 0.5, type=float),
+    Option("score_column", "score of the label of a row, where a table has a row per label"),
+    Option("min_count", "leave out labels of fewer recordings (default: 3 if splits are drawn, else 1)", type=int),
+    Option("tables", "tables below --root, if several; named after splits, or one", (), many=True),
+    Option("split_lists", "folder of lists of names in files that are named after splits"),
+    Option("test_folds", "folds of --split_column to test on (default: the last)", (), many=True),
+    Option("validation_folds", "folds of --split_column to validate on (default: the last other one)", (), many=True),
+    Option("group_column", "column of what must not be in two splits that are drawn, such as the artist"),
+    Option("group_pattern", "regular expression that finds such a thing in names of files, in its first group"),
+    Option("test_fraction", "of what is drawn", 0.1, type=float),
+    Option("validation_fraction", "of what is drawn", 0.1, type=float),
+    Option("seed", "of what is drawn", 0, type=int),
+    Option("audio_column", "column of the audio of a dataset", "audio"),
+    Option("config", "configuration of a dataset of the Hub"),
+)
 
 _SYNTHESISED = "of what the numpy synthesizer plays; soundfonts have licenses of their own, and so has what they play"
 CORPORA = {
@@ -101,6 +128,15 @@ CORPORA = {
             "a table (.csv, .tsv, .txt, .jsonl, .json, .xlsx or .parquet: name of the audio file, caption), or a "
             "folder of tables named after splits",
             options=_TABLE,
+        ),
+        Corpus(
+            "labeled",
+            "labeled audio",
+            "labeled:read_labeled",
+            "folders of classes (root/class/*.wav or root/train/class/*.wav), a table with a column of files and of "
+            "labels, or a dataset with labels",
+            options=(*_LABELS, *_TABLE),
+            local=False,
         ),
         Corpus(
             "mulap_json",

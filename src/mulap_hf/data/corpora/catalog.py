@@ -7,10 +7,8 @@ import pyarrow as pa
 
 from ...errors import DataError
 from ..audio_cells import load_waveforms
-from ..described import Described, TableOptions, read_described
-from ..schema import Reading
-
-_OWN_COLUMNS = ("id", "audio", "recording", "caption")
+from ..described import TableOptions, column_type, read_described
+from ..schema import Example, Reading
 
 
 def read_catalog(root: Path, keep_columns: Sequence[str] = (), **options: str | None) -> Reading:
@@ -24,9 +22,6 @@ def read_catalog(root: Path, keep_columns: Sequence[str] = (), **options: str | 
     Raises:
         DataError: there is no table, it cannot be read, or a column is missing.
     """
-    for name in keep_columns:
-        if name in _OWN_COLUMNS:
-            raise DataError(f"--keep_columns {name}: a prepared dataset has a column of that name in any case")
     if not root.exists():
         raise DataError(f"{root} does not exist; expected a table, or a folder with one")
     described = read_described(root, TableOptions(keep_columns=tuple(keep_columns), **options))
@@ -35,14 +30,7 @@ def read_catalog(root: Path, keep_columns: Sequence[str] = (), **options: str | 
             f"{root}: no table was found; expected metadata.csv, metadata.jsonl or another table with the columns "
             "file_name and caption, in this folder or in its folders train, validation and test"
         )
-    kept = {name: _column_type(name, described) for name in keep_columns}
+    examples = [item for items in described.splits.values() for item in items if isinstance(item, Example)]
+    kept = {name: column_type(name, [example.fields[name] for example in examples]) for name in keep_columns}
     splits = {split: load_waveforms(items) for split, items in described.splits.items()}
     return Reading(splits, {"caption": pa.string(), **kept}, messages=described.notes)
-
-
-def _column_type(name: str, described: Described) -> pa.DataType:
-    items = (item for items in described.splits.values() for item in items)
-    try:
-        return pa.array([item.fields[name] for item in items if hasattr(item, "fields")]).type
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise DataError(f"--keep_columns {name}: its cells are not of one kind ({error})") from error

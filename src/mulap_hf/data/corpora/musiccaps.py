@@ -55,7 +55,7 @@ def read_musiccaps(root: Path, audio_dir: str | None = None) -> Reading:
 def _files_by_name(folder: Path) -> dict[str, Path]:
     """Audio files by their name without suffix, and by the id in names such as `Title [id].m4a`."""
     files: dict[str, Path] = {}
-    for path in sorted(find_audio(folder), key=is_readable, reverse=True):
+    for path in sorted(find_audio(folder)[0], key=is_readable, reverse=True):
         files.setdefault(path.stem, path)
     for path in list(files.values()):
         if match := _YTDLP_NAME.fullmatch(path.stem):

@@ -182,24 +182,28 @@ def test_crops(processor, rows):
 
 def test_unusable_items_are_skipped_and_named(processor, rows, tmp_path):
     (tmp_path / "broken.mp3").write_bytes(b"noise")
-    write_tone(tmp_path / "short.wav", seconds=0.1)
+    write_tone(tmp_path / "short.wav", seconds=0.05)
     sf.write(tmp_path / "silent.wav", np.zeros(20000), 16000)
     sf.write(tmp_path / "nan.wav", np.full(20000, np.nan), 16000, subtype="FLOAT")
     bad = {
-        "broken": "broken, or not in a format",
-        "short": "only 0.10 s long",
-        "silent": "is silent",
-        "nan": "the sample at 0.001 s is NaN",
+        "broken": ("broken audio", "broken, or not in a format"),
+        "short": ("shorter than --min_seconds 0.1", "0.05 s"),
+        "silent": ("the crop is silent", ""),
+        "nan": ("broken audio", "the sample at 0.001 s is NaN"),
     }
     items = [make_row(name, tmp_path / f"{name}.{'mp3' if name == 'broken' else 'wav'}") for name in bad]
     items.append({**make_row("told", "x"), "problem": "no caption"})
     batch = collator(processor)([rows[0], *items, rows[1]])
     assert batch["ids"] == ["0", "1"]
     assert batch["input_values"].shape[0] == 2
-    reasons = {item.id: item.reason for item in batch["skipped"]}
-    assert reasons.pop("told") == "no caption"
-    for name, reason in bad.items():
-        assert reason in reasons[name]
+    skipped = {item.id: item for item in batch["skipped"]}
+    assert skipped.pop("told").reason == "no caption"
+    for name, (reason, detail) in bad.items():
+        assert skipped[name].reason == reason and detail in skipped[name].detail
+    # A reason names neither file nor number, or the table of a report would have a row per file.
+    shorter = collator(processor, min_seconds=2)([make_row("a", tmp_path / "short.wav"), rows[0]])["skipped"]
+    assert {item.reason for item in shorter} == {"shorter than --min_seconds 2"}
+    assert collator(processor, min_seconds=0)([items[1]])["ids"] == ["short"]
     alone = collator(processor)(items)
     assert set(alone) == {"ids", "skipped", "worker"}
     assert alone["ids"] == []

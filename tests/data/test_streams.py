@@ -89,7 +89,7 @@ def test_nothing_usable(folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (None, "", r"no table \(metadata\.csv .*\), no parquet or tar files; check the path"),
+        (None, "", r"no table \(metadata\.csv .*\), no parquet or tar files, and no audio files; check"),
         (
             "metadata.jsonl",
             '{"file_name": "a.wav", "caption": "x"}\n{oops\n',

@@ -12,7 +12,16 @@ from ..errors import AudioError
 from .augmentation import Augmentation
 from .schema import Skipped
 
+MIN_SECONDS = 0.1  # models pad shorter clips, but shorter sounds are hardly music
 SILENCE = 1e-4  # a clip that never exceeds -80 dB of full scale has nothing in it
+
+
+class Unusable(AudioError):
+    """A row that is not used: a reason that many rows may share, and the details of this row."""
+
+    def __init__(self, reason: str, detail: str = ""):
+        super().__init__(f"{reason} ({detail})" if detail else reason)
+        self.reason, self.detail = reason, detail
 
 
 @dataclass
@@ -41,7 +50,7 @@ class ClipCollator:
     random_crop: bool = True
     chunk_length: int = 48000
     augmentation: Augmentation | None = None
-    min_seconds: float = 0.5
+    min_seconds: float = MIN_SECONDS
     seed: int = 0
     epoch: int = 0
     done: tuple[int, ...] = ()
@@ -69,8 +78,10 @@ class ClipCollator:
             try:
                 clips.append(self.augment(self.load(row, position), rng))
                 kept.append(row)
+            except Unusable as error:
+                batch["skipped"].append(Skipped(row["id"], error.reason, error.detail))
             except AudioError as error:
-                batch["skipped"].append(Skipped(row["id"], str(error)))
+                batch["skipped"].append(Skipped(row["id"], "broken audio", str(error)))
         if not kept:
             return batch
         return batch | {"ids": [row["id"] for row in kept]} | self.make_inputs(kept, clips, rng)
@@ -90,10 +101,11 @@ class ClipCollator:
         """Load the crop of a track, `(samples,)`.
 
         Raises:
-            AudioError: The track cannot be decoded, or the crop is too short or silent.
+            AudioError: The track cannot be decoded.
+            Unusable: The row is not usable, or the crop is too short or silent.
         """
         if row["problem"]:
-            raise AudioError(row["problem"])
+            raise Unusable(row["problem"])
         content, path = row["audio"]["bytes"], row["audio"]["path"]
         clip = load_audio(
             path if content is None else content,
@@ -102,7 +114,8 @@ class ClipCollator:
             position=position if self.random_crop else 0,
         )
         if len(clip) < self.min_seconds * self.sampling_rate:
-            raise AudioError(f"{path}: only {len(clip) / self.sampling_rate:.2f} s long")
+            seconds = len(clip) / self.sampling_rate
+            raise Unusable(f"shorter than --min_seconds {self.min_seconds:g}", f"{seconds:.2f} s")
         if np.abs(clip).max() < SILENCE:
-            raise AudioError(f"{path}: the part that was drawn is silent")
+            raise Unusable("the crop is silent")
         return clip

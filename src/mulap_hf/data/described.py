@@ -1,7 +1,7 @@
 """Rows of tables as described audio: the one way in which `prepare_dataset.py` and `pretrain.py` read them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import DataError
+from .audio_tags import folder_table
 from .captions import Captions
 from .paths import FileFinder, Unresolved, find_folder
 from .schema import Example, Skipped
@@ -140,6 +141,27 @@ def find_tables(source: Path) -> dict[str | None, Path]:
     return {split: found[split] for split in order_splits(found)}
 
 
+def open_tables(source: Path, options: TableOptions) -> dict[str | None, Table]:
+    """The tables of a folder, read; of a folder of audio without a table, its files, and their tags as columns.
+
+    Raises:
+        DataError: there is no table and no audio, or no table although captions are needed and --caption is not given.
+    """
+    found = find_tables(source)
+    if found:
+        return {split: options.read(path) for split, path in found.items()}
+    if options.needs_captions and not options.caption:
+        raise DataError(
+            f"{source}: no table was found; expected metadata.csv, metadata.jsonl or another table with the columns "
+            "file_name and caption, in this folder or in its folders train, validation and test; or compose captions "
+            "of the tags in the audio files with --caption '{title}. {genre}'"
+        )
+    table = folder_table(source, with_tags=bool(options.caption or options.kept))
+    if not table.rows:
+        raise DataError(f"{source}: no table and no audio files were found; check the path")
+    return {None: table}
+
+
 def _is_table(path: Path) -> bool:
     return (
         path.suffix.lower() in TABLE_SUFFIXES
@@ -171,7 +193,7 @@ def read_described(source: Path, options: TableOptions) -> Described:
     Raises:
         DataError: there is no table, it cannot be read, or a column is missing.
     """
-    tables = {split: options.read(path) for split, path in find_tables(source).items()}
+    tables = open_tables(source, options)
     splits: dict[str, list[Example | Skipped]] = {}
     notes: list[str] = []
     named = None not in tables
@@ -195,10 +217,11 @@ def read_described(source: Path, options: TableOptions) -> Described:
 
 def splits_in(source: Path, options: TableOptions) -> list[str]:
     """The splits that a user's tables have; raises as `read_described` does, but looks at no captions and files."""
-    tables = find_tables(source)
-    if None not in tables:
+    tables: Mapping[str | None, Any] = find_tables(source)
+    if tables and None not in tables:
         return list(tables)
-    return list(split_rows(options.read(tables[None]), options.split_column)[0])
+    table = options.read(tables[None]) if tables else folder_table(source, with_tags=False)
+    return list(split_rows(table, options.split_column)[0])
 
 
 def _check_split_cells(table: Table, split: str):
@@ -220,7 +243,8 @@ def locate_rows(table: Table, options: TableOptions) -> tuple[list[Example | Ski
         captions.check(table)
     kept = {name: table.find((name,), what) for name, what in options.kept.items()}
     ids = _ids(table, names)
-    folder = find_folder(options.audio_dir, Path(), (), "--audio_dir") if options.audio_dir else table.path.parent
+    near = table.path if table.path.is_dir() else table.path.parent
+    folder = find_folder(options.audio_dir, Path(), (), "--audio_dir") if options.audio_dir else near
     finder = FileFinder(folder)
     items = []
     for index, (row, name, file) in enumerate(zip(table.rows, ids, names, strict=True)):

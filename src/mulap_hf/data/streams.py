@@ -51,6 +51,7 @@ def open_pairs(
     """Opens described or labeled audio of any of these forms:
 
     * a table of files (CSV, TSV, JSON, JSON Lines, XLSX, parquet), or a folder with one (see `described`);
+    * a folder of audio files, if captions are not needed or are composed of the tags in the files;
     * a folder of parquet files, prepared by `training/prepare_dataset.py` or with an audio and a caption column;
     * a WebDataset tar, or a folder of them;
     * a dataset on the Hub with an audio and a caption column, by its name.
@@ -138,10 +139,11 @@ def _recognize(path: Path, split: str) -> tuple[str, Path]:
         return "archives", path
     if tables:
         return "table", path
-    audio = sum(has_audio_suffix(file.name) for file in walk(path))
+    if any(has_audio_suffix(file.name) for file in walk(path)):
+        return "table", path
     raise DataError(
-        f"{path}: no table (metadata.csv with the columns file_name and caption, or the like), no parquet or tar files"
-        + (f"; it has {audio:,} audio files: write a table that describes them" if audio else "; check the path")
+        f"{path}: no table (metadata.csv with the columns file_name and caption, or the like), no parquet or tar "
+        "files, and no audio files; check the path"
     )
 
 

@@ -116,6 +116,7 @@ class DataArguments:
     label_column: str = option("tags", "Column of the labels (lists or names), for objectives that use labels.")
     num_labels: int = option(50, "Number of labels to train on: the most frequent ones.")
     clip_seconds: float = option(9.0, "Length of the crop of each track, in seconds.")
+    min_seconds: float = option(0.1, "Shortest track to train on, in seconds; models pad clips shorter than a chunk.")
     view_share: float = option(
         0.5, "Largest fraction of a crop in one of its two views, in whole chunks and at least one (simclr)."
     )
@@ -142,7 +143,7 @@ class DataArguments:
             self,
             at_least_one=("max_validation", "num_labels", "max_text_length", "shuffle_buffer", "corpus_clips"),
             positive=("clip_seconds", "corpus_seconds", "train_share"),
-            not_negative=("num_workers", "min_masked_chunks"),
+            not_negative=("num_workers", "min_masked_chunks", "min_seconds"),
             shares=("mlm_probability", "mam_probability", "mismatch_probability", "validation_share"),
         )
 

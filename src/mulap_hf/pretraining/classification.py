@@ -7,9 +7,8 @@ import numpy as np
 import torch
 
 from ..configuration_mulap import MulapConfig
-from ..data.clips import ClipCollator
+from ..data.clips import ClipCollator, Unusable
 from ..data.schema import Kind, Task
-from ..errors import AudioError
 from ..feature_extraction_mulap import MulapFeatureExtractor
 from ..modeling_mulap import MulapForAudioClassification
 from ..modeling_mulap_outputs import MulapClassifierOutput
@@ -48,7 +47,7 @@ class TargetCollator(ClipCollator):
 
     def load(self, row: dict, position: float) -> np.ndarray:
         if self.target(row) is None:
-            raise AudioError("has none of the labels that are trained on")
+            raise Unusable("has none of the labels that are trained on")
         return super().load(row, position)
 
     def make_inputs(self, rows: list[dict], clips: list[np.ndarray], rng: np.random.Generator) -> dict:

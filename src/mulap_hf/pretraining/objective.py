@@ -115,6 +115,7 @@ class Objective(ABC):
             "chunk_length": config.audio_config.chunk_length,
             "augmentation": Augmentation(rate, pitch=0.0) if training and self.data_args.augment else None,
             "clip_seconds": self.data_args.clip_seconds,
+            "min_seconds": self.data_args.min_seconds,
             "random_crop": training and self.data_args.crop == "random",
             "seed": self.args.seed,
         }

@@ -25,11 +25,6 @@ def read_catalog(root: Path, keep_columns: Sequence[str] = (), **options: str | 
     if not root.exists():
         raise DataError(f"{root} does not exist; expected a table, or a folder with one")
     described = read_described(root, TableOptions(keep_columns=tuple(keep_columns), **options))
-    if not described.splits:
-        raise DataError(
-            f"{root}: no table was found; expected metadata.csv, metadata.jsonl or another table with the columns "
-            "file_name and caption, in this folder or in its folders train, validation and test"
-        )
     examples = [item for items in described.splits.values() for item in items if isinstance(item, Example)]
     kept = {name: column_type(name, [example.fields[name] for example in examples]) for name in keep_columns}
     splits = {split: load_waveforms(items) for split, items in described.splits.items()}

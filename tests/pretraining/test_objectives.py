@@ -25,7 +25,7 @@ from mulap_hf.pretraining.objectives.simclr import ViewCollator
 CLIPS = 12
 FIELDS = {"muscall": {"projection_size": 16}}
 ALIGNED = {"projection_size": 16, "matching_similarity": True, "matching_negatives": "hard"}
-TAUGHT = {"words_loss_weight": 1.0, "chunks_loss_weight": 1.0}  # the backbone by itself
+BACKBONE_LOSSES = {"words_loss_weight": 1.0, "chunks_loss_weight": 1.0}
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 STYLES = ["jazz", "rock", "techno"]
 
@@ -186,7 +186,7 @@ def test_a_dozen_clips_are_learned_by_heart(name, catalog, processor):
         assert after[measure] > least, measure
 
 
-@pytest.mark.parametrize("fields", [{}, {**ALIGNED, **TAUGHT}], ids=["published", "aligned"])
+@pytest.mark.parametrize("fields", [{}, {**ALIGNED, **BACKBONE_LOSSES}], ids=["published", "aligned"])
 def test_mulap_learns_32_clips_by_heart(fields, processor, tmp_path):
     """Every task's loss goes to its floor, and matching is right on pairs that the model did not draw itself."""
     rows = []
@@ -227,7 +227,7 @@ def _entropy(batch) -> float:
 def test_words_and_chunks_are_losses_of_their_own(catalog, processor):
     objective = make_objective("mulap", catalog, processor)
     torch.manual_seed(0)
-    model = objective.make_model(micro_config(**TAUGHT))
+    model = objective.make_model(micro_config(**BACKBONE_LOSSES))
     (batch,) = (tensors_of(one) for one in batches_of(objective, model))
     assert {"words_loss", "chunks_loss"} < objective.loss_weights(model.config).keys()
     batch["audio_attention_mask"][3:, CHUNK:] = 0  # no second chunk
@@ -334,7 +334,7 @@ def test_views_of_a_clip_lie_half_a_batch_apart(catalog, processor):
     plain = Augmentation(RATE, pitch=0, filter=0, noise=0, polarity=0, gain=0)
     options = {"clip_seconds": 0.6, "random_crop": False}
     collator = ViewCollator(**options, augmentation=plain, view_samples=2 * CHUNK)
-    views = collator(list(open_pairs(catalog).dataset))["input_values"]  # as long as what is heard: no crop
+    views = collator(list(open_pairs(catalog).dataset))["input_values"]  # as long as the clip: no crop
     assert views.shape == (2 * CLIPS, 2 * CHUNK)
     assert torch.equal(views[:CLIPS], views[CLIPS:])
     assert len(views.unique(dim=0)) == CLIPS

@@ -98,7 +98,7 @@ def test_killed_and_resumed_is_bit_equal(catalog, tmp_path, processes):
 
     resumed = Run(processes, catalog, broken)
     resumed.finish()
-    assert "Going on after step" in resumed.log.read_text()
+    assert "Resuming after step" in resumed.log.read_text()
     assert read_rows(broken) == expected
     for name in ("model.safetensors", f"checkpoints/step-{STEPS:06}/model.safetensors"):
         weights, again = load_file(whole / name), load_file(broken / name)

@@ -27,6 +27,9 @@ tables = [
     "openpyxl>=3.1",  # catalogs as XLSX
     "mutagen>=1.47",  # titles, artists and genres in the tags of audio files
 ]
+sentence_transformers = [
+    "sentence-transformers>=6.2",  # SentenceTransformer(folder): embeddings of audio and texts, fine-tuning
+]
 extras = {
     "train": [
         "accelerate>=1.15",
@@ -42,11 +45,13 @@ extras = {
     "tables": tables,
     "onnx": onnx,
     "formats": formats,
+    "sentence-transformers": sentence_transformers,
     "test": [
         *onnx,
         "peft>=0.21",  # adapters on a model with running statistics
         *formats,
         *tables,
+        *sentence_transformers,
         "pytest>=8.4",
         "pytest-xdist>=3.8",
         "setuptools>=77",  # builds the wheel that is tested

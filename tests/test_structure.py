@@ -19,7 +19,7 @@ MOST_LINES, MOST_FUNCTION_LINES = 500, 60
 LAYERS = (
     "errors arguments files settings scripts metrics sampling_rate configuration_mulap arguments_mulap",
     "audio* waveform_mulap padding_mulap decoding",
-    "modeling_mulap* feature_extraction_mulap processing_mulap tokenization pipeline_mulap*",
+    "modeling_mulap* feature_extraction_mulap processing_mulap tokenization pipeline_mulap* sentence_mulap",
     "registration conversion* loading embedding embedding_files onnx_*",
     "cli synthetic",
     "data publishing",

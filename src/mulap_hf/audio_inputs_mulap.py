@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http.client import HTTPException
 from numbers import Number
 from typing import Any
@@ -48,34 +48,28 @@ def read_audio(audio: Any, name: str, target_rate: int, array_rate: Any) -> tupl
         ImportError: this is a file, and soundfile or soxr is not installed.
         TypeError: this is not audio.
     """
-    if isinstance(audio, Mapping):
-        samples = audio.get("array", audio.get("raw"))
-        if samples is not None:
-            _refuse_files(samples, name)
-            return to_mono(samples, name), parse_rate(audio.get("sampling_rate"), name)
-        inner = next((audio[key] for key in ("audio", "bytes", "path") if audio.get(key) is not None), None)
-        if inner is None:
-            raise AudioError(
-                f'{name} is a dict with {sorted(map(str, audio))}: it needs "array" or "raw" and "sampling_rate", or '
-                '"bytes", "path" or "audio"'
-            )
-        return read_audio(inner, name, target_rate, array_rate)
-    if hasattr(audio, "get_all_samples"):  # torchcodec's decoder, which is what datasets gives
-        samples = audio.get_all_samples()
-        rate = parse_rate(samples.sample_rate, name)
-        return resample(to_mono(samples.data, name), rate, target_rate), target_rate
-    if isinstance(audio, str) and audio.lower().startswith(("http://", "https://")):
-        audio = download(audio)
-    if isinstance(audio, (bytes, bytearray, memoryview)):
-        audio = io.BytesIO(audio)
-        audio.name = name  # in messages
-    if isinstance(audio, (str, os.PathLike)) or hasattr(audio, "read"):
-        # Here, because soundfile and soxr are needed for files only.
-        from .audio import load_audio
+    source, rate = _find_source(audio, name, target_rate, array_rate)
+    if rate is not None:
+        return to_mono(source, name), rate
+    # Here, because soundfile and soxr are needed for files only.
+    from .audio import load_audio
 
-        return load_audio(audio, target_rate), target_rate
-    _refuse_files(audio, name)
-    return to_mono(audio, name), parse_rate(array_rate, name)
+    return load_audio(source, target_rate), target_rate
+
+
+def stream_input(audio: Any, name: str, target_rate: int, array_rate: Any) -> Iterator[np.ndarray]:
+    """`read_audio` block by block, each `(samples,)` at `target_rate`: a file of any length in little memory.
+
+    Raises:
+        AudioError, ImportError, TypeError: as `read_audio`, when the first block is asked for, or the broken one.
+    """
+    source, rate = _find_source(audio, name, target_rate, array_rate)
+    if rate is not None:
+        yield resample(to_mono(source, name), rate, target_rate)
+        return
+    from .audio import stream_audio
+
+    yield from stream_audio(source, target_rate)
 
 
 def audio_path(audio: Any) -> str | None:
@@ -104,6 +98,35 @@ def download(url: str) -> bytes:
     if len(content) < length:
         raise AudioError(f"{url} broke off after {len(content):,} of {length:,} bytes: try again")
     return content
+
+
+def _find_source(audio: Any, name: str, target_rate: int, array_rate: Any) -> tuple[Any, int | float | None]:
+    """Samples and their rate; or a file as a path, or open, and None."""
+    if isinstance(audio, Mapping):
+        samples = audio.get("array", audio.get("raw"))
+        if samples is not None:
+            _refuse_files(samples, name)
+            return samples, parse_rate(audio.get("sampling_rate"), name)
+        inner = next((audio[key] for key in ("audio", "bytes", "path") if audio.get(key) is not None), None)
+        if inner is None:
+            raise AudioError(
+                f'{name} is a dict with {sorted(map(str, audio))}: it needs "array" or "raw" and "sampling_rate", or '
+                '"bytes", "path" or "audio"'
+            )
+        return _find_source(inner, name, target_rate, array_rate)
+    if hasattr(audio, "get_all_samples"):  # torchcodec's decoder, which is what datasets gives
+        samples = audio.get_all_samples()
+        rate = parse_rate(samples.sample_rate, name)
+        return resample(to_mono(samples.data, name), rate, target_rate), target_rate
+    if isinstance(audio, str) and audio.lower().startswith(("http://", "https://")):
+        audio = download(audio)
+    if isinstance(audio, (bytes, bytearray, memoryview)):
+        audio = io.BytesIO(audio)
+        audio.name = name  # in messages
+    if isinstance(audio, (str, os.PathLike)) or hasattr(audio, "read"):
+        return audio, None
+    _refuse_files(audio, name)
+    return audio, parse_rate(array_rate, name)
 
 
 def _is_scalar(item: Any) -> bool:

@@ -1,6 +1,8 @@
 """The audio backbone: waveform -> chunks -> log-mel -> MusiCNN -> one feature per chunk and one per track."""
 
+import json
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -16,7 +18,7 @@ from .modeling_mulap_layers import MulapAlignment
 from .modeling_mulap_outputs import MulapAudioOutput
 from .modeling_mulap_pitch import MulapPitch
 from .modeling_mulap_spectrum import MulapLogMel, MulapSpectrum
-from .pipeline_mulap_tasks import custom_pipelines
+from .pipeline_mulap_tasks import SENTENCE_TRANSFORMERS_FILES, custom_pipelines
 
 # Regular expressions for the weights of other parts that a saved folder may contain.
 JOINT_PARTS = (
@@ -122,9 +124,13 @@ class MulapPreTrainedModel(PreTrainedModel):
         self._keys_to_ignore_on_load_unexpected = set(type(self)._keys_to_ignore_on_load_unexpected or ())
 
     def save_pretrained(self, save_directory, **kwargs):
-        """As in transformers; in addition, config.json names every class and pipeline that the folder loads as."""
+        """As in transformers; in addition, the folder names every class, pipeline and module that it loads as."""
         self.config.auto_map = dict(self._auto_map)
         self.config.custom_pipelines = custom_pipelines(self.config, type(self).__name__)
+        if kwargs.get("is_main_process", True):
+            Path(save_directory).mkdir(parents=True, exist_ok=True)
+            for name, content in SENTENCE_TRANSFORMERS_FILES.items():
+                Path(save_directory, name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         super().save_pretrained(save_directory, **kwargs)
 
 

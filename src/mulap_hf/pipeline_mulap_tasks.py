@@ -1,16 +1,23 @@
-"""Which pipelines a model can serve, and the entries of config.json by which `transformers.pipeline` finds them."""
+"""What a saved folder says to the tools that load it: `transformers.pipeline` and sentence-transformers."""
 
 from typing import TYPE_CHECKING, Any
 
 from transformers import PreTrainedConfig
 
 if TYPE_CHECKING:
-    # Never runs. transformers saves the relative imports of a model's code beside it: this adds the pipelines to them.
+    # Never runs. transformers saves the relative imports of a model's code beside it: this adds the code of the tools.
     from .pipeline_mulap import MulapPairPipeline  # noqa: F401
+    from .sentence_mulap import MulapSentenceModule  # noqa: F401
 
 CLASSIFIER = "MulapForAudioClassification"
 BACKBONE = "MulapAudioModel"
 MATCHING, CONTRASTIVE = "matching", "contrastive"
+
+# The files, by name, by which sentence-transformers loads a saved folder.
+SENTENCE_TRANSFORMERS_FILES = {
+    "modules.json": [{"idx": 0, "name": "0", "path": "", "type": "sentence_mulap.MulapSentenceModule"}],
+    "config_sentence_transformers.json": {"model_type": "SentenceTransformer", "similarity_fn_name": "cosine"},
+}
 
 
 def trained_scores(config: PreTrainedConfig) -> list[str]:

@@ -19,7 +19,7 @@ from ..files import known, printable, write_json
 from ..loading import TEXT_KINDS, model_kind
 from ..modeling_mulap import MulapForAudioClassification, MulapForPreTraining, MulapModel
 from ..modeling_mulap_audio import MulapAudioModel
-from ..pipeline_mulap_tasks import custom_pipelines
+from ..pipeline_mulap_tasks import SENTENCE_TRANSFORMERS_FILES, custom_pipelines
 from ..settings import TRAINING_SETTINGS
 from .arguments import UNKNOWN_LICENSE
 from .card import PICTURES, RESULTS_FILE, ZERO_SHOT_FILE, Sample, make_card
@@ -157,6 +157,8 @@ def _add_code(folder: Path):
     content = _read_json(folder / "config.json")
     named = {"auto_map": model_class._auto_map, "custom_pipelines": pipelines}
     write_json(folder / "config.json", content | named)
+    for name, value in SENTENCE_TRANSFORMERS_FILES.items():
+        write_json(folder / name, value)
 
 
 def generate_samples(folder: Path, name: str = SAMPLES_FOLDER, clips: int = _SAMPLE_CLIPS) -> list[tuple[str, str]]:

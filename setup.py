@@ -15,6 +15,8 @@ core = [
     "soxr>=1.0",  # high-quality resampling, block by block
     "pyarrow>=21",  # embeddings as parquet
     "tqdm>=4.66",
+    "filelock>=3.30",  # one run per output folder; older ones let forked loaders keep a killed run's lock
+    "scipy>=1.15",  # filters of the synthetic corpus, which ONNX exports are checked with, too
     "pyyaml>=6.0",  # configurations of published checkpoints
 ]
 onnx = [
@@ -35,8 +37,6 @@ extras = {
         "accelerate>=1.15",
         "datasets>=5.2",
         "evaluate>=0.4.6",
-        "filelock>=3.30",  # one run per output folder; older ones let forked loaders keep a killed run's lock
-        "scipy>=1.15",  # filters of the synthetic corpus
         "jinja2>=3.1",  # templates of model cards
         "tensorboard>=2.20",  # the default tracker
         "matplotlib>=3.10",  # plots in reports

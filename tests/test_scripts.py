@@ -1,5 +1,7 @@
 """How every command ends: its exit status and its last line."""
 
+import importlib.metadata
+
 import pytest
 
 from mulap_hf.errors import AudioError, DataError, Interrupted, MissingPackageError, ModelError, MulapError, RunError
@@ -30,7 +32,22 @@ def test_exit_status(capsys):
     assert end_of(failing(KeyboardInterrupt()), capsys) == (130, "interrupted: repeat the command to resume\n")
 
 
-@pytest.mark.parametrize("error", [OSError("disk full"), ValueError("a bug")])
+def test_missing_packages_of_an_extra_say_how_to_install_it(capsys, monkeypatch):
+    missing = failing(ImportError("cannot import name 'TSNE'", name="sklearn.manifold"))
+    with pytest.raises(ImportError, match="TSNE"):  # the package is there: another problem
+        run_script(missing)
+
+    def version(name: str):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    expected = 'error: sklearn.manifold is not installed: pip install "mulap-hf[train]"\n'
+    assert end_of(missing, capsys) == (1, expected)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("disk full"), ValueError("a bug"), ModuleNotFoundError("of nobody", name="of_nobody")]
+)
 def test_unexpected_errors_keep_their_traceback(error):
     with pytest.raises(type(error), match=str(error)):
         run_script(failing(error))

@@ -5,7 +5,9 @@ A script parses its options, and imports what it runs afterwards: torch and tran
 """
 
 import gc
+import importlib.metadata
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -45,5 +47,25 @@ def run_script(
     except MulapError as error:
         print(f"error: {error}", file=sys.stderr)
         status = failed
+    except ImportError as error:
+        if (remedy := _installs(error.name or "")) is None:
+            raise
+        print(f"error: {error.name} is not installed: {remedy}", file=sys.stderr)
+        status = failed
     gc.freeze()  # or the interpreter searches all objects of torch and transformers as it ends, for a second
     sys.exit(status or 0)
+
+
+def _installs(module: str) -> str | None:
+    """The command that installs a missing package of an extra; None for any other module."""
+    name = {"sklearn": "scikit-learn"}.get(module.partition(".")[0], module.partition(".")[0])
+    requirements: list[str] = []
+    try:
+        requirements = importlib.metadata.requires("mulap-hf") or []
+        importlib.metadata.version(name or "mulap-hf")
+    except importlib.metadata.PackageNotFoundError:
+        for requirement in requirements:
+            extra = re.fullmatch(rf"{re.escape(name)}\b[^;]*; extra == ['\"](.+)['\"]", requirement)
+            if extra:
+                return f'pip install "mulap-hf[{extra[1]}]"'
+    return None

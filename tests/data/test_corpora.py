@@ -1,12 +1,15 @@
 """Every corpus, in its published layout, through `prepare` and back."""
 
+import shutil
+from functools import partial
+
 import numpy as np
 import pytest
 from datasets import load_dataset
 from layouts import LAYOUTS, write_audio, write_lines, write_table
 
 from mulap_hf import load_audio
-from mulap_hf.data.corpora import CORPORA, emomusic, gtzan, magnatagatune, nsynth
+from mulap_hf.data.corpora import CORPORA, emomusic, fma, gtzan, jamendo, magnatagatune, musiccaps, nsynth
 from mulap_hf.data.corpora.synthetic import NOTE_TASK
 from mulap_hf.data.prepare import prepare
 from mulap_hf.data.schema import read_tasks
@@ -38,6 +41,8 @@ def test_round_trip(name, tmp_path):
     assert set(report.splits) == set(layout.rows)
     for split, expected in layout.rows.items():
         rows = reload(output, split)
+        if layout.shuffled:
+            rows.sort(key=lambda row: row["id"])
         assert [row["id"] for row in rows] == [name for name, _, _ in expected]
         for row, (_, source, columns) in zip(rows, expected, strict=True):
             found = {key: value for key, value in row.items() if key not in ("id", "audio", "recording")}
@@ -89,21 +94,22 @@ def test_magnatagatune_must_be_tab_separated(tmp_path):
         CORPORA["magnatagatune"].read(tmp_path, split_by="folders")
 
 
-def test_jamendo_counts_are_compared_where_they_are_known(tmp_path):
+def test_jamendo_counts_are_compared(tmp_path):
     layout = LAYOUTS["jamendo"](tmp_path)
     for split in ("train", "validation", "test"):
         published = tmp_path / "data" / "splits" / "split-2" / f"autotagging_genre-{split}.tsv"
-        for number, subset in ((0, "moodtheme"), (3, "top50tags")):
-            target = tmp_path / "data" / "splits" / f"split-{number}" / f"autotagging_{subset}-{split}.tsv"
+        for number, subset in ((0, "_moodtheme"), (3, "_top50tags"), (1, "")):
+            target = tmp_path / "data" / "splits" / f"split-{number}" / f"autotagging{subset}-{split}.tsv"
             target.parent.mkdir(exist_ok=True)
             target.write_text(published.read_text())
     read = CORPORA["jamendo"].read
-    assert read(tmp_path, "moodtheme", 0).expected == {"all": 17982}
-    assert read(tmp_path, "top50", 3).expected == {"all": 54380}
+    assert read(tmp_path, "moodtheme", 0).expected == {"train": 9949, "validation": 3802, "test": 4231}
+    assert read(tmp_path, "top50", 3).expected == {"train": 33173, "validation": 10468, "test": 10739}
+    assert read(tmp_path, "all", 1).expected == {"all": 55525}
     reading = read(tmp_path, **layout.options)
-    assert reading.expected == {}
     assert reading.tasks[0].classes == ("genre---indie", "genre---pop", "genre---punkrock", "genre---rock")
-    assert "87 tags, these files 4" in reading.notes[1]
+    totals = {subset: {sum(split) for split in splits} for subset, splits in jamendo.NUM_TRACKS.items()}
+    assert totals == {"top50": {54380}, "genre": {55094}, "instrument": {24976}, "moodtheme": {17982}}
 
 
 def test_jamendo_header_and_tags_are_checked(tmp_path):
@@ -211,4 +217,41 @@ def test_published_counts():
     assert sum(gtzan.EXPECTED.values()) == 930
     assert sum(emomusic.EXPECTED.values()) == 744
     assert sum(nsynth.EXPECTED.values()) == 305979
-    assert sum(magnatagatune.EVERY_CLIP.values()) == 25863 - 3  # three mp3s are broken
+    assert sum(magnatagatune.EVERY_CLIP.values()) == 25863 - len(magnatagatune.BROKEN)
+    assert sum(magnatagatune.CLEANED.values()) == 21108
+    assert sum(musiccaps.EXPECTED.values()) == 5521
+    assert sum(fma.EXPECTED.values()) == 8000 - len(fma.SHORT_TRACKS)
+
+
+def test_what_is_broken_in_the_published_archive_is_no_loss(tmp_path, monkeypatch):
+    layout = LAYOUTS["magnatagatune"](tmp_path / "in")
+    monkeypatch.setattr(magnatagatune, "CLEANED", {"train": 2, "validation": 1, "test": 1})
+    report = prepare(CORPORA["magnatagatune"], layout.root, tmp_path / "out", progress=False)
+    assert report.is_complete and [item.id for item in report.skipped] == ["35644"]
+    assert any(
+        "1 x empty file (0 bytes) (1 are broken in the published archives, too)" in w for w in report.warnings()
+    )
+    # A copy in which somebody has fixed it has one more.
+    write_audio(next(path for path in layout.root.glob("6/*.mp3")), 5)
+    report = prepare(CORPORA["magnatagatune"], layout.root, tmp_path / "fixed", progress=False)
+    assert report.is_complete and report.rows == 5
+
+
+def test_a_single_split_of_nsynth(tmp_path):
+    layout = LAYOUTS["nsynth"](tmp_path / "in")
+    for name in ("nsynth-train", "nsynth-valid"):
+        shutil.rmtree(layout.root / name)
+    read = partial(prepare, CORPORA["nsynth"], layout.root, progress=False)
+    with pytest.raises(DataError, match=r"the split train is missing: .*nsynth-train does not exist; .* --split test"):
+        read(tmp_path / "out")
+    with pytest.raises(DataError, match=r"--split validation: .*nsynth-valid does not exist"):
+        read(tmp_path / "out", splits=["validation"])
+    assert read(tmp_path / "out", splits=["test"]).rows == 1
+
+
+def test_wrong_counts_show_in_the_card_and_the_status(tmp_path):
+    layout = LAYOUTS["jamendo"](tmp_path / "in")
+    report = prepare(CORPORA["jamendo"], layout.root, tmp_path / "out", progress=False, **layout.options)
+    assert not report.is_complete
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "* the subset genre has 4 tags, published are 87\n* train: 2 items, published are 32,360" in card

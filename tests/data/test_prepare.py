@@ -83,7 +83,7 @@ def test_script_reports_what_was_left_out(tmp_path):
     layout = LAYOUTS["fma"](tmp_path / "published")
     run = run_script("fma", "--root", layout.root, "--output", tmp_path / "prepared")
     assert run.returncode == 1
-    assert "all: 3 items, published are 7,994; 2 left out" in run.stderr
+    assert "train: 1 items, published are 6,400; 2 left out" in run.stderr
     assert "train: 1 x empty file (0 bytes)" in run.stderr
     assert f"099999: broken audio ({layout.root / 'fma_small' / '099' / '099999.mp3'}" in run.stderr
 
@@ -99,8 +99,10 @@ def test_script_with_a_wrong_root_does_nothing(tmp_path, script_main):
 def test_script_passes_typed_options(tmp_path, script_main, capsys):
     layout = LAYOUTS["jamendo"](tmp_path / "published")
     flags = ["--subset", "genre", "--split_number", "2", "--split", "train", "--no_embed"]
-    assert script_main(["jamendo", "--root", str(layout.root), "--output", str(tmp_path / "out"), *flags]) == 0
-    assert "train: 2 items" in capsys.readouterr().out
+    assert script_main(["jamendo", "--root", str(layout.root), "--output", str(tmp_path / "out"), *flags]) == 1
+    printed = capsys.readouterr()
+    assert "train: 2 items" in printed.out
+    assert "differs from the published corpus: train: 2 items, published are 32,360" in printed.err
     assert not list((tmp_path / "out").glob("test-*"))
 
 
@@ -255,7 +257,7 @@ def test_nothing_usable_is_an_error_that_says_why(tmp_path):
 
 def test_unknown_split(tmp_path):
     layout = LAYOUTS["gtzan"](tmp_path / "published")
-    with pytest.raises(DataError, match="no split dev; there are train, validation, test"):
+    with pytest.raises(DataError, match="--split dev: expected one or more of train, validation, test"):
         prepare(CORPORA["gtzan"], layout.root, tmp_path / "out", splits=["dev"], progress=False)
 
 

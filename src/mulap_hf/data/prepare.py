@@ -28,6 +28,7 @@ from .corpora import Corpus
 from .recordings import audio_digest
 from .results import Prepared, Report, describe_copies
 from .schema import SETTINGS_FILE, Example, Reading, Skipped, write_tasks
+from .shards import read_column
 
 FORMAT_VERSION = 2  # 2: the column `recording`
 _PARTIAL = ".partial"
@@ -85,7 +86,9 @@ def prepare(
             writer = _SplitWriter(output, split, reading.arrow_schema, embed, full_check, shard_megabytes, progress)
             prepared[split] = writer.write(reading.splits[split])
     prepared = {split: prepared[split] for split in chosen}
-    report = Report(prepared, _compare(prepared, reading), describe_copies(output, chosen), reading.messages)
+    differences = [*reading.differences, *_compare(output, prepared, reading)]
+    notes = describe_copies(output, chosen)
+    report = Report(prepared, differences, notes, reading.messages, reading.known_broken)
     if report.rows == 0:
         shutil.rmtree(output)
         reasons = Counter(item.reason for item in report.skipped)
@@ -233,9 +236,14 @@ def _check(audio: Path | bytes, full: bool):
 
 
 def _choose(reading: Reading, splits: Sequence[str] | None) -> list[str]:
-    unknown = [split for split in splits or () if split not in reading.splits]
-    if unknown:
-        raise DataError(f"there is no split {', '.join(unknown)}; there are {', '.join(reading.splits)}")
+    for split in splits or ():
+        if split in reading.missing:
+            raise DataError(f"--split {split}: {reading.missing[split]}")
+        if split not in reading.splits:
+            raise DataError(f"--split {split}: expected one or more of {', '.join(reading.splits)}")
+    if splits is None and reading.missing:
+        reasons = "; ".join(f"the split {split} is missing: {reason}" for split, reason in reading.missing.items())
+        raise DataError(f"{reasons}. To prepare what is there, pass --split {' '.join(reading.splits)}")
     return [split for split in reading.splits if splits is None or split in splits]
 
 
@@ -266,7 +274,7 @@ def _claim(output: Path, settings: dict) -> dict[str, Prepared]:
     return {}
 
 
-def _compare(prepared: Mapping[str, Prepared], reading: Reading) -> list[str]:
+def _compare(output: Path, prepared: Mapping[str, Prepared], reading: Reading) -> list[str]:
     """How the numbers of rows differ from the published ones; what was not asked for is not compared."""
     differences = []
     for name, count in reading.expected.items():
@@ -275,7 +283,15 @@ def _compare(prepared: Mapping[str, Prepared], reading: Reading) -> list[str]:
             continue
         found = sum(prepared[split].rows for split in members)
         skipped = sum(len(prepared[split].skipped) for split in members)
-        if found != count:
+        if found != count + _fixed(output, members, reading):
             because = f"; {skipped:,} left out" if skipped else ""
             differences.append(f"{name}: {found:,} items, published are {count:,}{because}")
     return differences
+
+
+def _fixed(output: Path, splits: Iterable[str], reading: Reading) -> int:
+    """How many of the items that are broken in the published archives are rows nonetheless."""
+    if not reading.known_broken:
+        return 0
+    ids = (read_column(sorted(output.glob(f"{split}-*-of-*.parquet")), "id") for split in splits)
+    return sum(name in reading.known_broken for names in ids for name in names or ())

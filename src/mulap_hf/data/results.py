@@ -32,12 +32,14 @@ class Report:
         differences: how the counts differ from the published ones, a sentence each.
         notes: which audio is there more than once, a sentence each.
         messages: what else the user should know, a sentence each; they may have paths of this machine.
+        known_broken: ids of items that are broken in the published archives, too.
     """
 
     splits: dict[str, Prepared]
     differences: list[str]
     notes: list[str] = field(default_factory=list)
     messages: Sequence[str] = ()
+    known_broken: frozenset[str] = frozenset()
 
     @property
     def rows(self) -> int:
@@ -46,6 +48,11 @@ class Report:
     @property
     def skipped(self) -> list[Skipped]:
         return [item for split in self.splits.values() for item in split.skipped]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing but what is known to be broken, and all counts are the published ones."""
+        return not self.differences and all(item.id in self.known_broken for item in self.skipped)
 
     def sizes(self) -> list[str]:
         """A line per split."""
@@ -63,7 +70,9 @@ class Report:
         for split, done in self.splits.items():
             for reason, count in done.reasons.most_common():
                 example = next(item for item in done.skipped if item.reason == reason)
-                lines.append(f"  {split}: {count:,} x {reason}, for example {example}")
+                known = sum(item.reason == reason and item.id in self.known_broken for item in done.skipped)
+                there = f" ({known} are broken in the published archives, too)" if known else ""
+                lines.append(f"  {split}: {count:,} x {reason}{there}, for example {example}")
         return lines
 
 

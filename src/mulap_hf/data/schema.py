@@ -123,7 +123,10 @@ class Reading:
         splits: examples, and what is left out, by split; read as they are asked for, once.
         columns: Arrow types of the columns besides `id`, `audio` and `recording`.
         tasks: what can be predicted from the columns.
-        expected: published number of items per split; "all" for their sum.
+        expected: published number of items per split; "all" for their sum, where only that is known.
+        known_broken: ids of items that are broken in the published archives; `expected` does not count them.
+        differences: how what was read differs from what was published, a sentence each.
+        missing: splits that are not on disk, and why that is known.
         notes: what the reader decided, for the dataset card, a sentence each.
         messages: what the user should know besides; they may have paths of this machine, and do not go to the card.
     """
@@ -132,6 +135,9 @@ class Reading:
     columns: Mapping[str, pa.DataType]
     tasks: tuple[Task, ...] = ()
     expected: Mapping[str, int] = field(default_factory=dict)
+    known_broken: frozenset[str] = frozenset()
+    differences: tuple[str, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
 

@@ -24,6 +24,7 @@ class Layout:
         skipped: by split, in order: id and reason.
         differences: from the published counts.
         tasks: names and kinds.
+        shuffled: whether the reader mixes the order of the rows.
     """
 
     root: Path | str
@@ -32,6 +33,7 @@ class Layout:
     options: dict = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)
     tasks: dict[str, str] = field(default_factory=dict)
+    shuffled: bool = False
 
 
 def write_audio(path: Path, seed: int, rate: int = 16000, channels: int = 1) -> Path:

@@ -57,7 +57,7 @@ def make_magnatagatune(root: Path) -> Layout:
         "test": [("2", root / clips[0][1], {"tags": ["classical", "no vocals"]})],
     }
     differences = [
-        "all: 4 items, published are 21,108; 1 left out",
+        "train: 2 items, published are 15,247; 1 left out",
         "validation: 1 items, published are 1,529",
         "test: 1 items, published are 4,332",
     ]
@@ -101,7 +101,14 @@ def make_jamendo(root: Path) -> Layout:
     }
     rows = {split: [(name, paths[name], {"tags": tags[name]}) for name in names] for split, names in splits.items()}
     skipped = {"test": [("track_0003525", BROKEN), ("track_0003526", MISSING)]}
-    return Layout(root, rows, skipped, {"subset": "genre", "split_number": 2}, tasks={"genre": "multi_label"})
+    differences = [
+        "the subset genre has 4 tags, published are 87",
+        "train: 2 items, published are 32,360",
+        "validation: 1 items, published are 12,185",
+        "test: 1 items, published are 10,549; 2 left out",
+    ]
+    options = {"subset": "genre", "split_number": 2}
+    return Layout(root, rows, skipped, options, differences, tasks={"genre": "multi_label"})
 
 
 def make_fma(root: Path) -> Layout:
@@ -149,7 +156,11 @@ def make_fma(root: Path) -> Layout:
         "test": [("000141", paths[141], {"genre": "International"})],
     }
     skipped = {"train": [("099999", BROKEN), ("100124", EMPTY)]}
-    differences = ["all: 3 items, published are 7,994; 2 left out"]
+    differences = [
+        "train: 1 items, published are 6,400; 2 left out",
+        "validation: 1 items, published are 800",
+        "test: 1 items, published are 794",
+    ]
     return Layout(root, rows, skipped, differences=differences, tasks={"genre": "single_label"})
 
 
@@ -290,4 +301,4 @@ def make_labeled(root: Path) -> Layout:
             path = write_audio(root / folder / label / "1.wav", 150 + 2 * seed + number)
             rows.setdefault(split, []).append((f"{folder}/{label}/1.wav", path, {"label": label}))
     write_broken(root / "test" / "flute" / "2.wav")
-    return Layout(root, rows, {"test": [("test/flute/2.wav", BROKEN)]}, tasks={"label": "single_label"})
+    return Layout(root, rows, {"test": [("test/flute/2.wav", BROKEN)]}, tasks={"label": "single_label"}, shuffled=True)

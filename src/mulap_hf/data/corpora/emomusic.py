@@ -62,7 +62,7 @@ def read_emomusic(root: Path, audio_dir: str | None = None) -> Reading:
     )
     splits = {split: examples(split) for split in EXPECTED}
     columns = {name: pa.float32() for name in EMOTION.columns}
-    return Reading(splits, columns, (EMOTION,), EXPECTED, notes)
+    return Reading(splits, columns, (EMOTION,), EXPECTED, notes=notes)
 
 
 def _split(song: dict) -> str:

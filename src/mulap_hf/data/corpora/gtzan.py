@@ -52,5 +52,5 @@ def read_gtzan(root: Path, split_dir: str | None = None, audio_dir: str | None =
         {"genre": pa.string()},
         (GENRE,),
         EXPECTED,
-        ("Fault-filtered split (Kereliuk, Sturm and Larsen, 2015).",),
+        notes=("Fault-filtered split (Kereliuk, Sturm and Larsen, 2015).",),
     )

@@ -10,10 +10,36 @@ from ..paths import find_folder, find_path
 from ..schema import Example, Reading, Task
 from ..tables import read_cells
 
-SUBSETS = {"top50": "top50tags", "genre": "genre", "instrument": "instrument", "moodtheme": "moodtheme"}
+SUBSETS = {
+    "top50": "_top50tags",
+    "genre": "_genre",
+    "instrument": "_instrument",
+    "moodtheme": "_moodtheme",
+    "all": "",
+}
 HEADER = ["TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS"]
 NUM_TAGS = {"top50": 50, "genre": 87, "instrument": 40, "moodtheme": 56}
-EXPECTED = {"top50": {"all": 54380}, "moodtheme": {"all": 17982}}  # tracks in the three splits, whichever their number
+SPLITS = ("train", "validation", "test")
+# Of train, validation and test in each of the five splits, counted in the published files.
+NUM_TRACKS = {
+    "top50": (
+        (32136, 10888, 11356), (32395, 10619, 11366), (32010, 11961, 10409),
+        (33173, 10468, 10739), (30868, 11593, 11919),
+    ),
+    "genre": (
+        (32572, 11043, 11479), (32746, 10833, 11515), (32360, 12185, 10549),
+        (33515, 10656, 10923), (31305, 11804, 11985),
+    ),
+    "instrument": (
+        (14395, 5466, 5115), (14943, 4960, 5073), (14702, 5066, 5208),
+        (14875, 5068, 5033), (14829, 5159, 4988),
+    ),
+    "moodtheme": (
+        (9949, 3802, 4231), (10190, 3594, 4198), (10484, 4085, 3413),
+        (10920, 3500, 3562), (10241, 3706, 4035),
+    ),
+}  # fmt: skip
+NUM_TRACKS_ALL = 55525  # of the subset "all", in the three splits together
 
 
 def read_jamendo(root: Path, subset: str = "top50", split_number: int = 0, audio_dir: str | None = None) -> Reading:
@@ -21,7 +47,7 @@ def read_jamendo(root: Path, subset: str = "top50", split_number: int = 0, audio
 
     Args:
         root: the repository, or a folder with `splits` or `split-N`.
-        subset: "top50", "genre", "instrument" or "moodtheme".
+        subset: "top50", "genre", "instrument", "moodtheme", or "all" tags.
         split_number: 0 to 4.
         audio_dir: where the folders `00` to `99` are, if not in the root, `audio` or `raw_30s/audio`.
 
@@ -33,7 +59,7 @@ def read_jamendo(root: Path, subset: str = "top50", split_number: int = 0, audio
         tuple(f"{folder}/split-{split_number}" for folder in ("data/splits", "splits", ".")),
         f"the folder split-{split_number}",
     )
-    names = {split: f"autotagging_{SUBSETS[subset]}-{split}.tsv" for split in ("train", "validation", "test")}
+    names = {split: f"autotagging{SUBSETS[subset]}-{split}.tsv" for split in SPLITS}
     tracks = {split: _read_tracks(find_path(splits, (name,), "the split")) for split, name in names.items()}
     places = ("audio", "raw_30s/audio", "raw_30s/audio-low", "audio-low", "data/audio", ".")
     audio = find_folder(audio_dir, root, places, "the audio")
@@ -45,13 +71,23 @@ def read_jamendo(root: Path, subset: str = "top50", split_number: int = 0, audio
             low = full.with_suffix(".low.mp3")
             yield Example(track_id, low if low.exists() and not full.exists() else full, fields={"tags": tags})
 
-    notes = [f"Subset {subset}, split-{split_number}, {len(classes)} tags, named as published (`genre---rock`)."]
-    if len(classes) != NUM_TAGS[subset]:
-        notes.append(f"The published splits of this subset have {NUM_TAGS[subset]} tags, these files {len(classes)}.")
-    task = Task("tagging" if subset == "top50" else subset, "multi_label", ("tags",), tuple(classes))
-    columns = {"tags": pa.list_(pa.string())}
-    splits = {split: examples(split) for split in tracks}
-    return Reading(splits, columns, (task,), EXPECTED.get(subset, {}), tuple(notes))
+    notes = (f"Subset {subset}, split-{split_number}, {len(classes)} tags, named as published (`genre---rock`).",)
+    differences = []
+    if len(classes) != NUM_TAGS.get(subset, len(classes)):
+        differences.append(f"the subset {subset} has {len(classes)} tags, published are {NUM_TAGS[subset]}")
+    if subset == "all":
+        expected = {"all": NUM_TRACKS_ALL}
+    else:
+        expected = dict(zip(SPLITS, NUM_TRACKS[subset][split_number], strict=True))
+    task = Task("tagging" if subset in ("top50", "all") else subset, "multi_label", ("tags",), tuple(classes))
+    return Reading(
+        {split: examples(split) for split in tracks},
+        {"tags": pa.list_(pa.string())},
+        (task,),
+        expected,
+        notes=notes,
+        differences=tuple(differences),
+    )
 
 
 def _read_tracks(path: Path) -> list[tuple[str, str, list[str]]]:

@@ -1,8 +1,9 @@
 """Labeled audio of any user: folders of classes, tables with columns of labels, and HuggingFace datasets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -115,11 +116,12 @@ def _assemble(data: Labeled, how: LabelOptions, columns: TableOptions) -> Readin
         | {name: values[index] for name, values in kept.items()}
         for index in range(len(data.items))
     ]
-    load = data.load or (lambda: iter(data.items))
+    stream = data.load
+    load = (lambda: enumerate(stream())) if stream else partial(_shuffled, data.items, how.seed)
     found = order_splits({split for split in splits if split})
     notes += [*data.notes, *(note for task in labels for note in task.notes)]
     return Reading(
-        {split: load_waveforms(_of_split(load, splits, split, cells, labels, first=found[0])) for split in found},
+        {split: load_waveforms(_of_split(load(), splits, split, cells, labels, first=found[0])) for split in found},
         types,
         tuple(task.task for task in labels),
         notes=tuple(notes),
@@ -127,12 +129,24 @@ def _assemble(data: Labeled, how: LabelOptions, columns: TableOptions) -> Readin
     )
 
 
+def _shuffled(items: Sequence[Example | Skipped], seed: int) -> Iterator[tuple[int, Example | Skipped]]:
+    """Items with their numbers, in an order that mixes the classes: folders come sorted, and streams read in order."""
+    order = sorted(range(len(items)), key=lambda index: sha256(f"{seed} {items[index].id}".encode()).digest())
+    return ((index, items[index]) for index in order)
+
+
 def _of_split(
-    load: Any, splits: Sequence[str | None], split: str, cells: Sequence[dict], labels: Sequence[Labels], first: str
+    items: Iterable[tuple[int, Example | Skipped]],
+    splits: Sequence[str | None],
+    split: str,
+    cells: Sequence[dict],
+    labels: Sequence[Labels],
+    first: str,
 ) -> Iterator[Example | Skipped]:
     """The items of a split; what is in no split is left out of the first one."""
     names = [name for task in labels for name in task.columns]
-    for item, found, row in zip(load(), splits, cells, strict=True):
+    for index, item in items:
+        found, row = splits[index], cells[index]
         if (found or first) != split:
             continue
         if isinstance(item, Skipped):

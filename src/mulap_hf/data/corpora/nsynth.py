@@ -24,7 +24,10 @@ def read_nsynth(root: Path) -> Reading:
     Raises:
         DataError: a folder is missing or has another layout.
     """
-    folders = {split: find_path(root, (name,), f"the {split} split") for split, name in FOLDERS.items()}
+    folders = {split: root / name for split, name in FOLDERS.items() if (root / name).is_dir()}
+    if not folders:
+        find_path(root, list(FOLDERS.values()), "a split of NSynth")
+    missing = {split: f"{root / name} does not exist" for split, name in FOLDERS.items() if split not in folders}
     for folder in folders.values():
         find_path(folder, ("examples.json",), "the notes")
 
@@ -40,4 +43,4 @@ def read_nsynth(root: Path) -> Reading:
     columns = {"instrument": pa.string(), "pitch": pa.int32()}
     splits = {split: examples(folder) for split, folder in folders.items()}
     note = "Official split: validation and test have instruments that are not in train, and no synth_lead."
-    return Reading(splits, columns, (INSTRUMENT,), EXPECTED, (note,))
+    return Reading(splits, columns, (INSTRUMENT,), EXPECTED, notes=(note,), missing=missing)

@@ -278,6 +278,12 @@ def test_buffers_that_can_be_computed(how, published, plain, tmp_path):
         convert_mulap(saved(rest, tmp_path / "less.pth"), CONFIG)
 
 
+def test_weights_that_are_not_finite(published, tmp_path):
+    name = "audio_backbone.feature_extractor.spec_bn.bias"
+    with pytest.raises(ModelError, match=r"audio_model.musicnn.input_norm.bias NaN or infinite"):
+        convert_mulap(saved(published | {name: torch.tensor([torch.inf])}, tmp_path / "inf.pth"), CONFIG)
+
+
 def test_a_tagger_from_lightning(tmp_path):
     weights = musicnn_checkpoint(tmp_path / "plain.pth")
     (tmp_path / "tags.txt").write_text("\n".join("abcdefg"))

@@ -1,6 +1,7 @@
 """MuLaP in sentence-transformers: its embeddings are this package's, of every form of text and audio."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -92,11 +93,22 @@ def test_forms_of_audio(folder, sentences, tmp_path):
     np.testing.assert_allclose(slow, sentences.encode({"array": clip, "sampling_rate": 8000}), atol=1e-6)
 
 
+def test_long_files_take_no_memory(sentences, tmp_path):
+    seconds = 300
+    sf.write(tmp_path / "long.wav", np.zeros(seconds * RATE, dtype=np.float32), RATE)
+    tracemalloc.start()
+    sentences.encode([tmp_path / "long.wav"] * 2)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < seconds * RATE * 4 / 2  # bytes of half a track
+
+
 def test_what_is_refused(sentences, tmp_path):
     for missing in ("missing.mp3", str(tmp_path / "my song.mp3")):
         with pytest.raises(ValueError, match=f"{missing}: the file does not exist"):
             sentences.encode([missing])
-    assert sentences.encode("how to make an .mp3").shape == (16,)  # a text
+    for text in ("how to make an .mp3", "https://example.com.au"):
+        assert sentences.encode(text).shape == (16,)
     with pytest.raises(ValueError, match="audio 0 of this batch has 1 sample that is NaN"):
         sentences.encode([np.array([0.0, np.nan])])
     with pytest.raises(TypeError, match="'vision'"):

@@ -24,19 +24,6 @@ from .audio_limits import LOUDEST, SHORTEST_SECONDS
 from .errors import AudioError, AudioWarning, MissingPackageError
 from .sampling_rate import FASTEST_RATE, SLOWEST_RATE
 
-# Names of files that libsndfile decodes, and of those that FFmpeg does. What counts is what is in a file; names only
-# say which files in a folder are meant to be audio.
-# fmt: off
-AUDIO_EXTENSIONS = (
-    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".mp1", ".mpga", ".aif", ".aiff", ".aifc",
-    ".caf", ".w64", ".rf64", ".au", ".snd", ".voc",
-)
-FFMPEG_EXTENSIONS = (
-    ".m4a", ".m4b", ".m4p", ".m4r", ".mp4", ".aac", ".adts", ".ac3", ".amr", ".ape", ".dff", ".dsf", ".mka", ".mogg",
-    ".mpc", ".ogx", ".spx", ".tak", ".tta", ".weba", ".webm", ".wma", ".wv",
-)
-# fmt: on
-UNSUPPORTED_EXTENSIONS = FFMPEG_EXTENSIONS
 _BLOCK_SECONDS = 10
 _BLOCK_SAMPLES = 2**23  # of all channels; 32 MiB
 _MISSING_SECONDS = 0.1  # a file that lacks less than its header promises is whole

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .audio import AUDIO_EXTENSIONS, FFMPEG_EXTENSIONS
 from .audio_containers import is_audio
+from .audio_limits import AUDIO_EXTENSIONS, FFMPEG_EXTENSIONS
 from .errors import AudioError
 
 _EXTENSIONS = frozenset((*AUDIO_EXTENSIONS, *FFMPEG_EXTENSIONS))

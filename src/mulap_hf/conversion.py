@@ -232,6 +232,9 @@ def _load(model: PreTrainedModel, weights: StateDict, rules: list[tuple[str, str
     ]
     if misfits:
         raise ModelError(f"{source}: {_listed(misfits)}")
+    broken = [name for name, value in found.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise ModelError(f"{source}: {_listed(broken)} NaN or infinite: convert a checkpoint that was saved before")
     for name in _LOG_MEL:
         value = found.get(name, wanted[name])
         precision = max(1e-4, torch.finfo(value.dtype).eps)

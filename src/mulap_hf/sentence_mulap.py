@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 
 from .arguments_mulap import refuse_unknown
 from .audio_inputs_mulap import stream_input
+from .audio_limits import AUDIO_EXTENSIONS, FFMPEG_EXTENSIONS
 from .errors import AudioError
 from .feature_extraction_mulap import MulapFeatureExtractor
 from .modeling_mulap import MulapModel
@@ -24,8 +26,6 @@ try:  # only sentence-transformers loads this file's class, but transformers imp
     from sentence_transformers.base.modules import InputModule
 except ImportError:
     InputModule = nn.Module
-
-_AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".m4a", ".aac")
 
 
 class MulapSentenceModule(InputModule):
@@ -218,9 +218,11 @@ def _is_audio_address(text: str) -> bool:
     Raises:
         AudioError: it is a path of one that does not exist.
     """
-    if not text.lower().partition("?")[0].endswith(_AUDIO_EXTENSIONS):
+    is_url = text.lower().startswith(("http://", "https://"))
+    name = urlsplit(text).path if is_url else text
+    if not name.lower().endswith(AUDIO_EXTENSIONS + FFMPEG_EXTENSIONS):
         return False
-    if text.lower().startswith(("http://", "https://")) or os.path.isfile(text):
+    if is_url or os.path.isfile(text):
         return True
     folder = os.path.dirname(text)
     if any(letter.isspace() for letter in text) and not (folder and os.path.isdir(folder)):

@@ -5,7 +5,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from ..audio import AUDIO_EXTENSIONS, UNSUPPORTED_EXTENSIONS
+from ..audio_limits import AUDIO_EXTENSIONS, FFMPEG_EXTENSIONS
 from ..errors import DataError
 from .captions import Captions, named_columns
 from .described import TableOptions
@@ -16,7 +16,7 @@ from .tables import clean_text
 from .templates import Template
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-_AUDIO_SUFFIXES = tuple(suffix[1:] for suffix in (*AUDIO_EXTENSIONS, *UNSUPPORTED_EXTENSIONS))
+_AUDIO_SUFFIXES = tuple(suffix[1:] for suffix in (*AUDIO_EXTENSIONS, *FFMPEG_EXTENSIONS))
 
 
 def is_archive(path: Path) -> bool:

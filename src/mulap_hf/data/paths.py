@@ -10,13 +10,13 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote, urlsplit
 
 from .. import audio_search
-from ..audio import AUDIO_EXTENSIONS, UNSUPPORTED_EXTENSIONS
+from ..audio_limits import AUDIO_EXTENSIONS, FFMPEG_EXTENSIONS
 from ..audio_search import find_audio_files
 from ..errors import DataError
 
 WAVEFORM_SUFFIX = ".npy"  # waveforms in the published MuLaP format
 _READABLE = (*AUDIO_EXTENSIONS, WAVEFORM_SUFFIX)
-_KNOWN = (*_READABLE, *UNSUPPORTED_EXTENSIONS)
+_KNOWN = (*_READABLE, *FFMPEG_EXTENSIONS)
 
 
 def find_path(root: Path, candidates: Sequence[str], what: str) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from ...audio import AUDIO_EXTENSIONS, UNSUPPORTED_EXTENSIONS
+from ...audio_limits import AUDIO_EXTENSIONS, FFMPEG_EXTENSIONS
 from ...errors import DataError
 from .text import decode, read_text
 
@@ -15,7 +15,7 @@ csv.field_size_limit(2**24)  # artist biographies in FMA's tracks.csv are longer
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _SAMPLE = 200  # lines that are looked at to find the delimiter
-_SUFFIXES = "|".join(suffix[1:] for suffix in AUDIO_EXTENSIONS + UNSUPPORTED_EXTENSIONS)
+_SUFFIXES = "|".join(suffix[1:] for suffix in AUDIO_EXTENSIONS + FFMPEG_EXTENSIONS)
 AUDIO_NAME = re.compile(rf"[^\n]*\.({_SUFFIXES})", re.IGNORECASE)
 _SEPARATOR_LINE = re.compile(r'\A"?sep=(.)"?\r?\n', re.IGNORECASE)
 

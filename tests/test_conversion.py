@@ -118,76 +118,78 @@ def test_musicnn_head_by_hand(tmp_path):
     torch.testing.assert_close(converted.model.classifier(features), expected)
 
 
-def test_what_does_not_fit_is_refused(tmp_path):
-    def refused(message: str, function, *args):
-        with pytest.raises(ModelError, match=message):
-            function(*args)
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("bert.text.hidden_size", 32, r"text_layers.0.*is \(48, 48\) in the file, \(32, 32\) by the configuration"),
+        ("bert.audio.num_hidden_layers", 4, "missing: the checkpoint is of another model"),
+        ("audio.feature_extractor_type", "openl3", "feature_extractor_type is 'openl3'"),
+        ("bert.text.vocab_size", None, "vocab_size is missing"),
+        ("audio_objective", "nce", "audio_objective is 'nce'"),
+        ("bert.text.num_attention_heads", 7, r"config.yaml: text_config.hidden_size=48 must be a multiple"),
+        ("bert.text.hidden_act", "nope", r"config.yaml: hidden_act 'nope' is not an activation"),
+    ],
+)
+def test_settings_that_do_not_fit(setting, value, message, tmp_path):
+    content = yaml.safe_load(CONFIG.read_text())
+    *sections, name = setting.split(".")
+    target = content["model_config"]
+    for section in sections:
+        target = target[section]
+    target[name] = value
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ModelError, match=message):
+        convert_mulap(CHECKPOINT, tmp_path / "config.yaml")
 
-    def config(**changes):
-        content = yaml.safe_load(CONFIG.read_text())
-        for keys, value in changes.items():
-            section, *path = keys.split("__")
-            target = content[section]
-            for key in path[:-1]:
-                target = target[key]
-            target[path[-1]] = value
-        path = tmp_path / "config.yaml"
-        path.write_text(yaml.safe_dump(content))
-        return path
 
-    refused("does not exist", convert_mulap, tmp_path / "none.pth", CONFIG)
-    refused(
-        r"text_layers.0.*is \(48, 48\) in the file, \(32, 32\) by the configuration",
-        convert_mulap, CHECKPOINT, config(model_config__bert__text__hidden_size=32),
-    )  # fmt: skip
-    refused(
-        "missing: the checkpoint is of another model",
-        convert_mulap,
-        CHECKPOINT,
-        config(model_config__bert__audio__num_hidden_layers=4),
-    )
-    refused(
-        "feature_extractor_type is 'openl3'",
-        convert_mulap,
-        CHECKPOINT,
-        config(model_config__audio__feature_extractor_type="openl3"),
-    )
-    refused("vocab_size is missing", convert_mulap, CHECKPOINT, config(model_config__bert__text__vocab_size=None))
-    refused("audio_objective is 'nce'", convert_mulap, CHECKPOINT, config(model_config__audio_objective="nce"))
-    (tmp_path / "bad.yaml").write_text("a: [")
-    refused("not a readable YAML", convert_mulap, CHECKPOINT, tmp_path / "bad.yaml")
-    (tmp_path / "bad.yaml").write_bytes(b"caf\xe9: 1")
-    refused(r"bad.yaml: cannot be read as text in UTF-8", convert_mulap, CHECKPOINT, tmp_path / "bad.yaml")
-    refused(r"none.yaml: .* No such file", convert_mulap, CHECKPOINT, tmp_path / "none.yaml")
-    refused(
-        r"config.yaml: text_config.hidden_size=48 must be a multiple",
-        convert_mulap, CHECKPOINT, config(model_config__bert__text__num_attention_heads=7),
-    )  # fmt: skip
-    refused(
-        r"config.yaml: hidden_act 'nope' is not an activation",
-        convert_mulap, CHECKPOINT, config(model_config__bert__text__hidden_act="nope"),
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [", "not a readable YAML"),
+        (b"caf\xe9: 1", r"bad.yaml: cannot be read as text in UTF-8"),
+        (None, r"bad.yaml: .* No such file"),
+    ],
+)
+def test_config_files_that_cannot_be_read(content, message, tmp_path):
+    if content is not None:
+        (tmp_path / "bad.yaml").write_bytes(content)
+    with pytest.raises(ModelError, match=message):
+        convert_mulap(CHECKPOINT, tmp_path / "bad.yaml")
 
+
+def test_checkpoints_that_cannot_be_read(tmp_path):
     torch.save({"model": torch.nn.Linear(2, 2)}, tmp_path / "pickled.pth")  # would run code on loading
-    refused("weights_only=True", read_checkpoint, tmp_path / "pickled.pth")
     (tmp_path / "noise.pth").write_bytes(b"noise")
-    refused("not a PyTorch checkpoint", read_checkpoint, tmp_path / "noise.pth")
     torch.save({"epoch": 3}, tmp_path / "empty.pth")
-    refused("holds no state dict", read_checkpoint, tmp_path / "empty.pth")
+    messages = {
+        "none": "the file does not exist",
+        "pickled": "weights_only=True",
+        "noise": "not a PyTorch checkpoint",
+        "empty": "holds no state dict",
+    }
+    for name, message in messages.items():
+        with pytest.raises(ModelError, match=f"{name}.pth: .*{message}"):
+            read_checkpoint(tmp_path / f"{name}.pth")
 
+
+def test_taggers_that_do_not_fit(tmp_path):
     weights = musicnn_checkpoint(tmp_path / "tagger.pth", labels=7)
-    (tmp_path / "tags.txt").write_text("a\nb\n")
-    refused("2 labels for a tagger with 7 outputs", convert_musicnn, tmp_path / "tagger.pth", tmp_path / "tags.txt")
-    (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
-    refused(
-        "latin.txt: cannot be read as text in UTF-8", convert_musicnn, tmp_path / "tagger.pth", tmp_path / "latin.txt"
-    )
-    refused("none.txt: .* No such file", convert_musicnn, tmp_path / "tagger.pth", tmp_path / "none.txt")
-    refused("no 'dense1.weight'", convert_musicnn, CHECKPOINT, tmp_path / "tags.txt")
+    tags = tmp_path / "tags.txt"
+
+    def refused(message: str, checkpoint=tmp_path / "tagger.pth"):
+        with pytest.raises(ModelError, match=message):
+            convert_musicnn(checkpoint, tags)
+
+    refused("tags.txt: .* No such file")
+    tags.write_bytes(b"caf\xe9\n")
+    refused("tags.txt: cannot be read as text in UTF-8")
+    tags.write_text("a\nb\n")
+    refused("2 labels for a tagger with 7 outputs")
+    refused("no 'dense1.weight'", CHECKPOINT)
     weights["spec.mel_scale.fb"] *= 2
     torch.save(weights, tmp_path / "tagger.pth")
-    (tmp_path / "tags.txt").write_text("\n".join("abcdefg"))
-    refused("another log-mel", convert_musicnn, tmp_path / "tagger.pth", tmp_path / "tags.txt")
+    tags.write_text("\n".join("abcdefg"))
+    refused("another log-mel")
 
 
 def test_interpolations(tmp_path):

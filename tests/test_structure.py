@@ -29,9 +29,7 @@ LAYERS = (
     "commands",
 )
 # Longer than that, and why it is better in one piece: "file" or "file: function" -> reason.
-LONG = {
-    "tests/test_conversion.py: test_what_does_not_fit_is_refused": "a list of cases",
-}
+LONG = {}
 
 
 def module_name(path: Path) -> str:

@@ -271,7 +271,7 @@ class _Audio:
             self._report(problem)
         more = []
         if decoder.error is not None and self.contents.format == "FLAC":
-            following = find_flac(self.file, max(stream.start, decoder.place - 2**16), self.size)
+            following = find_flac(self.file, max(stream.start + 1, decoder.place - 2**16), self.size)
             if following is not None:
                 more = inspect(self.file, self.size, following).streams
         left = stream.end - decoder.place

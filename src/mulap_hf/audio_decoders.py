@@ -223,6 +223,7 @@ class FFmpegDecoder(Decoder):
         if not self._container.streams.audio:
             raise AudioError("there is no audio in it")
         self._audio = self._container.streams.audio[0]
+        self._layout = self._form = self._resampler = None
         self._blocks = self._decode()
         self._origin, self._rest = next(self._blocks, (None, None))
         if self._rest is None:
@@ -267,26 +268,30 @@ class FFmpegDecoder(Decoder):
 
     def _decode(self) -> Iterator[tuple[float | None, np.ndarray]]:
         """Blocks `(samples, channels)`, in the form of the first one, and the times in s at which they begin."""
-        resampler = form = None
         packets = self._container.demux(self._audio)
         while True:
             try:
                 packet = next(packets, None)
-                frames = packet.decode() if packet is not None else []
+                blocks = [] if packet is None else [self._convert(frame) for frame in packet.decode()]
             except self._av.FFmpegError:
                 self._damaged += 1
                 continue
             if packet is None:
                 return
-            for frame in frames:
-                new_form = frame.format.name, frame.layout.name, frame.sample_rate
-                if resampler is None:
-                    self.rate, self.channels, layout = frame.sample_rate, frame.layout.nb_channels, frame.layout.name
-                if new_form != form:
-                    resampler, form = self._av.AudioResampler("fltp", layout, self.rate), new_form
-                seconds = None if frame.pts is None else float(frame.pts * frame.time_base)
-                for piece in resampler.resample(frame):
-                    yield seconds, piece.to_ndarray().T
+            yield from blocks
+
+    def _convert(self, frame) -> tuple[float | None, np.ndarray]:
+        """The time of a frame in s, and its samples in the form of the first frame."""
+        if self._layout is None:
+            self.rate, self.channels = frame.sample_rate, frame.layout.nb_channels
+            self._layout = frame.layout.name
+        form = frame.format.name, frame.layout.name, frame.sample_rate
+        if form != self._form:
+            self._form, self._resampler = form, self._av.AudioResampler("flt", self._layout, self.rate)
+        seconds = None if frame.pts is None else float(frame.pts * frame.time_base)
+        # Not planes: of those, PyAV reads no more than eight, and crashes where there are more channels.
+        pieces = [piece.to_ndarray().reshape(-1, self.channels) for piece in self._resampler.resample(frame)]
+        return seconds, np.concatenate(pieces) if pieces else np.zeros((0, self.channels), dtype=np.float32)
 
 
 def _text(error: Exception) -> str:

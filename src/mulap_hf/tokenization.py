@@ -11,7 +11,7 @@ SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def train_tokenizer(captions: Iterable[str], vocab_size: int = 1024, max_length: int = 64) -> BertTokenizer:
-    """Learns WordPieces from captions; lower-cased, as bert-base-uncased.
+    """A lower-casing WordPiece tokenizer like that of bert-base-uncased, learned from captions.
 
     Args:
         captions: the texts to learn from.
@@ -23,7 +23,7 @@ def train_tokenizer(captions: Iterable[str], vocab_size: int = 1024, max_length:
     """
     captions = list(captions)
     if not captions:
-        raise ValueError("there are no captions to train a tokenizer on")
+        raise ValueError("captions is empty: a tokenizer learns from one caption or more")
     tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
     # Exactly BERT's own pipeline: BertTokenizer builds it anew on loading, whatever was trained with.
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile as sf
 import torch
@@ -152,6 +153,13 @@ found["heads"] = type(AutoModelForPreTraining.from_pretrained(name, **trust)).__
 found["labels"] = pipeline("zero-shot-audio-classification", model=name, **trust)(
     "song.mp3", candidate_labels=["calm piano", "fast techno"]
 )
+from sentence_transformers import SentenceTransformer
+with torch.no_grad():
+    own = model.get_audio_features(**processor(audio="song.mp3")).pooler_output, model.get_text_features(
+        **processor(text="calm piano")
+    ).pooler_output
+found["embeddings"] = [value[0].tolist() for value in own]
+found["sentences"] = SentenceTransformer(name, device="cpu", **trust).encode(["song.mp3", "calm piano"]).tolist()
 found["files"] = sorted(entry.path for entry in HfApi().list_repo_tree(name, recursive=True) if hasattr(entry, "size"))
 sha = HfApi().model_info(name).sha
 found["pinned"] = sha in type(AutoModel.from_pretrained(name, revision=sha, **trust)).__module__
@@ -168,6 +176,7 @@ for number, code in enumerate(Path(snapshot_download(name), "README.md").read_te
         expected = MulapModel.from_pretrained(base).eval()(**batch).logits_per_audio
     assert_near(torch.load(tmp_path / "scores.pt"), expected)
     assert {one["label"] for one in found["labels"]} == {"calm piano", "fast techno"}
+    np.testing.assert_allclose(found["sentences"], found["embeddings"], atol=1e-5)
     assert found["pinned"]
     for name in ("handler.py", "requirements.txt", "preprocessor_config.json", "processor_config.json", "README.md"):
         assert name in found["files"]

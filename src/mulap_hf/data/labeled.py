@@ -107,7 +107,7 @@ def _shown(names: Sequence[str]) -> str:
 
 
 def read_tables(
-    tables: Mapping[str | None, Table],
+    tables: Sequence[tuple[str | None, Table]],
     columns: TableOptions,
     labels: Sequence[str],
     how: LabelOptions,
@@ -116,7 +116,7 @@ def read_tables(
     """The rows of tables with a column of files; rows of one file become one, with all their labels.
 
     Args:
-        tables: by split; None: a column may name the splits.
+        tables: with their splits; None: a column may name the splits.
         columns: where files and captions are.
         labels: columns whose cells are joined where several rows are of one file.
         how: labels are read.
@@ -126,7 +126,7 @@ def read_tables(
         DataError: a column is missing.
     """
     parts = []
-    for split, table in tables.items():
+    for split, table in tables:
         items, messages = locate_rows(table, columns)
         given: list[str | None] = [split] * len(items)
         notes: list[str] = []

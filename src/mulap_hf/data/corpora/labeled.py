@@ -63,29 +63,30 @@ def _open(
         if str(root).count("/") == 1 and not str(root).startswith((".", "/", "~")):
             return read_dataset(str(root), audio_column, config)
         raise DataError(f"{root} does not exist; expected a folder of class folders, or a table with labels")
-    if tables:
-        named = [path / name for name in tables]
-        splits = name_splits(table.stem for table in named)
-        found = {splits[table.stem]: table for table in named}
-        if len(found) < len(named):
-            raise DataError(f"--tables {' '.join(tables)}: several tables need names that end in train, test, ...")
-    else:
-        found = find_tables(path)
+    found = _named_tables(path, tables) if tables else list(find_tables(path).items())
     if not found and path.is_dir() and any(file.suffix == ".parquet" for file in walk(path)):
         return read_dataset(str(path), audio_column, config)
-    read = {split: columns.read(table) for split, table in found.items()}
+    read = [(split, columns.read(table)) for split, table in found]
     needed = bool(tables) or path.is_file()
-    if read and (needed or all(_has_labels(table, how) for table in read.values())):
+    if read and (needed or all(_has_labels(table, how) for _, table in read)):
         if columns.audio_dir is None and tables:
             columns = replace(columns, audio_dir=str(path))
-        labels = how.label_columns or [name for table in read.values() if (name := _label_column(table))]
+        labels = how.label_columns or [name for _, table in read if (name := _label_column(table))]
         return read_tables(
             read, columns, tuple(dict.fromkeys(labels)), how, keep_split=partial(names_splits, columns=columns)
         )
     data = read_folders(path)
-    ignored = ", ".join(table.name for table in found.values())
+    ignored = ", ".join(table.name for _, table in found)
     message = f"{ignored} has no column of labels that is known: the labels are the names of the folders"
     return replace(data, messages=(*data.messages, message)) if ignored else data
+
+
+def _named_tables(root: Path, names: Sequence[str]) -> list[tuple[str | None, Path]]:
+    """The tables of --tables with the splits that they are named after; if only some are, none counts as named."""
+    paths = [root / name for name in names]
+    splits = name_splits(path.stem for path in paths)
+    are_named = all(splits[path.stem] for path in paths)
+    return [(splits[path.stem] if are_named else None, path) for path in paths]
 
 
 def _has_labels(table: Table, how: LabelOptions) -> bool:

@@ -112,9 +112,10 @@ def test_own_catalog_from_a_backbone(catalog, tmp_path):
     assert result.returncode == 0, result.stderr
     assert f"2 items were skipped; why: {tmp_path / 'model' / 'skipped.jsonl'}" in result.stdout
     skipped = [json.loads(line) for line in (tmp_path / "model" / "skipped.jsonl").read_text().splitlines()]
-    reasons = {item["id"]: item["reason"] for item in skipped}
-    assert "broken, or not in a format" in reasons["broken.wav"]
-    assert reasons["missing.wav"] == "no such file"
+    reasons = {item["id"]: (item["reason"], item["detail"]) for item in skipped}
+    assert reasons["broken.wav"][0] == "broken audio"
+    assert "broken.wav: " in reasons["broken.wav"][1]
+    assert reasons["missing.wav"][0] == "no such file"
     model = MulapForPreTraining.from_pretrained(tmp_path / "model")
     weights = tagger.audio_model.musicnn.timbral[0].conv.weight
     assert torch.equal(model.audio_model.musicnn.timbral[0].conv.weight, weights)

@@ -73,5 +73,5 @@ def test_report_of_known_numbers(tmp_path):
 
 
 def test_the_error_of_a_failed_command_is_shown(tmp_path):
-    with pytest.raises(RuntimeError, match=r"status 2: mulap: .*nowhere does not exist"):
+    with pytest.raises(RuntimeError, match=r"status 2: error: .*nowhere does not exist"):
         run_embed(tmp_path / "nowhere", "--model", tmp_path, "--output", tmp_path / "out.parquet")

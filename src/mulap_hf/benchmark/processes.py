@@ -8,10 +8,16 @@ from tempfile import TemporaryFile
 
 _POLL_SECONDS = 0.05
 # The command without the time for imports, which does not depend on the amount of work.
-_EMBED = (
-    "import sys, time\nfrom mulap_hf.cli import main\nstarted = time.perf_counter()\nstatus = main(sys.argv[1:])\n"
-    "print(time.perf_counter() - started)\nsys.exit(status)"
-)
+_EMBED = """
+import sys, time
+import mulap_hf.embedding_files
+from mulap_hf.cli import main
+started = time.perf_counter()
+try:
+    main(sys.argv[1:])
+finally:
+    print(time.perf_counter() - started)
+"""
 
 
 def run_embed(*arguments: str | Path) -> tuple[float, float | None]:

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import RunError
 from ..files import make_folder, write_json
+from ..pipeline_mulap_tasks import SENTENCE_TRANSFORMERS_FILES
 from ..settings import TRAINING_SETTINGS, check_settings
 
 LOCK = ".lock"
@@ -25,6 +26,7 @@ RUN_FILES = [
     "checkpoints README.md training_report training_report.md skipped.jsonl config.json *_config.json tokenizer.json "
     "vocab.txt special_tokens_map.json *_mulap.py *_mulap_*.py model.safetensors model-*.safetensors "
     "model.safetensors.index.json probe.safetensors transfer_report.md transfer_report predictions".split(),
+    *SENTENCE_TRANSFORMERS_FILES,
 ]
 
 

@@ -289,7 +289,7 @@ def test_crops_that_make_no_sense(extract):
     ("clip", "error", "message"),
     [
         (np.zeros(0), AudioError, "clip 0 is empty"),
-        ([], ValueError, "no clip"),
+        ([], ValueError, "pass one clip or more"),
         ([WAVE, np.where(np.arange(4000) < 3, np.nan, WAVE)], ValueError, "clip 1 has 3 samples that are NaN"),
         (
             np.where(np.arange(4000) == 9, np.inf, WAVE),
@@ -306,7 +306,7 @@ def test_crops_that_make_no_sense(extract):
         ([{"array": WAVE}], AudioError, "clip 0 has sampling_rate=None"),
         ([{"array": "song.mp3", "sampling_rate": RATE}], TypeError, "clip 0 is str, not audio"),
         ([{"caption": "calm"}], AudioError, r"clip 0 is a dict with \['caption'\]"),
-        ([WAVE, None], TypeError, "clip 1 is None: there is no audio; drop it"),
+        ([WAVE, None], TypeError, "clip 1 is None: it has no audio; drop it"),
         ([[0.1, None]], TypeError, "clip 0 holds NoneType values, not samples"),
         ([[[0.1, 0.2], [0.3]]], AudioError, "clip 0 is a list of lists of different lengths"),
         (np.array(["a", "b"]), TypeError, "not samples"),

@@ -32,34 +32,19 @@ PRIVATE = {
     ),
 }
 # Where a word has another meaning: file -> words that are left out before the search.
-ALLOWED: dict[str, tuple[str, ...]] = {}
-# Texts that are still to be rewritten.
-NOT_YET = (
-    "model_cards/results/illustrations/illustrations.md",
-    "src/mulap_hf/configuration_mulap.py",
-    "src/mulap_hf/data/augmentation.py",
-    "src/mulap_hf/data/card.py",
-    "src/mulap_hf/data/collator.py",
-    "src/mulap_hf/data/corpora/__init__.py",
-    "src/mulap_hf/data/corpora/gtzan.py",
-    "src/mulap_hf/data/loading.py",
-    "src/mulap_hf/data/prepare.py",
-    "src/mulap_hf/data/schema.py",
-    "src/mulap_hf/data/streams.py",
-    "src/mulap_hf/modeling_mulap_distributed.py",
-    "src/mulap_hf/padding_mulap.py",
-    "src/mulap_hf/pretraining/checkpoints.py",
-    "src/mulap_hf/pretraining/loop.py",
-    "src/mulap_hf/pretraining/manifest.py",
-    "src/mulap_hf/processing_mulap.py",
-    "src/mulap_hf/synthetic/captions.py",
-)
-
+ALLOWED: dict[str, tuple[str, ...]] = {
+    # A person listens.
+    "model_cards/results/illustrations/illustrations.md": ("you can hear keys and drum beat",),
+    "src/mulap_hf/synthetic/captions.py": ("You can hear {words.players}.",),
+    # The published name of a split.
+    "src/mulap_hf/data/corpora/__init__.py": ("fault-filtered",),
+    "src/mulap_hf/data/corpora/gtzan.py": ("fault-filtered", "Fault-filtered"),
+}
 
 PATHS = sorted({str(path.relative_to(ROOT)) for pattern in READ for path in ROOT.glob(pattern)})
 
 
-@pytest.mark.parametrize("path", [path for path in PATHS if path not in NOT_YET])
+@pytest.mark.parametrize("path", PATHS)
 def test_private_words(path):
     text = (ROOT / path).read_text()
     for phrase in ALLOWED.get(path, ()):

@@ -100,8 +100,8 @@ def test_call_of_sentence_transformers(processor):
             "common_kwargs of MulapProcessor takes no .*'crop",
         ),
         ({"text": "a", "images_kwargs": {"size": 3}}, "images_kwargs of MulapProcessor takes no argument 'size'"),
-        ({"text": "a", "crop": "first"}, "crop is an argument of the feature extractor, and there is no audio"),
-        ({"audio": WAVE, "stride": 3}, "stride is an argument of the tokenizer, and there is no text"),
+        ({"text": "a", "crop": "first"}, "crop is an argument of the feature extractor, but audio is not given"),
+        ({"audio": WAVE, "stride": 3}, "stride is an argument of the tokenizer, but text is not given"),
     ],
 )
 def test_arguments_that_nothing_takes(options, message, processor):

@@ -78,7 +78,7 @@ class Recipes:
         """The file of a recipe: one of the folder by its name, or any other by its path.
 
         Raises:
-            DataError: there is no such file.
+            DataError: the file does not exist.
         """
         path = self.folder / f"{name}.json" if "/" not in name and not name.endswith(".json") else Path(name)
         if not path.is_file():
@@ -95,7 +95,7 @@ def parse_arguments(
         kinds: dataclasses of options; one object of each is returned.
         arguments: of the command line; None: those of this process.
         description: of the script, for `--help`.
-        recipes: from which `--recipe` chooses; None: there is no such option.
+        recipes: from which `--recipe` chooses; None: the option does not exist.
 
     Raises:
         DataError: the recipe cannot be read or has an option that does not exist, or a number is out of its range.
@@ -154,7 +154,7 @@ def check_names(content: Mapping[str, Any], known: Sequence[str], where: str | P
     for name in content:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
-            raise DataError(f"{where}: there is no {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+            raise DataError(f"{where}: {name!r} does not exist" + (f"; did you mean {close[0]!r}?" if close else ""))
 
 
 def boolean(text: str) -> bool:

@@ -100,7 +100,7 @@ class Stream:
     promised: Samples per channel that the header announces.
     missing: Samples per channel that the header announces, and that are not there.
     ratio: Bytes of samples that the header announces, divided by those that are there.
-    cut: The format marks the end of a stream, and there is no such mark.
+    cut: The format marks the end of a stream, but the mark is missing.
     """
 
     start: int

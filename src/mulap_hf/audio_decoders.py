@@ -221,7 +221,7 @@ class FFmpegDecoder(Decoder):
             index = ", or its end is missing, which has the index" if format == "mp4" else ""
             raise AudioError(f"{error.strerror}{index}") from error
         if not self._container.streams.audio:
-            raise AudioError("there is no audio in it")
+            raise AudioError("it contains no audio")
         self._audio = self._container.streams.audio[0]
         self._layout = self._form = self._resampler = None
         self._blocks = self._decode()

@@ -141,7 +141,7 @@ def _holds_objects(value: Any) -> bool:
 def _refuse_files(samples: Any, name: str):
     """Where samples are expected, a path is not opened: an "array" may come from anyone."""
     if samples is None:
-        raise TypeError(f"{name} is None: there is no audio; drop it")
+        raise TypeError(f"{name} is None: it has no audio; drop it")
     if isinstance(samples, (str, bytes, Mapping)) or not (
         isinstance(samples, (np.ndarray, torch.Tensor, list, tuple)) or hasattr(samples, "__array__")
     ):

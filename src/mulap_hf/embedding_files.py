@@ -53,8 +53,8 @@ def write_embeddings(
 
     Columns per track: `path`, `seconds`, `embedding`; per chunk: `path`, `chunk`, `start`, `end` (s), `embedding`.
     Rows are in the order of `paths`, and each path is taken once. Until all rows are there, they are kept in
-    `OUTPUT.parts/`. A file that has changed since then is embedded again, and one that is no longer in `paths` is left
-    out. Bytes of a name that are not UTF-8 are written as escapes.
+    `OUTPUT.parts/`. A file that has changed since then is embedded again, and one that is not in `paths` any more is
+    left out. Bytes of a name that are not UTF-8 are written as escapes.
 
     Args:
         embedder: The model.

@@ -105,7 +105,7 @@ class MulapFeatureExtractor(SequenceFeatureExtractor):
         refuse_unknown(kwargs, AUDIO_ARGUMENTS, type(self).__name__)
         clips = [raw_speech] if is_audio(raw_speech) else list(raw_speech)
         if len(clips) == 0:
-            raise ValueError("raw_speech is an empty list: there is no clip to prepare")
+            raise ValueError("raw_speech is an empty list: pass one clip or more")
         rates = self._rates(sampling_rate, clips)
         waveforms = [
             self._read(clip, rate, resample, f"clip {index}")

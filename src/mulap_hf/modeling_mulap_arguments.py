@@ -39,7 +39,7 @@ def check_shape(name: str, value: torch.Tensor | None, axes: str, shape: tuple[i
 def mask_of_audio(
     audio_attention_mask: torch.Tensor | None, attention_mask: torch.Tensor | None
 ) -> torch.Tensor | None:
-    """The mask of the samples, where there is no text and `attention_mask` can therefore only mean the audio.
+    """The mask of the samples of a model without a text, where `attention_mask` can only mean the audio.
 
     `SequenceFeatureExtractor.pad` of transformers, and with it the default collator of Trainer, use that name.
 

@@ -28,7 +28,7 @@ class SumOverProcesses(torch.autograd.Function):
 def gather_rows(values: Tensor) -> tuple[Tensor, int]:
     """Joins the rows of all processes in the order of their ranks; unlike `accelerator.gather`, with gradient.
 
-    Suppose that each process computes the mean loss of its own rows against the joined tensor. The mean of these
+    Suppose that each process computes the mean loss of its rows against the joined tensor. The mean of these
     gradients over the processes, which DistributedDataParallel takes, is then the gradient of one process on the
     joined batch. If processes have different numbers of rows, weight each mean by its number of rows.
 

@@ -102,7 +102,7 @@ def export_onnx(
         The largest relative difference.
 
     Raises:
-        ModelError: There is no calibration data, the opset is unknown, or the difference exceeds the tolerance. No
+        ModelError: Calibration data are missing, the opset is unknown, or the difference exceeds the tolerance. No
             file is written then.
     """
     if not output.parent.is_dir():
@@ -222,7 +222,7 @@ def _export_tracks(
     """Export the whole computation, quantized on request.
 
     Raises:
-        ModelError: The opset is unknown, or there is no calibration data.
+        ModelError: The opset is unknown, or calibration data are missing.
     """
     if not OLDEST_OPSET <= opset <= onnx.defs.onnx_opset_version():
         raise ModelError(

@@ -34,7 +34,7 @@ def quantize_timbral(
         calibration: For "static", mono waveforms `(samples,)`, as varied as the intended input.
 
     Raises:
-        ModelError: There is no calibration data.
+        ModelError: Calibration data are missing.
     """
     nodes = [node for node in model.graph.node if any("timbral" in name for name in node.input)]
     # The exporter already inferred shapes and folded constants. Stored shapes must be deleted, because the quantizer

@@ -45,7 +45,7 @@ class Padding:
     def apply(
         self, waveforms: Sequence[np.ndarray], masks: Sequence[np.ndarray] | None, value: float
     ) -> tuple[np.ndarray | list[np.ndarray], np.ndarray | list[np.ndarray]]:
-        """The batch `(clips, samples)`, float32, and its mask, int32, in memory of their own; lists of arrays where
+        """The batch `(clips, samples)`, float32, and its mask, int32, in new memory; lists of arrays where
         nothing is padded and lengths differ.
 
         Args:

@@ -129,7 +129,7 @@ class MulapProcessor(ProcessorMixin):
         return [*self.feature_extractor.model_input_names, "input_ids", "attention_mask"]
 
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs):
-        """As transformers', and the feature extractor once more in a file of its own, where older releases look."""
+        """As transformers', and the feature extractor once more in a separate file, where older releases look."""
         Path(save_directory).mkdir(parents=True, exist_ok=True)
         # tokenizer.json would keep the padding and truncation of the last call.
         self.tokenizer.backend_tokenizer.no_truncation()
@@ -156,7 +156,7 @@ def _sort_arguments(given: Mapping[str, Any], has_text: bool, has_audio: bool) -
         # Programs pass a rate whether there are clips or not.
         if name not in for_text and name not in for_audio and name != "sampling_rate":
             owner, missing = ("feature extractor", "audio") if name in AUDIO_ARGUMENTS else ("tokenizer", "text")
-            raise TypeError(f"{name} is an argument of the {owner}, and there is no {missing}: leave it out")
+            raise TypeError(f"{name} is an argument of the {owner}, but {missing} is not given: leave it out")
     return for_text, for_audio
 
 
@@ -193,7 +193,7 @@ def _to_texts(text: str | Iterable[str]) -> list[str]:
                 f"{type(item).__name__}); waveforms go to audio="
             )
     if not texts:
-        raise ValueError("text is an empty list: there is no text to prepare")
+        raise ValueError("text is an empty list: pass one text or more")
     return texts
 
 

@@ -179,7 +179,7 @@ def test_splits_of_columns(audio, tmp_path):
         audio, tmp_path / "named", split_column="fold", test_folds=["1", "2"], validation_folds=["3"]
     )
     assert {split: len(part) for split, part in rows.items()} == {"train": 3, "validation": 3, "test": 6}
-    with pytest.raises(DataError, match="there is no fold '9' in 'fold'; there are 1, 2, 3, 4"):
+    with pytest.raises(DataError, match="'fold' has no fold '9'; there are 1, 2, 3, 4"):
         prepared(audio, tmp_path / "wrong", test_folds=["9"])
 
 

@@ -155,7 +155,7 @@ def test_files_that_cannot_be_used_are_named(processor, tmp_path):
         (b"", ValueError, "the file is empty"),
         (b"no music", ValueError, "broken, or not in a format"),
         (0.5, TypeError, "is float, not audio: pass a path"),
-        (None, TypeError, "is None: there is no audio"),
+        (None, TypeError, "is None: it has no audio"),
         ({"array": np.zeros(9)}, ValueError, "sampling_rate=None: it must be a number of Hz from 1,000"),
         ({"array": np.zeros(9), "sampling_rate": 0}, ValueError, "sampling_rate=0: it must be a number"),
         ({"array": np.zeros(9), "sampling_rate": 1e12}, ValueError, "must be a number of Hz .* to 1,000,000"),

@@ -260,7 +260,7 @@ def test_a_space_of_two_published_models(published, published_tagger, home, tmp_
         return run(script, "--repo_id", "org/demo", "--model", "org/mulap-tiny", *options, env=environment)
 
     missing = publish_space("--tagger", "org/none")
-    assert missing.returncode == 1 and "--tagger org/none: there is no such model on the Hub" in missing.stderr
+    assert missing.returncode == 1 and "--tagger org/none: the Hub has no such model" in missing.stderr
     wrong = publish_space("--tagger", "org/mulap-tiny")
     assert wrong.returncode == 1 and "org/mulap-tiny lacks the pipeline audio-classification" in wrong.stderr
     assert ("space", "org/demo") not in published.repositories

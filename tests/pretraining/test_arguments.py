@@ -66,7 +66,7 @@ def test_the_published_recipe_is_the_paper():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_step": 7}, r"mine\.json: there is no 'max_step'; did you mean 'max_steps'\?"),
+        ({"max_step": 7}, r"mine\.json: 'max_step' does not exist; did you mean 'max_steps'\?"),
         ([1], r"mine\.json: a recipe is a JSON object of options, not list"),
     ],
 )
@@ -92,10 +92,10 @@ def test_an_unknown_recipe_lists_those_there_are():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ('{"fusoin": "sum"}', "--config: there is no 'fusoin'; did you mean 'fusion'"),
+        ('{"fusoin": "sum"}', "--config: 'fusoin' does not exist; did you mean 'fusion'"),
         ("{", "not JSON"),
         ("[]", "not a JSON object of fields"),
-        ('{"audio_config": {"num_mel_bands": 64}}', "--config: audio_config: there is no 'num_mel_bands'; did you"),
+        ('{"audio_config": {"num_mel_bands": 64}}', "--config: audio_config: 'num_mel_bands' does not exist; did you"),
         ('{"text_config": null}', "--config: text_config is None, not a JSON object of fields"),
     ],
 )

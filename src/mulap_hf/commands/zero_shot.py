@@ -61,7 +61,7 @@ def open_data(args: ZeroShotArguments) -> tuple[dict[str, TaskData], PreparedDat
     """The tasks asked for, or all that have classes; and what is retrieved.
 
     Raises:
-        DataError: there is no such data or task, a task is a regression, or there is nothing to do.
+        DataError: the data or the task does not exist, a task is a regression, or nothing is left to do.
     """
     described = None if args.data is None else args.open_described()
     of_data = (*SYNTHETIC_TASKS, NOTE_TASK) if described is None else read_tasks(described.folder)

@@ -111,7 +111,7 @@ def _example(name: str, members: dict[str, bytes], options: TableOptions) -> Exa
 
 
 def _describe(name: str, members: dict[str, bytes], options: TableOptions) -> tuple[str, dict, str | None]:
-    """Caption, cells and why there is no caption."""
+    """Caption, cells and why it has no caption."""
     row = {}
     if "json" in members and (options.kept or options.caption or "txt" not in members):
         row = json.loads(members["json"])

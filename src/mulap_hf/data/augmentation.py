@@ -24,7 +24,7 @@ class Augmentation:
     The pitch shift keeps tempo and level: a phase vocoder stretches the clip, which is then resampled to its length
     by a ratio of small integers, at most 9 cents off. It softens onsets, as `torchaudio.functional.pitch_shift` does,
     which takes seconds because it resamples by the ratio of two large sampling rates. A mere change of speed would
-    take 1 ms, but teach the model to ignore tempo. A view of 9 s at 16 kHz takes 8 ms of one thread on average, of
+    take 1 ms, but train the model to ignore tempo. A view of 9 s at 16 kHz takes 8 ms of one thread on average, of
     which the pitch shift takes 17 ms in three views of ten.
 
     Attributes:

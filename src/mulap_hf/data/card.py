@@ -60,7 +60,7 @@ def write_card(
 
 def _source(corpus: Corpus, root: str) -> str:
     """Without the path, if it is one of this machine."""
-    on_hub = f"{root} on the Hub" if not corpus.local and not Path(root).exists() else "a collection of one's own"
+    on_hub = f"{root} on the Hub" if not corpus.local and not Path(root).exists() else "your own collection"
     source = f"Source: {corpus.url or on_hub}. "
     license = corpus.license or "as the collection's"
     return source + f"License: {license}" + (f" ({corpus.license_note})." if corpus.license_note else ".")

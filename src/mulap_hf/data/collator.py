@@ -25,12 +25,12 @@ class PreTrainingCollator(ClipCollator):
 
     Args:
         processor: prepares clips and captions; `sampling_rate` is taken from it.
-        mlm_probability: share of the tokens to predict; of these 80 % become [MASK], 10 % a random token.
+        mlm_probability: fraction of the tokens to predict; of these 80 % become [MASK], 10 % a random token.
         whole_words: choose all pieces of a word together.
-        mam_probability: share of the chunks to predict.
+        mam_probability: fraction of the chunks to predict.
         min_masked_chunks: how many chunks of a clip to mask at least, in expectation: raises the share for short
             clips, to one half at most.
-        mismatch_probability: share of the pairs that get another pair's caption.
+        mismatch_probability: fraction of the pairs that get another pair's caption.
         importance: `(vocabulary,)`, what each token counts among the words of a caption (see `word_importance`); none:
             there are no `word_ids` and `word_weights`.
     """
@@ -130,7 +130,7 @@ def mismatch_captions(
 
     Args:
         captions: of the clips of a batch.
-        probability: share of the clips to mismatch; fewer where too many captions are equal.
+        probability: fraction of the clips to mismatch; fewer where too many captions are equal.
         rng: draws which.
 
     Returns:

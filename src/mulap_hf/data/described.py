@@ -106,7 +106,7 @@ def find_tables(source: Path) -> dict[str | None, Path]:
             with tables named after splits; or with a single table.
 
     Returns:
-        Tables by split, or one under None that may have a column for splits; nothing if there is no table.
+        Tables by split, or one under None that may have a column for splits; nothing without a table.
 
     Raises:
         DataError: it is not clear which table is meant.
@@ -145,7 +145,7 @@ def open_tables(source: Path, options: TableOptions) -> dict[str | None, Table]:
     """The tables of a folder, read; of a folder of audio without a table, its files, and their tags as columns.
 
     Raises:
-        DataError: there is no table and no audio, or no table although captions are needed and --caption is not given.
+        DataError: neither a table nor audio exists; or neither gives captions, although captions are needed.
     """
     found = find_tables(source)
     if found:
@@ -191,7 +191,7 @@ def read_described(source: Path, options: TableOptions) -> Described:
     Ids are those of the table, or else the file names; the second and third of the same get `#2` and `#3`.
 
     Raises:
-        DataError: there is no table, it cannot be read, or a column is missing.
+        DataError: the table is missing, it cannot be read, or a column is missing.
     """
     tables = open_tables(source, options)
     splits: dict[str, list[Example | Skipped]] = {}

@@ -50,7 +50,7 @@ def read_folders(root: Path) -> Labeled:
     """Audio in folders named after its classes, which may lie in folders named after splits.
 
     Raises:
-        DataError: there is no audio, it lies in no folders or in a single one, or only some folders name splits.
+        DataError: no audio was found, it lies in no folders or in a single one, or only some folders name splits.
     """
     paths, others = find_audio(root)
     if not paths:

@@ -73,7 +73,7 @@ def _fold_splits(table: Table, how: LabelOptions, columns: TableOptions) -> tupl
     validation = tuple(how.validation_folds) or ((rest[-1],) if len(rest) > 1 else ())
     for fold in (*test, *validation):
         if fold not in folds:
-            raise DataError(f"{table.path}: there is no fold {fold!r} in {name!r}; there are {', '.join(folds)}")
+            raise DataError(f"{table.path}: {name!r} has no fold {fold!r}; there are {', '.join(folds)}")
     note = f"Splits: the folds of {name!r}: test {', '.join(test)}; validation {', '.join(validation) or 'drawn'}."
     by_fold = dict.fromkeys(folds, "train") | dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
     return [by_fold.get(cell) for cell in cells], [note]
@@ -82,7 +82,7 @@ def _fold_splits(table: Table, how: LabelOptions, columns: TableOptions) -> tupl
 def _listed_splits(data: Labeled, folder: Path) -> list[str | None]:
     """Splits by lists of names, with or without suffix and folders: in files that are named after splits."""
     if not folder.is_dir():
-        raise DataError(f"--split_lists {folder}: there is no such folder; expected one with train.txt, test.txt, ...")
+        raise DataError(f"--split_lists {folder} does not exist; expected one with train.txt, test.txt, ...")
     files = {path: split for path in sorted(folder.iterdir()) if path.is_file() for split in [path.stem]}
     splits = {path: split for path, stem in files.items() if (split := name_splits(files.values())[stem])}
     listed: dict[str, str] = {}

@@ -94,13 +94,13 @@ def batches_of(loader: DataLoader) -> Iterator[dict]:
             worker.kill()
         raise DataError(
             f"the {loader.num_workers} processes that load audio have given nothing for {WORKER_SECONDS} s: repeat "
-            "the command to go on from the last checkpoint; if it happens again, look whether the storage answers, or "
+            "the command to resume from the last checkpoint; if it happens again, check that the storage answers, or "
             "load in the main process with --num_workers 0"
         ) from error
 
 
 class BatchStream:
-    """The batches of one process, epoch after epoch, without end; can go on where another one stopped.
+    """The batches of one process, epoch after epoch, without end; can resume where another one stopped.
 
     Args:
         loader: as prepared by accelerate.

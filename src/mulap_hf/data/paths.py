@@ -47,7 +47,7 @@ def find_folder(given: str | None, root: Path, candidates: Sequence[str], what: 
     if given is None:
         return find_path(root, candidates, what)
     if not Path(given).is_dir():
-        raise DataError(f"{what}: there is no folder {given}")
+        raise DataError(f"{what}: the folder {given} does not exist")
     return Path(given)
 
 

@@ -56,14 +56,14 @@ def prepare(
         output: folder to write; new, empty, or left by a run with the same settings: an interrupted one, or one with
             fewer splits, which are kept as they are.
         splits: which to prepare; default: all.
-        embed: store the audio itself. Otherwise its absolute path, except for audio that is in no file of its own.
+        embed: store the audio itself. Otherwise its absolute path, except for audio that has no separate file.
         full_check: decode every file to its end; otherwise only its first second.
         shard_megabytes: a shard is closed when it holds this much audio, or 10,000 rows.
         progress: show progress bars.
         options: of the corpus's reader.
 
     Raises:
-        DataError: the corpus is not as published, the output holds something else, there is no such split, or no
+        DataError: the corpus is not as published, the output holds something else, the split does not exist, or no
             item can be used.
     """
     output = Path(output)
@@ -216,7 +216,7 @@ class _SplitWriter:
 
 
 def _checksum(items: Iterable[Example | Skipped], start: int = 0) -> int:
-    """Of their ids in order; it can be gone on with."""
+    """A digest of the ids in order, which can be continued."""
     for item in items:
         start = crc32(f"{item.id}\n".encode(errors="replace"), start)
     return start

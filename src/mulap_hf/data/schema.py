@@ -100,7 +100,7 @@ class Task:
 
         Returns:
             float32 `(classes,)` of zeros and ones, int64 `()` with the index of the class, or float32 `(columns,)`.
-            Tags that are no classes of the task are left out.
+            Tags that are not classes of the task are left out.
 
         Raises:
             ValueError: the class of a single-label task is none of its classes.

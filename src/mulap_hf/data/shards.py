@@ -52,7 +52,7 @@ def shards_of(folder: Path, split: str) -> list[Path]:
     shards = find_shards(folder)
     named = [name for name in shards if name]
     if named and split not in named:
-        raise DataError(f"{folder}: there is no split {split!r}; there are {', '.join(sorted(named))}")
+        raise DataError(f"{folder}: it has no split {split!r}; there are {', '.join(sorted(named))}")
     return shards.get(split if named else None, [])
 
 

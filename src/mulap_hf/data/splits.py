@@ -63,7 +63,7 @@ def split_rows(table: Table, column: str | None = None) -> tuple[dict[str, list[
         rows without a split; and notes.
 
     Raises:
-        DataError: there is no such column, or a cell of it does not name a split.
+        DataError: the column does not exist, or a cell of it does not name a split.
     """
     name = _split_column(table, column)
     if name is None:

@@ -65,7 +65,7 @@ def open_pairs(
         more: other fields of `described.TableOptions`.
 
     Raises:
-        DataError: there is no such thing, a column is missing, or no usable pair is in it.
+        DataError: the source does not exist, a column is missing, or no usable pair is in it.
     """
     if needs_captions is None:
         needs_captions = label_column is None
@@ -86,12 +86,12 @@ def open_pairs(
         found = find_archives(path)
         named = [name for name in found if name]
         if named and split not in named:
-            raise DataError(f"{path}: there is no split {split!r}; there are {', '.join(sorted(named))}")
+            raise DataError(f"{path}: it has no split {split!r}; there are {', '.join(sorted(named))}")
         return _open_archives(path, found[split if named else None], options)
     described = read_described(path, options)
     split = split if described.named else "train"
     if split not in described.splits:
-        raise DataError(f"{path}: there is no split {split!r}; there are {', '.join(described.splits)}")
+        raise DataError(f"{path}: it has no split {split!r}; there are {', '.join(described.splits)}")
     return _open_table(described, split, options)
 
 
@@ -117,7 +117,7 @@ def has_split(source: str | Path, split: str, **options: str | None) -> bool:
 
 
 def _recognize(path: Path, split: str) -> tuple[str, Path]:
-    """What a source is ("table", "shards" or "archives"), and the folder of the split, if it has a folder of its own.
+    """What a source is ("table", "shards" or "archives"), and the folder of the split, if it has one.
 
     A table of metadata comes before parquet files and tars beside it, and these before other tables.
 
@@ -203,7 +203,7 @@ def _open_hub(name: str, options: TableOptions, split: str) -> PairStream:
         dataset = load_dataset(name, streaming=True, split=split)
     except Exception as error:  # of many kinds: network, authorization, layout
         raise DataError(
-            f"{name}: there is no such folder here, and as a dataset of the Hub it could not be opened: {error}"
+            f"{name} does not exist here as a folder, and could not be opened as a dataset of the Hub: {error}"
         ) from error
     return _open_dataset(dataset, name, options)
 

@@ -72,7 +72,7 @@ def write_report(
         The report's path.
 
     Raises:
-        OSError: there is no `metrics.jsonl`.
+        OSError: `metrics.jsonl` does not exist.
         DataError: a line of it is broken.
     """
     folder = Path(folder)

@@ -65,7 +65,7 @@ def check_models(demo: Demo):
             config = json.loads(Path(hf_hub_download(name, "config.json")).read_text(encoding="utf-8"))
         except (RepositoryNotFoundError, EntryNotFoundError, HFValidationError) as error:
             raise PublishError(
-                f"{option} {name}: there is no such model on the Hub; publish it with training/publish.py"
+                f"{option} {name}: the Hub has no such model; publish it with training/publish.py"
             ) from error
         except HTTPError as error:
             raise PublishError(explain(error)) from error

@@ -227,7 +227,7 @@ def open_task(folder: str | Path, name: str | None = None, hidden: Iterable[str]
         hidden: Splits to ignore.
 
     Raises:
-        DataError: The dataset or the task does not exist, or there is no training or test split.
+        DataError: The dataset or the task does not exist, or the training or test split is missing.
     """
     folder = _find_folder(folder)
     tasks = {task.name: task for task in read_tasks(folder)}

@@ -110,7 +110,7 @@ _LABELS = (
     Option("config", "configuration of a dataset of the Hub"),
 )
 
-_SYNTHESISED = "of what the numpy synthesizer plays; soundfonts have licenses of their own, and so has what they play"
+_SYNTHESISED = "of audio from the numpy synthesizer; soundfonts and the audio that they play have other licenses"
 CORPORA = {
     corpus.name: corpus
     for corpus in (
@@ -185,7 +185,7 @@ CORPORA = {
             "song_describer.csv and audio/NN/<track>.2min.mp3",
             "https://doi.org/10.5281/zenodo.10072001",
             "cc-by-sa-4.0",
-            "of the captions; every recording has a Creative Commons license of its own",
+            "of the captions; each recording has its own Creative Commons license",
             (Option("subset", "all captions or the validated ones", "all", ("all", "valid")), _AUDIO_DIR),
         ),
         Corpus(
@@ -231,7 +231,7 @@ CORPORA = {
             "data/splits/split-N/autotagging_<subset>-<split>.tsv and audio/00/1000.mp3 (or 1000.low.mp3)",
             "https://github.com/MTG/mtg-jamendo-dataset",
             "cc-by-nc-sa-4.0",
-            "of the metadata; every recording has a Creative Commons license of its own",
+            "of the metadata; each recording has its own Creative Commons license",
             (
                 Option("subset", "which tags", "top50", ("top50", "genre", "instrument", "moodtheme", "all")),
                 Option("split_number", "which of the five splits", 0, tuple(range(5))),
@@ -245,7 +245,7 @@ CORPORA = {
             "fma_metadata/tracks.csv and fma_small/000/000002.mp3",
             "https://github.com/mdeff/fma",
             "cc-by-4.0",
-            "of the metadata; every recording has a license of its own",
+            "of the metadata; each recording has its own license",
             (_AUDIO_DIR,),
         ),
         Corpus(

@@ -20,7 +20,7 @@ def read_catalog(root: Path, keep_columns: Sequence[str] = (), **options: str | 
         options: other fields of `TableOptions`.
 
     Raises:
-        DataError: there is no table, it cannot be read, or a column is missing.
+        DataError: the table is missing, it cannot be read, or a column is missing.
     """
     if not root.exists():
         raise DataError(f"{root} does not exist; expected a table, or a folder with one")

@@ -29,7 +29,7 @@ def read_musiccaps(root: Path, audio_dir: str | None = None) -> Reading:
         audio_dir: folder in or below which the audio is, if not the root.
 
     Raises:
-        DataError: there is no CSV, or it lacks a column.
+        DataError: the CSV is missing, or it lacks a column.
     """
     table = find_path(root, ("musiccaps-public.csv", "musiccaps.csv", "data/musiccaps-public.csv"), "MusicCaps's CSV")
     rows = read_rows(table, required=COLUMNS)

@@ -40,7 +40,7 @@ def read_synthetic(root: Path) -> Reading:
     It has a folder per split with `metadata.jsonl` and `audio/`, or shards `<split>-<first clip>-<end>.parquet`.
 
     Raises:
-        DataError: there is no split in it, or a column is missing.
+        DataError: it has no split, or a column is missing.
     """
     found = {split: root / split / "metadata.jsonl" for split in SPLITS if (root / split / "metadata.jsonl").is_file()}
     shards = {split: paths for split in SPLITS if split not in found and (paths := written_shards(root, split))}
@@ -65,7 +65,7 @@ def read_synthetic_notes(root: Path) -> Reading:
     """Single notes: the folder that `write_notes` was given, or its `notes`.
 
     Raises:
-        DataError: there is no split in it, or a column is missing.
+        DataError: it has no split, or a column is missing.
     """
     folder = root / "notes" if (root / "notes").is_dir() else root
     found = {split: folder / split / "metadata.jsonl" for split in SPLITS}

@@ -21,7 +21,7 @@ def read_webdataset(root: Path, caption_column: str | None = None, caption: str 
         caption: text with keys of the .json members in braces that captions are composed of.
 
     Raises:
-        DataError: there is no tar file.
+        DataError: the folder has no tar file.
     """
     found = find_archives(root) if root.exists() else {}
     if not found:

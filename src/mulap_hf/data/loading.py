@@ -102,6 +102,9 @@ def batches_of(loader: DataLoader) -> Iterator[dict]:
 class BatchStream:
     """The batches of one process, epoch after epoch, without end; can resume where another one stopped.
 
+    torchdata's `StatefulDataLoader` would not resume exactly: it stores the state of the dataset, which for `datasets`
+    does not include the rows in a shuffle buffer. Counting batches needs no state of the dataset.
+
     Args:
         loader: as prepared by accelerate.
         collator: that of the loader.

@@ -29,5 +29,5 @@ def test_same_captions_same_vocabulary():
 
 
 def test_no_captions():
-    with pytest.raises(ValueError, match="no captions"):
+    with pytest.raises(ValueError, match="captions is empty"):
         train_tokenizer([])

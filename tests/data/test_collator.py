@@ -254,3 +254,14 @@ def test_every_chunk_is_augmented_by_itself(processor, tmp_path):
         assert torch.allclose(one, gain * other, atol=1e-6)
         assert 10 ** (-12 / 20) <= gain <= 1
     assert len(set(np.round(gains, 3))) == 4
+
+
+def test_a_file_that_ends_early_is_used_and_listed(processor, rows, tmp_path):
+    path = tmp_path / "half.wav"
+    write_tone(path, seconds=3.0)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    batch = collator(processor)([*rows[:2], make_row("half", path)])
+    assert batch["ids"] == ["0", "1", "half"]
+    (item,) = batch["skipped"]
+    assert (item.id, item.reason) == ("half", "incomplete, used as far as it can be read")
+    assert "it ends early, after 1.50 s of the 3.00 s in its header" in item.detail

@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from ..configuration_mulap import MulapConfig
+from ..data.clips import INCOMPLETE
 from ..data.provenance import describe_corpus, provenance
 from ..data.streams import PairStream, has_split, open_pairs
 from ..errors import DataError
@@ -193,7 +194,10 @@ def complete(loop: TrainingLoop, settings: dict[str, Any], facts: dict[str, Any]
     write_report(folder, settings | facts, facts["environment"], skipped, loop.progress.best_step, warnings)
     complete_folder(folder, settings | {"run": facts}, metrics)
     print("validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-    if skipped:
-        print(f"{len(skipped)} items were skipped; why: {folder / 'skipped.jsonl'}")
+    incomplete = sum(item.reason == INCOMPLETE for item in skipped)
+    if len(skipped) > incomplete:
+        print(f"{len(skipped) - incomplete} items were skipped; why: {folder / 'skipped.jsonl'}")
+    if incomplete:
+        print(f"{incomplete} items are {INCOMPLETE}; which: {folder / 'skipped.jsonl'}")
     print(f"Saved to {folder}; read {folder / 'training_report.md'}")
     print(f"Embed music with: mulap embed PATH --model {folder} --output out.parquet")

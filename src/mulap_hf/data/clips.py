@@ -7,12 +7,13 @@ from zlib import crc32
 import numpy as np
 from torch.utils.data import get_worker_info
 
-from ..audio import load_audio
+from ..audio import Report, load_audio
 from ..errors import AudioError
 from .augmentation import Augmentation
 from .schema import Skipped
 
 MIN_SECONDS = 0.1  # models pad shorter clips, but shorter sounds are hardly music
+INCOMPLETE = "incomplete, used as far as it can be read"  # a reason in `skipped`, although the row is used
 SILENCE = 1e-4  # a clip that never exceeds -80 dB of full scale has nothing in it
 
 
@@ -29,8 +30,9 @@ class ClipCollator:
     """Collator of the rows of a `PairStream`: returns `ids`, `skipped`, `worker`, and the inputs of a model.
 
     Random crops and augmentation depend only on the seed, the epoch and the ids in the batch, not on workers, ranks or
-    earlier batches. A batch without usable rows has no ids and no tensors. A batch that this process does not use
-    (`done`, `share`) is not decoded and has an entry `unwanted`.
+    earlier batches. `skipped` also lists rows that are used although their audio is `INCOMPLETE`. A batch without
+    usable rows has no ids and no tensors. A batch that this process does not use (`done`, `share`) is not decoded and
+    has an entry `unwanted`.
 
     Args:
         sampling_rate: Sampling rate of the model in Hz.
@@ -75,9 +77,12 @@ class ClipCollator:
         clips, kept = [], []
         for row in rows:
             position = rng.random()  # drawn for every row, so that a broken row does not change the others
+            problems: list[str] = []
             try:
-                clips.append(self.augment(self.load(row, position), rng))
+                clips.append(self.augment(self.load(row, position, problems.append), rng))
                 kept.append(row)
+                if problems:
+                    batch["skipped"].append(Skipped(row["id"], INCOMPLETE, "; ".join(problems)))
             except Unusable as error:
                 batch["skipped"].append(Skipped(row["id"], error.reason, error.detail))
             except AudioError as error:
@@ -97,8 +102,8 @@ class ClipCollator:
         """Return the inputs of the model for usable rows and their clips, `(samples,)` each."""
         raise NotImplementedError
 
-    def load(self, row: dict, position: float) -> np.ndarray:
-        """Load the crop of a track, `(samples,)`.
+    def load(self, row: dict, position: float, report: Report) -> np.ndarray:
+        """Load the crop of a track, `(samples,)`; `report` is called as by `load_audio`.
 
         Raises:
             AudioError: The track cannot be decoded.
@@ -112,6 +117,7 @@ class ClipCollator:
             self.sampling_rate,
             duration=self.clip_seconds,
             position=position if self.random_crop else 0,
+            report=report,
         )
         if len(clip) < self.min_seconds * self.sampling_rate:
             seconds = len(clip) / self.sampling_rate

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..audio import Report
 from ..configuration_mulap import MulapConfig
 from ..data.clips import ClipCollator, Unusable
 from ..data.schema import Kind, Task
@@ -45,10 +46,10 @@ class TargetCollator(ClipCollator):
         """The target of a row; None where it is not known."""
         raise NotImplementedError
 
-    def load(self, row: dict, position: float) -> np.ndarray:
+    def load(self, row: dict, position: float, report: Report) -> np.ndarray:
         if self.target(row) is None:
             raise Unusable("has none of the labels that are trained on")
-        return super().load(row, position)
+        return super().load(row, position, report)
 
     def make_inputs(self, rows: list[dict], clips: list[np.ndarray], rng: np.random.Generator) -> dict:
         inputs = self.feature_extractor(clips, sampling_rate=self.sampling_rate, return_tensors="pt")

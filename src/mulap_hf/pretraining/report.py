@@ -91,7 +91,7 @@ def write_report(
         *(f"![{path.stem}]({PICTURES_FOLDER}/{path.name})" for path in pictures),
         "## Speed",
         markdown_table(("measure", "value"), _speed(rows, settings, environment)),
-        "## Skipped",
+        "## Skipped or incomplete",
         _skipped(skipped),
         "## Environment",
         markdown_table(("what", "which"), machine),

@@ -38,10 +38,10 @@ class CountingCollator(PreTrainingCollator):
 
     decoded: list[str] | None = None
 
-    def load(self, row, position):
+    def load(self, row, position, report):
         if self.decoded is not None:
             self.decoded.append(row["id"])
-        return super().load(row, position)
+        return super().load(row, position, report)
 
 
 def make_stream(
@@ -150,7 +150,7 @@ def test_nothing_usable_is_an_error_with_the_first_reason(processor, tmp_path):
 class StuckCollator(PreTrainingCollator):
     """Never gives anything."""
 
-    def load(self, row, position):
+    def load(self, row, position, report):
         Event().wait()
 
 

@@ -332,7 +332,7 @@ from mulap_hf.data.streams import open_pairs
 from mulap_hf.data.loading import BatchStream, training_loader
 
 class Names(ClipCollator):
-    def load(self, row, position):
+    def load(self, row, position, report):
         return None
 
     def make_inputs(self, rows, clips, rng):

@@ -108,6 +108,9 @@ def test_bad_arguments(embed, model_folder, music, tmp_path):
         assert not output.exists()
     status, _, errors = embed(music, "--output", output, "--device", "nonsense")
     assert status == 2 and "device='nonsense' cannot be used here" in errors
+    for options, message in ((["--per_chunk"], "leave out --per_chunk"), ([], "has no joint embedding space")):
+        status, _, errors = embed(music, "--output", output, "--space", "joint", *options)
+        assert status == 2 and message in errors
     for option, value in (("--workers", "-1"), ("--workers", "two"), ("--batch_size", "0")):
         status, _, errors = embed(music, "--output", output, f"{option}={value}")
         assert status == 2 and f"{option}: {value!r} is not an integer of at least" in errors

@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers import micro_config, run_fresh, settle, start, write_tone
 
-from mulap_hf import MulapAudioModel, MulapForPreTraining, load_audio
+from mulap_hf import MulapAudioModel, MulapForPreTraining, MulapModel, load_audio
 from mulap_hf.embedding import Embedder
 from mulap_hf.embedding_files import write_embeddings
 from mulap_hf.errors import AudioError
@@ -73,6 +73,25 @@ def test_one_file(model_folder, music):
     assert one.chunks.shape == (13, embedder.feature_size)
     with pytest.raises(AudioError, match="the file does not exist"):
         embedder.embed("nowhere.wav")
+
+
+def test_joint_embeddings_and_the_fingerprints_of_both(music, processor, tmp_path):
+    model = settle(MulapModel(micro_config(projection_size=16)))
+    model.save_pretrained(tmp_path / "model")
+    embedder = Embedder(tmp_path / "model", joint=True)
+    write_embeddings(embedder, music[:2], tmp_path / "out.parquet", progress=False)
+    table = pq.read_table(tmp_path / "out.parquet")
+    with torch.no_grad():
+        expected = model.get_audio_features(torch.from_numpy(load_audio(music[0]))[None]).pooler_output[0]
+    np.testing.assert_allclose(table["joint_embedding"][0].as_py(), expected, atol=1e-5)
+    about = json.loads(table.schema.metadata[b"mulap"])
+    assert about == {"model": str(tmp_path / "model"), "fingerprints": embedder.fingerprints}
+    assert set(about["fingerprints"]) == {"embedding", "joint_embedding"}
+    assert about["fingerprints"]["embedding"] == Embedder(tmp_path / "model").fingerprint
+    model.text_pooler.bias.data += 1  # the text stream belongs to the joint space, too
+    model.save_pretrained(tmp_path / "other")
+    other = Embedder(tmp_path / "other", joint=True).fingerprints
+    assert [other[name] == value for name, value in about["fingerprints"].items()] == [True, False]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

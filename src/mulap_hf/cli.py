@@ -45,6 +45,13 @@ def run_command(arguments: list[str] | None) -> int:
     embed.add_argument("--model", required=True, help="folder or Hub name of a MuLaP model")
     embed.add_argument("--output", required=True, type=Path, help="parquet file to write")
     embed.add_argument("--per_chunk", action="store_true", help="one row per chunk, with times, instead of per track")
+    embed.add_argument(
+        "--space",
+        choices=("backbone", "joint"),
+        default="backbone",
+        help="joint: also write joint_embedding, the track in the joint embedding space of audio and text, which "
+        "search by words needs",
+    )
     embed.add_argument("--device", help="cpu, cuda, ...; by default the GPU if there is one")
     embed.add_argument("--overwrite", action="store_true", help="replace an existing output file")
     embed.add_argument(
@@ -69,6 +76,8 @@ def run_embed(args: argparse.Namespace) -> int:
         raise MulapError(f"{args.output} is a folder: name a file, for example {args.output / 'embeddings.parquet'}")
     if os.path.exists(args.output) and not args.overwrite:
         raise MulapError(f"{args.output} exists: pass --overwrite to replace it")
+    if args.space == "joint" and args.per_chunk:
+        raise MulapError("--space joint has one embedding per track: leave out --per_chunk")
     found = find_audio_files(args.paths)
     if not found.files:
         others = "".join(f"\n  {printable(line)}" for line in found.summary())
@@ -76,7 +85,7 @@ def run_embed(args: argparse.Namespace) -> int:
     from .embedding import Embedder  # imports torch and transformers
     from .embedding_files import write_embeddings
 
-    embedder = Embedder(args.model, args.device, args.batch_size)
+    embedder = Embedder(args.model, args.device, args.batch_size, joint=args.space == "joint")
     workers = default_workers(len(found.files)) if args.workers is None else args.workers
     report = write_embeddings(embedder, found.files, args.output, args.per_chunk, workers)
     embedded = len(found.files) - len(report.failed)

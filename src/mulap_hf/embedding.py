@@ -16,8 +16,9 @@ from .audio import warn
 from .decoding import Piece, decode_files, prefetch
 from .errors import AudioError, ModelError
 from .feature_extraction_mulap import MulapFeatureExtractor
-from .loading import backbone_fingerprint, open_backbone
-from .modeling_mulap_audio import MulapAudioModel
+from .loading import backbone_fingerprint, joint_fingerprint, open_backbone, open_joint_model
+from .modeling_mulap import MulapModel
+from .modeling_mulap_audio import MulapAudioModel, MulapPreTrainedModel
 
 _PIECES_AHEAD = 8  # of ten seconds, or a chunk
 
@@ -31,6 +32,7 @@ class TrackEmbedding:
     track: `(features,)`, the mean over its chunks.
     chunks: `(chunks, features)`; chunk i starts at i * `MulapAudioConfig.chunk_seconds`.
     problems: What is missing from the file, a sentence each; see `load_audio`.
+    joint: `(projection size,)` with length 1, the track in the joint embedding space; None if it was not asked for.
     """
 
     path: str
@@ -38,6 +40,7 @@ class TrackEmbedding:
     track: np.ndarray
     chunks: np.ndarray
     problems: tuple[str, ...] = ()
+    joint: np.ndarray | None = None
 
 
 class Embedder:
@@ -48,22 +51,37 @@ class Embedder:
         device: Where to compute. Default: the GPU if there is one.
         batch_size: Chunks, of several tracks, that go through the model at once. Sets the model's `chunk_batch_size`,
             which is the default.
+        joint: Embed tracks in the joint embedding space of audio and text, too.
+
+    Attributes:
+        name: Hub name or absolute path of the model; None if it was passed as a module.
+        joint: The whole model of audio and text; None without a joint space.
 
     Raises:
-        ModelError: The model cannot be loaded, is not a MuLaP model, or the device cannot be used.
+        ModelError: The model cannot be loaded, is not a MuLaP model, has no joint space, or the device cannot be used.
     """
 
-    def __init__(self, model: str | Path | MulapAudioModel, device: str | None = None, batch_size: int | None = None):
-        if not isinstance(model, MulapAudioModel):
-            model = open_backbone(model)
+    def __init__(
+        self,
+        model: str | Path | MulapAudioModel | MulapModel,
+        device: str | None = None,
+        batch_size: int | None = None,
+        joint: bool = False,
+    ):
+        self.name: str | None = None
+        if not isinstance(model, MulapPreTrainedModel):
+            self.name = os.path.abspath(model) if os.path.isdir(model) else str(model)
+            model = open_joint_model(model) if joint else open_backbone(model)
+        self.joint = model if isinstance(model, MulapModel) else None
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-            self.model = model.to(self.device).eval()
+            model.to(self.device).eval()
         except (RuntimeError, AssertionError) as error:  # an unknown name, or one that torch has no driver for
             raise ModelError(f"device={device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+        self.model: MulapAudioModel = getattr(model, "audio_model", model)
         if batch_size is not None:
             self.model.config.chunk_batch_size = batch_size
-        self.feature_extractor = MulapFeatureExtractor(sampling_rate=model.config.sampling_rate)
+        self.feature_extractor = MulapFeatureExtractor(sampling_rate=self.model.config.sampling_rate)
 
     @property
     def sampling_rate(self) -> int:
@@ -77,6 +95,12 @@ class Embedder:
     def fingerprint(self) -> str:
         """Differs for models that give different embeddings."""
         return backbone_fingerprint(self.model)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """A fingerprint for each embedding of a track: "embedding", and "joint_embedding" if there is one."""
+        joint = {} if self.joint is None else {"joint_embedding": joint_fingerprint(self.joint)}
+        return {"embedding": self.fingerprint} | joint
 
     def embed(self, path: str | os.PathLike) -> TrackEmbedding:
         """Embeds a whole file.
@@ -123,12 +147,36 @@ class Embedder:
                     for (track, _), feature in zip(batch, self._encode([chunk for _, chunk in batch]), strict=True):
                         track.append(feature)
                 while ended and not any(track is ended[0][1] for track, _ in waiting):
-                    yield _result(*ended.popleft())
+                    yield self._result(*ended.popleft())
 
     @torch.inference_mode()
     def _encode(self, chunks: list[np.ndarray]) -> np.ndarray:
         """`(chunk_length,)` each -> float32 `(chunks, features)`."""
         return self.model(torch.from_numpy(np.stack(chunks)).to(self.device)).pooler_output.float().cpu().numpy()
+
+    @torch.inference_mode()
+    def project(self, track: np.ndarray) -> np.ndarray:
+        """The embedding of a track `(features,)` -> float32 `(projection size,)`, in the joint embedding space.
+
+        Raises:
+            ModelError: The model was opened without its joint embedding space.
+        """
+        if self.joint is None:
+            raise ModelError("the model was opened without its joint embedding space: pass joint=True")
+        features = torch.from_numpy(track).to(self.device, self.joint.dtype)
+        return self.joint.alignment.project_audio(features[None])[0].float().cpu().numpy()
+
+    def _result(self, end: Piece, features: list[np.ndarray]) -> TrackEmbedding | AudioError:
+        if end.error is not None:
+            return end.error
+        chunks = np.stack(features)
+        if not np.isfinite(chunks).all():
+            return AudioError(
+                f"{end.path}: the model's embedding of it is not finite (NaN or Inf): check the model's weights"
+            )
+        track = chunks.mean(axis=0)
+        joint = None if self.joint is None else self.project(track)
+        return TrackEmbedding(str(end.path), end.seconds, track, chunks, tuple(end.problems), joint)
 
     @torch.inference_mode()
     def chunk_features(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:
@@ -147,14 +195,3 @@ class Embedder:
         output = self.model(**{name: values.to(self.device) for name, values in inputs.items()})
         features = output.last_hidden_state.float().cpu().numpy()  # (tracks, chunks, features)
         return [track[:count] for track, count in zip(features, output.chunk_mask.sum(dim=1).tolist(), strict=True)]
-
-
-def _result(end: Piece, features: list[np.ndarray]) -> TrackEmbedding | AudioError:
-    if end.error is not None:
-        return end.error
-    chunks = np.stack(features)
-    if not np.isfinite(chunks).all():
-        return AudioError(
-            f"{end.path}: the model's embedding of it is not finite (NaN or Inf): check the model's weights"
-        )
-    return TrackEmbedding(str(end.path), end.seconds, chunks.mean(axis=0), chunks, tuple(end.problems))

@@ -24,6 +24,7 @@ from .settings import check_settings
 # A part is written when it is this old or has this many rows: what a crash may cost, and what memory must hold.
 _PART_SECONDS = 60
 _PART_ROWS = 10_000
+METADATA = "mulap"  # key of the table's metadata
 # Tracks whose rows are kept one by one. Many small objects that stay, between buffers of audio that come and go,
 # fragment the memory: the process would grow by half a megabyte with every file.
 _SCATTERED = 32
@@ -54,7 +55,8 @@ def write_embeddings(
     Columns per track: `path`, `seconds`, `embedding`; per chunk: `path`, `chunk`, `start`, `end` (s), `embedding`.
     Rows are in the order of `paths`, and each path is taken once. Until all rows are there, they are kept in
     `OUTPUT.parts/`. A file that has changed since then is embedded again, and one that is not in `paths` any more is
-    left out. Bytes of a name that are not UTF-8 are written as escapes.
+    left out. Bytes of a name that are not UTF-8 are written as escapes. With a joint space, tracks also have a
+    `joint_embedding`. The table's metadata, "mulap", name the model and the fingerprint of each column of embeddings.
 
     Args:
         embedder: The model.
@@ -109,12 +111,14 @@ class _Parts:
         self.output = output
         self.folder = output.with_name(output.name + ".parts")
         self.per_chunk, self.chunk_seconds = per_chunk, embedder.model.config.chunk_seconds
-        self.schema = _schema(embedder.feature_size, per_chunk)
+        self.schema = _schema(embedder, per_chunk)
         self.rows: dict[str, tuple[Path, int, int]] = {}
         self.waiting: list[pa.RecordBatch] = []
         self.flushed = time.monotonic()
         self.settings = self.folder / "settings.json"
         settings = {"model": embedder.fingerprint, "per_chunk": per_chunk}
+        if "joint_embedding" in self.schema.names:
+            settings["joint"] = embedder.fingerprints["joint_embedding"]
         if not self.settings.exists():
             make_folder(self.folder, "--output")
             write_json(self.settings, settings)
@@ -193,25 +197,32 @@ def _name(path: str | os.PathLike) -> str:
     return os.fsdecode(path).encode("utf-8", "backslashreplace").decode()
 
 
-def _schema(feature_size: int, per_chunk: bool) -> pa.Schema:
-    embedding = ("embedding", pa.list_(pa.float32(), feature_size))
+def _schema(embedder: Embedder, per_chunk: bool) -> pa.Schema:
+    fields = [("path", pa.string())]
     if per_chunk:
-        times = [("chunk", pa.int32()), ("start", pa.float64()), ("end", pa.float64())]
-        return pa.schema([("path", pa.string()), *times, embedding])
-    return pa.schema([("path", pa.string()), ("seconds", pa.float64()), embedding])
+        fields += [("chunk", pa.int32()), ("start", pa.float64()), ("end", pa.float64())]
+    else:
+        fields += [("seconds", pa.float64())]
+    fields += [("embedding", pa.list_(pa.float32(), embedder.feature_size))]
+    if embedder.joint is not None and not per_chunk:
+        fields += [("joint_embedding", pa.list_(pa.float32(), embedder.joint.config.projection_size))]
+    names = [name for name, _ in fields]
+    fingerprints = {name: value for name, value in embedder.fingerprints.items() if name in names}
+    about = {"model": embedder.name, "fingerprints": fingerprints}
+    return pa.schema(fields, {METADATA: json.dumps(about)})
 
 
 def _rows(result: TrackEmbedding, schema: pa.Schema, per_chunk: bool, chunk_seconds: float) -> pa.RecordBatch:
-    embeddings = result.chunks if per_chunk else result.track[None]
-    count, size = embeddings.shape
+    count = len(result.chunks) if per_chunk else 1
     if per_chunk:
         chunk = np.arange(count)
         columns = [chunk, chunk * chunk_seconds, np.minimum((chunk + 1) * chunk_seconds, result.seconds)]
+        embeddings = [result.chunks]
     else:
         columns = [[result.seconds]]
-    return pa.record_batch(
-        [[_name(result.path)] * count, *columns, pa.FixedSizeListArray.from_arrays(embeddings.ravel(), size)], schema
-    )
+        embeddings = [result.track] if result.joint is None else [result.track, result.joint]
+    lists = [pa.FixedSizeListArray.from_arrays(rows.ravel(), rows.shape[-1]) for rows in embeddings]
+    return pa.record_batch([[_name(result.path)] * count, *columns, *lists], schema)
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig
 from .configuration_mulap import MulapAudioConfig, MulapConfig, MulapTextConfig
 from .conversion import BERT_NAMES, first_line, rename
 from .errors import ModelError
-from .modeling_mulap import MulapJointModel
+from .modeling_mulap import MulapJointModel, MulapModel
 from .modeling_mulap_audio import MulapAudioModel, MulapPreTrainedModel
+from .pipeline_mulap_tasks import CONTRASTIVE, trained_scores
 
 # What a backbone computes: the fields of the audio stream without those of a Transformer and those of its execution.
 _BACKBONE_FIELDS = [
@@ -145,11 +146,58 @@ def open_backbone(model: str | Path) -> MulapAudioModel:
     return backbone
 
 
+def open_text_model(model: str | Path) -> MulapModel:
+    """Load a MuLaP model with both streams.
+
+    Args:
+        model: Folder or Hub name.
+
+    Raises:
+        ModelError: The model cannot be loaded, has no text stream, or is incomplete.
+    """
+    if saved_kind(model) not in TEXT_KINDS:
+        raise ModelError(
+            f"{model} has no text side, because it is a backbone or a classifier; pass a model of "
+            "training/pretrain.py with captions"
+        )
+    with loading_errors(model):
+        found, info = MulapModel.from_pretrained(model, output_loading_info=True)
+    if info["missing_keys"]:  # transformers would initialize them at random
+        raise ModelError(
+            f"{model} is incomplete: the weight {sorted(info['missing_keys'])[0]} is missing; save the model again"
+        )
+    return found
+
+
+def open_joint_model(model: str | Path) -> MulapModel:
+    """Load a MuLaP model with a trained joint embedding space of audio and text.
+
+    Raises:
+        ModelError: The joint space was not trained, or see `open_text_model`.
+    """
+    found = open_text_model(model)
+    if CONTRASTIVE not in trained_scores(found.config):
+        raise ModelError(
+            f"{model} has no joint embedding space of audio and text (config.projection_size, "
+            "config.contrastive_loss_weight): leave out --space joint, or pass a model that was trained with one"
+        )
+    return found
+
+
 def backbone_fingerprint(backbone: MulapAudioModel) -> str:
     """Return a hash of the weights and the log-mel settings of a backbone."""
-    fields = {field: getattr(backbone.config, field) for field in _BACKBONE_FIELDS}
+    return _fingerprint(backbone, backbone.config)
+
+
+def joint_fingerprint(model: MulapModel) -> str:
+    """Return a hash of all weights and the log-mel settings of a model of audio and text."""
+    return _fingerprint(model, model.config.audio_config)
+
+
+def _fingerprint(model: MulapPreTrainedModel, config: MulapAudioConfig) -> str:
+    fields = {field: getattr(config, field) for field in _BACKBONE_FIELDS}
     digest = sha256(json.dumps(fields, default=list, sort_keys=True).encode())
-    for name, value in sorted(backbone.state_dict().items()):
+    for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()

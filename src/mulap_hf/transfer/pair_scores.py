@@ -15,9 +15,8 @@ import torch
 from tqdm import tqdm
 
 from ..embedding import Embedder
-from ..errors import DataError, ModelError
-from ..loading import TEXT_KINDS, saved_kind
-from ..modeling_mulap import MulapModel
+from ..errors import DataError
+from ..loading import TEXT_KINDS, open_text_model, saved_kind
 from ..modeling_mulap_audio import MulapAudioOutput, masked_mean, unpack
 from ..modeling_mulap_joint import Stream
 from ..pipeline_mulap import text_scores
@@ -67,16 +66,7 @@ class PairScorer:
     """
 
     def __init__(self, model: str | Path, device: str | None = None, progress: bool = True):
-        if not has_text_side(model):
-            raise ModelError(
-                f"{model} has no text side, because it is a backbone or a classifier; pass a model of "
-                "training/pretrain.py with captions"
-            )
-        self.model, info = MulapModel.from_pretrained(model, output_loading_info=True)
-        if info["missing_keys"]:  # transformers would initialize them at random
-            raise ModelError(
-                f"{model} is incomplete: the weight {sorted(info['missing_keys'])[0]} is missing; save the model again"
-            )
+        self.model = open_text_model(model)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model.to(self.device).eval()
         self.extractor = Embedder(self.model.audio_model, str(self.device))

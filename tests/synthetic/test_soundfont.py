@@ -29,7 +29,7 @@ def test_the_error_for_a_missing_library_has_the_install_command(config, tmp_pat
 def test_a_file_in_another_format_is_named(config, tmp_path):
     pytest.importorskip("tinysoundfont")
     (tmp_path / "font.sf2").write_bytes(b"version https://git-lfs.github.com/spec/v1")
-    with pytest.raises(ValueError, match=r"font\.sf2 is not an SF2 soundfont"):
+    with pytest.raises(ValueError, match=r"font\.sf2 is not an SF2 or SF3 soundfont"):
         make_clip(replace(config, soundfont=str(tmp_path / "font.sf2")), "train", 0)
 
 

@@ -1,6 +1,7 @@
 """The synthetic corpus: songs with exact labels and weak captions, generated from a seed.
 
-The default renderer is a synthesizer in numpy and scipy. A soundfont (SF2 file) replaces it by sampled instruments.
+The default renderer is a synthesizer in numpy and scipy. Soundfonts (SF2 or SF3 files) replace it
+by sampled instruments, or are mixed with it.
 
 * `make_clip` makes one clip, `make_note` one single note.
 * `corpus_dataset` streams clips as a `datasets.IterableDataset`.

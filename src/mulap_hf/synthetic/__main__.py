@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ..errors import MulapError
 from ..scripts import run_script
 from .factors import FACTORS
-from .generate import SPLITS, CorpusConfig
+from .generate import PRODUCTIONS, SPLITS, CorpusConfig
 from .write import write_corpus, write_notes, write_parquet, write_triplets
 
 __all__ = ["main"]
@@ -24,14 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_clips", type=int, default=2000, help="number of clips or notes")
     parser.add_argument("--clip_seconds", type=float, default=20.0, help="length of a clip in seconds")
     parser.add_argument("--seed", type=int, default=0, help="seed of the corpus; each seed gives other songs")
-    parser.add_argument(
-        "--soundfont", metavar="SF2", help="soundfont whose sampled instruments replace the synthesizer (slower)"
-    )
-    parser.add_argument(
-        "--held_out_soundfont",
-        metavar="SF2",
-        help="second soundfont, for the splits test_soundfont and test_renderer",
-    )
+    _add_sound_options(parser)
     parser.add_argument(
         "--format",
         choices=("flac", "parquet"),
@@ -48,6 +41,34 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--num_workers", type=int, help="number of processes; by default one per CPU core")
     return parser
+
+
+def _add_sound_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--soundfont",
+        action="append",
+        metavar="FILE",
+        help="soundfont (sf2 or sf3) whose sampled instruments replace the synthesizer; repeat the option to mix "
+        "several soundfonts per song and per track",
+    )
+    parser.add_argument(
+        "--synthesizer_fraction",
+        type=float,
+        default=0.0,
+        help="fraction of the tracks that the synthesizer plays beside the soundfonts",
+    )
+    parser.add_argument(
+        "--held_out_soundfont",
+        metavar="FILE",
+        help="another soundfont, for the splits test_soundfont and test_renderer",
+    )
+    parser.add_argument(
+        "--production",
+        choices=list(PRODUCTIONS),
+        default="plain",
+        help="production chain. plain: reverb, equalizers, drive, noise, level. varied: also stereo positions, kinds "
+        "of rooms, saturation and noise, compression, and lossy codecs",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -67,8 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = CorpusConfig(
         seed=parsed.seed,
         clip_seconds=parsed.clip_seconds,
-        soundfont=parsed.soundfont,
+        soundfont=parsed.soundfont and tuple(parsed.soundfont),
         held_out_soundfont=parsed.held_out_soundfont,
+        synthesizer_fraction=parsed.synthesizer_fraction,
+        production=parsed.production,
     )
     if parsed.triplets:
         write_triplets(

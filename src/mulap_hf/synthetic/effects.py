@@ -7,7 +7,7 @@ import scipy  # submodules are imported on first use
 
 from .render import SAMPLING_RATE
 
-__all__ = ["Effects", "draw_effects", "master"]
+__all__ = ["Effects", "bell", "colored_noise", "draw_effects", "limit", "log_uniform", "master", "rms", "shelf"]
 
 _PEAK_LIMIT = 0.97
 _LIMITER_THRESHOLD = 0.7
@@ -50,7 +50,7 @@ class Effects:
     level: float
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -69,7 +69,7 @@ def draw_effects(rng: np.random.Generator, strength: float) -> Effects:
         [0.75, 0.18 * strength, 0.10 * strength, 0.30 * strength, 0.50 * strength, 0.06 * strength]
     )
     return Effects(
-        reverb_time=_log_uniform(rng, 0.15, 2.4) if reverb else None,
+        reverb_time=log_uniform(rng, 0.15, 2.4) if reverb else None,
         reverb_delay=rng.uniform(0, 0.03) if reverb else None,
         reverb_level=min(0.9, rng.uniform(0.04, 0.38) * strength) if reverb else None,
         reverb_color=rng.uniform(1500, 5500) if reverb else None,
@@ -86,7 +86,7 @@ def draw_effects(rng: np.random.Generator, strength: float) -> Effects:
     )
 
 
-def _shelf(frequency: float, gain: float, high: bool) -> np.ndarray:
+def shelf(frequency: float, gain: float, high: bool) -> np.ndarray:
     """Return the second-order section of a shelving filter (Bristow-Johnson, Audio EQ Cookbook, slope 1)."""
     root = 10 ** (gain / 40)
     angle = 2 * np.pi * frequency / SAMPLING_RATE
@@ -109,7 +109,7 @@ def _shelf(frequency: float, gain: float, high: bool) -> np.ndarray:
     return np.array([*numerator, *denominator]) / denominator[0]
 
 
-def _bell(frequency: float, gain: float, quality: float) -> np.ndarray:
+def bell(frequency: float, gain: float, quality: float) -> np.ndarray:
     """Return the second-order section of a peak filter (Bristow-Johnson, Audio EQ Cookbook)."""
     root = 10 ** (gain / 40)
     angle = 2 * np.pi * frequency / SAMPLING_RATE
@@ -121,13 +121,13 @@ def _bell(frequency: float, gain: float, quality: float) -> np.ndarray:
 
 def _equalize(audio: np.ndarray, effects: Effects, brightness: float) -> np.ndarray:
     """Apply all linear filters in one pass, starting with the spectral tilt of the song."""
-    sections = [_shelf(1800, brightness, high=True)]
+    sections = [shelf(1800, brightness, high=True)]
     if effects.low_shelf:
-        sections.append(_shelf(*effects.low_shelf, high=False))
+        sections.append(shelf(*effects.low_shelf, high=False))
     if effects.high_shelf:
-        sections.append(_shelf(*effects.high_shelf, high=True))
+        sections.append(shelf(*effects.high_shelf, high=True))
     if effects.peak:
-        sections.append(_bell(*effects.peak))
+        sections.append(bell(*effects.peak))
     if effects.low_pass:
         sections.extend(scipy.signal.butter(2, effects.low_pass, fs=SAMPLING_RATE, output="sos"))
     if effects.high_pass:
@@ -135,25 +135,25 @@ def _equalize(audio: np.ndarray, effects: Effects, brightness: float) -> np.ndar
     return scipy.signal.sosfilt(np.array(sections), audio)
 
 
-def _colored_noise(rng: np.random.Generator, samples: int, color: float) -> np.ndarray:
+def colored_noise(rng: np.random.Generator, samples: int, color: float) -> np.ndarray:
     sections = scipy.signal.butter(1, color, fs=SAMPLING_RATE, output="sos")
     return scipy.signal.sosfilt(sections, rng.standard_normal(samples))
 
 
 def _reverberate(audio: np.ndarray, effects: Effects, rng: np.random.Generator) -> np.ndarray:
     time = np.arange(int(effects.reverb_time * SAMPLING_RATE)) / SAMPLING_RATE
-    tail = _colored_noise(rng, len(time), effects.reverb_color) * np.exp(-6.9 * time / effects.reverb_time)
+    tail = colored_noise(rng, len(time), effects.reverb_color) * np.exp(-6.9 * time / effects.reverb_time)
     tail /= np.sqrt(np.sum(tail**2))
     response = np.concatenate([np.zeros(int(effects.reverb_delay * SAMPLING_RATE)), tail])
     wet = scipy.signal.oaconvolve(audio, response)[: len(audio)]
     return (1 - effects.reverb_level) * audio + effects.reverb_level * wet
 
 
-def _rms(audio: np.ndarray) -> float:
+def rms(audio: np.ndarray) -> float:
     return float(np.sqrt(np.mean(audio**2))) + 1e-9
 
 
-def _limit(audio: np.ndarray) -> np.ndarray:
+def limit(audio: np.ndarray) -> np.ndarray:
     """Compress peaks above the threshold so that no sample clips."""
     size = np.abs(audio)
     if size.max() <= _PEAK_LIMIT:
@@ -176,7 +176,7 @@ def master(audio: np.ndarray, effects: Effects, brightness: float, rng: np.rando
         Mono float32 audio of the same length with samples in [-1, 1].
     """
     audio = audio.astype(np.float64)
-    audio *= 0.1 / _rms(audio)
+    audio *= 0.1 / rms(audio)
     if effects.reverb_time:
         audio = _reverberate(audio, effects, rng)
     audio = _equalize(audio, effects, brightness)
@@ -184,10 +184,10 @@ def master(audio: np.ndarray, effects: Effects, brightness: float, rng: np.rando
         amount = 3 * effects.drive
         audio = np.tanh(audio * amount) / amount
     if effects.snr:
-        noise = _colored_noise(rng, len(audio), effects.noise_color)
-        audio += noise * (_rms(audio) / _rms(noise) * 10 ** (-effects.snr / 20))
+        noise = colored_noise(rng, len(audio), effects.noise_color)
+        audio += noise * (rms(audio) / rms(noise) * 10 ** (-effects.snr / 20))
     if effects.crackles:
         clicks = rng.integers(0, len(audio), effects.crackles)
         audio[clicks] += rng.normal(0, 0.05, effects.crackles)
-    audio *= 10 ** (effects.level / 20) / _rms(audio)
-    return _limit(audio).astype(np.float32)
+    audio *= 10 ** (effects.level / 20) / rms(audio)
+    return limit(audio).astype(np.float32)

@@ -22,12 +22,22 @@ from .compose import (
     draw_motif,
     power_chord,
 )
-from .effects import Effects, draw_effects, master
-from .generate import CORPUS_VERSION, CorpusConfig, renderer_for, rounded, split_number, to_sampling_rate
+from .effects import Effects
+from .ensemble import Ensemble
+from .generate import (
+    CORPUS_VERSION,
+    PRODUCTIONS,
+    CorpusConfig,
+    finish,
+    players_for,
+    rounded,
+    split_number,
+    to_sampling_rate,
+)
 from .grooves import GROOVES, QUIET_GROOVES, TRIPLE_GROOVES
 from .instruments import HELD_OUT_DRUM_KITS, INSTRUMENTS
 from .patterns import BASS_PATTERNS, COMPING_PATTERNS, Hit, drum_fill, drum_hits, plays_fill
-from .render import mix_stems
+from .production import Production
 from .song import Song, Track
 from .styles import STYLE_NAMES, STYLES
 from .theory import parse_progression, scale_pitch_classes, voice_chord
@@ -86,7 +96,7 @@ class _Timbre:
     tracks: Mapping[str, Track]  # role -> an empty track
     brightness: float
     articulation: float
-    effects: Effects
+    effects: Effects | Production
     seeds: np.random.SeedSequence
 
 
@@ -136,7 +146,7 @@ def _draw_rhythm(seed: int) -> _Rhythm:
     )
 
 
-def _draw_timbre(seed: int, held_out_presets: bool, effect_strength: float) -> _Timbre:
+def _draw_timbre(seed: int, held_out_presets: bool, config: CorpusConfig) -> _Timbre:
     rng = _rng("timbre", seed)
     style = _draw_style(rng)
 
@@ -157,7 +167,7 @@ def _draw_timbre(seed: int, held_out_presets: bool, effect_strength: float) -> _
         tracks=tracks,
         brightness=float(np.clip(rng.normal(0, 4), -9, 9)),
         articulation=float(rng.uniform(0.55, 1.0)),
-        effects=draw_effects(rng, effect_strength),
+        effects=PRODUCTIONS[config.production](rng, config.effect_strength),
         seeds=np.random.SeedSequence([CORPUS_VERSION, FACTORS.index("timbre"), seed]),
     )
 
@@ -276,15 +286,19 @@ def make_piece(config: CorpusConfig, split: str, factors: Factors) -> dict[str, 
         and `instruments`.
 
     Raises:
-        DataError: As `renderer_for`.
+        DataError: As `players_for`.
     """
     melody, rhythm = _draw_melody(factors.melody), _draw_rhythm(factors.rhythm)
-    timbre = _draw_timbre(factors.timbre, split == "test_presets", config.effect_strength)
+    timbre = _draw_timbre(factors.timbre, split == "test_presets", config)
     song = _compose(melody, rhythm, timbre, config.clip_seconds)
-    renderer = renderer_for(config, split)
-    sound_seeds, effect_seeds = timbre.seeds.spawn(2)
+    sound_seeds, effect_seeds, player_seeds = timbre.seeds.spawn(3)
+    renderer = players_for(config, split).for_tracks(list(timbre.tracks.values()), np.random.default_rng(player_seeds))
+    if isinstance(renderer, Ensemble):  # a window of the piece may lack some of the tracks
+        players = dict(zip(timbre.tracks, renderer.players, strict=True))
+        renderer = Ensemble([players[track.role] for track in song.tracks])
     stems = renderer.stems(song.tracks, song.duration, np.random.default_rng(sound_seeds))
-    audio = master(mix_stems(stems, renderer), timbre.effects, timbre.brightness, np.random.default_rng(effect_seeds))
+    effects_rng = np.random.default_rng(effect_seeds)
+    audio = finish(stems, song.tracks, renderer, timbre.effects, timbre.brightness, effects_rng)
     labels = {
         "sampling_rate": config.sampling_rate,
         "duration": config.clip_seconds,
@@ -333,7 +347,7 @@ def make_triplet(config: CorpusConfig, split: str, factor: str, index: int) -> d
 
     Raises:
         ValueError: The factor or the split does not exist.
-        DataError: As `renderer_for`.
+        DataError: As `players_for`.
     """
     pieces = triplet_factors(config, split, factor, index)
     return {part: make_piece(config, split, factors) for part, factors in pieces.items()}

@@ -5,8 +5,8 @@ that makes it. Song, sound and caption use three independent random streams, so 
 not change the audio.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,17 @@ import soxr
 from ..errors import DataError
 from .captions import CaptionRates, Facts, write_caption
 from .compose import compose
-from .effects import draw_effects, master
-from .render import SAMPLING_RATE, Renderer, Rendering, render, silent_fraction
-from .song import Song
+from .effects import Effects, draw_effects, master
+from .ensemble import Players
+from .production import Production, draw_production, produce
+from .render import SAMPLING_RATE, Renderer, Rendering, mix_stems, render, silent_fraction, to_corpus_rate
+from .song import Song, Track
 from .soundfont import load_soundfont, sha256_of_file
 from .styles import STYLE_NAMES
 from .synth import NumpySynth
 from .tags import true_tags
 
-__all__ = ["CORPUS_VERSION", "SPLITS", "CorpusConfig", "fingerprint", "make_clip"]
+__all__ = ["CORPUS_VERSION", "PRODUCTIONS", "SPLITS", "CorpusConfig", "fingerprint", "make_clip"]
 
 CORPUS_VERSION = 1
 """Version of the generator, part of every seed. Increase it with every change that alters the generated corpus."""
@@ -35,8 +37,15 @@ The last three splits sound different from all others: `test_presets` plays held
 `test_soundfont` the held-out soundfont, `test_renderer` the other renderer.
 """
 
+PRODUCTIONS: dict[str, Callable[[np.random.Generator, float], Effects | Production]] = {
+    "plain": draw_effects,
+    "varied": draw_production,
+}
+"""Production chains: "plain" masters the mono mix; "varied" also has stereo, rooms, compression and lossy codecs."""
+
 _ORDER_STREAM = 1_000  # offset of the random streams that order the styles (or instrument families) of a split
 _MAX_ATTEMPTS = 30
+_ADDED_SETTINGS = ("synthesizer_fraction", "production")
 
 
 @dataclass(frozen=True)
@@ -47,11 +56,13 @@ class CorpusConfig:
         seed: Seed of the corpus; each seed gives other songs.
         clip_seconds: Length of a clip in seconds, at least 1.
         sampling_rate: Sampling rate of the returned audio in Hz. Rates other than 16 kHz are resampled from 16 kHz.
-        soundfont: Path of an SF2 file with sampled instruments (requires tinysoundfont); None uses the numpy
-            synthesizer.
-        held_out_soundfont: Path of a second SF2 file. It plays the split `test_soundfont`, and `test_renderer` if
-            `soundfont` is None.
-        effect_strength: Strength of the mastering effects; 0 turns them off.
+        soundfont: Path of an SF2 or SF3 file with sampled instruments (requires tinysoundfont), or a sequence of
+            paths, which are mixed per song and per track; None uses the numpy synthesizer.
+        synthesizer_fraction: Fraction of the tracks that the synthesizer plays if soundfonts are given.
+        held_out_soundfont: Path of another SF2 or SF3 file. It plays the split `test_soundfont`, and `test_renderer`
+            if `soundfont` is None.
+        production: Production chain, a key of `PRODUCTIONS`.
+        effect_strength: Strength of the effects of the production chain; 0 turns them off.
         borrowing: Probability that a part of a song is borrowed from another style.
         max_silence: Largest accepted fraction of silent frames; clips above it are composed again.
         captions: Probabilities of omissions, errors and typos in the captions.
@@ -60,26 +71,51 @@ class CorpusConfig:
     seed: int = 0
     clip_seconds: float = 20.0
     sampling_rate: int = SAMPLING_RATE
-    soundfont: str | None = None
+    soundfont: str | Sequence[str] | None = None
     held_out_soundfont: str | None = None
     effect_strength: float = 1.0
     borrowing: float = 0.15
     max_silence: float = 0.2
     captions: CaptionRates = field(default_factory=CaptionRates)
+    synthesizer_fraction: float = 0.0
+    production: str = "plain"
 
     def __post_init__(self):
         if self.seed < 0:
             raise DataError(f"seed must not be negative, got {self.seed}")
         if not self.clip_seconds >= 1:  # also refuses NaN
             raise DataError(f"clip_seconds must be at least 1, got {self.clip_seconds}")
+        if not 0 <= self.synthesizer_fraction < 1:
+            raise DataError(f"synthesizer_fraction must be at least 0 and below 1, got {self.synthesizer_fraction}")
+        if self.synthesizer_fraction and not self.soundfonts:
+            raise DataError(
+                f"synthesizer_fraction is {self.synthesizer_fraction}, but there is no soundfont to mix with: "
+                "the synthesizer plays everything; give a soundfont or drop synthesizer_fraction"
+            )
+        if self.production not in PRODUCTIONS:
+            raise DataError(f"unknown production {self.production!r}; choose one of {', '.join(PRODUCTIONS)}")
+
+    @property
+    def soundfonts(self) -> tuple[str, ...]:
+        """Paths of the soundfonts; empty if only the synthesizer plays."""
+        if self.soundfont is None:
+            return ()
+        return (self.soundfont,) if isinstance(self.soundfont, str) else tuple(self.soundfont)
 
 
 def fingerprint(config: CorpusConfig) -> dict[str, Any]:
-    """Return everything that determines a corpus, as JSON values: version, settings and SHA-256 of the soundfonts."""
+    """Return everything that determines a corpus, as JSON values: version, settings and SHA-256 of the soundfonts.
+
+    Settings that were added after the first release are left out at their default: existing folders stay valid.
+    """
     settings = asdict(config)
-    for name in ("soundfont", "held_out_soundfont"):
-        if settings[name] is not None:
-            settings[name] = sha256_of_file(settings[name])
+    digests = [sha256_of_file(path) for path in config.soundfonts]
+    settings["soundfont"] = digests if len(digests) > 1 else digests[0] if digests else None
+    if config.held_out_soundfont is not None:
+        settings["held_out_soundfont"] = sha256_of_file(config.held_out_soundfont)
+    for added in fields(config):
+        if added.name in _ADDED_SETTINGS and settings[added.name] == added.default:
+            del settings[added.name]
     return {"version": CORPUS_VERSION, **settings}
 
 
@@ -101,27 +137,52 @@ def split_number(split: str) -> int:
 
 def is_held_out(config: CorpusConfig, split: str) -> bool:
     """Return whether the held-out soundfont plays the split."""
-    return split == "test_soundfont" or (split == "test_renderer" and config.soundfont is None)
+    return split == "test_soundfont" or (split == "test_renderer" and not config.soundfonts)
 
 
-def renderer_for(config: CorpusConfig, split: str) -> Renderer:
-    """Return the renderer of a split.
+def players_for(config: CorpusConfig, split: str) -> Players:
+    """Return the renderers of a split.
 
     Raises:
-        DataError: The split requires a held-out soundfont, but `config.held_out_soundfont` is None; or the file
-            does not exist or is not an SF2 file.
+        DataError: The split requires a held-out soundfont, but `config.held_out_soundfont` is None or is one of the
+            other soundfonts; or no renderer is left for the split; or a file does not exist or is not a soundfont.
         MissingPackageError: A soundfont is given, but tinysoundfont is not installed.
     """
     if is_held_out(config, split):
-        if config.held_out_soundfont is None:
+        return Players((load_soundfont(_held_out_soundfont(config, split)),), (1.0,))
+    if not config.soundfonts:
+        return Players((NumpySynth(),), (1.0,))
+    if split == "test_renderer":
+        if config.synthesizer_fraction:
             raise DataError(
-                f"the split {split!r} needs a soundfont, but held_out_soundfont is not set; set it to the path of an "
-                "SF2 file"
+                f"the split 'test_renderer' is played by a renderer that plays no other split, but with "
+                f"synthesizer_fraction={config.synthesizer_fraction} both the synthesizer and soundfonts do; "
+                "use the split 'test_soundfont'"
             )
-        return load_soundfont(config.held_out_soundfont)
-    if config.soundfont is None or split == "test_renderer":
-        return NumpySynth()
-    return load_soundfont(config.soundfont)
+        return Players((NumpySynth(),), (1.0,))
+    fonts = [load_soundfont(path) for path in config.soundfonts]
+    fraction = config.synthesizer_fraction
+    if not fraction:
+        return Players(tuple(fonts), (1 / len(fonts),) * len(fonts))
+    return Players((NumpySynth(), *fonts), (fraction, *[(1 - fraction) / len(fonts)] * len(fonts)))
+
+
+def _held_out_soundfont(config: CorpusConfig, split: str) -> str:
+    """Return the path of the held-out soundfont; raises as `players_for` does."""
+    path = config.held_out_soundfont
+    if path is None:
+        raise DataError(
+            f"the split {split!r} needs a soundfont, but held_out_soundfont is not set; set it to the path of an "
+            "SF2 or SF3 file"
+        )
+    load_soundfont(path)  # raises if the file does not exist
+    for other in config.soundfonts:
+        if sha256_of_file(other) == sha256_of_file(path):
+            raise DataError(
+                f"held_out_soundfont {path} is the same file as the soundfont {other}; hold out a soundfont that "
+                "plays no other split"
+            )
+    return path
 
 
 def balanced_choice(config: CorpusConfig, stream: int, index: int, options: Sequence[str]) -> str:
@@ -137,14 +198,14 @@ def _song_and_sound(
     index: int,
     song_seeds: np.random.SeedSequence,
     sound_seeds: np.random.SeedSequence,
-) -> tuple[Song, Rendering]:
+) -> tuple[Song, Rendering, Renderer]:
     """Compose and render a song; repeat with other seeds while it is too silent (rarely more than once).
 
     Raises:
         RuntimeError: The clip is still too silent after `_MAX_ATTEMPTS` attempts.
     """
     style = balanced_choice(config, split_number(split), index, STYLE_NAMES)
-    renderer = renderer_for(config, split)
+    players = players_for(config, split)
     for _ in range(_MAX_ATTEMPTS):
         song_rng, sound_rng = (np.random.default_rng(seeds.spawn(1)[0]) for seeds in (song_seeds, sound_seeds))
         song = compose(
@@ -156,9 +217,10 @@ def _song_and_sound(
         )
         if not song.tracks:
             continue
+        renderer = players.for_tracks(song.tracks, sound_rng)
         rendering = render(renderer, song, sound_rng)
         if rendering.audible and silent_fraction(rendering.audio) <= config.max_silence:
-            return song, rendering
+            return song, rendering, renderer
     raise RuntimeError(
         f"clip {index} of {split}: all {_MAX_ATTEMPTS} attempts have more than max_silence={config.max_silence} of "
         "silence; increase max_silence"
@@ -183,6 +245,33 @@ def to_sampling_rate(audio: np.ndarray, config: CorpusConfig) -> np.ndarray:
     return soxr.resample(audio, SAMPLING_RATE, config.sampling_rate)
 
 
+def finish(
+    stems: np.ndarray,
+    tracks: list[Track],
+    renderer: Renderer,
+    effects: Effects | Production,
+    brightness: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return the finished audio of stems, by the chain that the type of `effects` belongs to.
+
+    Args:
+        stems: Stems of the renderer, `(tracks, samples)`.
+        tracks: The tracks of the stems.
+        renderer: Renderer of the stems.
+        effects: Settings of the chain.
+        brightness: Spectral tilt of the song in dB.
+        rng: Random generator of noise and reverberation.
+
+    Returns:
+        Mono float32 audio at 16 kHz.
+    """
+    if isinstance(effects, Effects):
+        return master(mix_stems(stems, renderer), effects, brightness, rng)
+    stems = np.stack([to_corpus_rate(stem, renderer.sampling_rate) for stem in stems])
+    return produce(stems, tracks, effects, brightness, rng)
+
+
 def make_clip(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
     """Make one clip.
 
@@ -201,9 +290,9 @@ def make_clip(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
     stream = split_number(split)
     song_seeds, sound_seeds, caption_seeds = seed_sequence(config, stream, index).spawn(3)
     effects_rng = np.random.default_rng(sound_seeds.spawn(1)[0])
-    song, rendering = _song_and_sound(config, split, index, song_seeds, sound_seeds)
-    effects = draw_effects(effects_rng, config.effect_strength)
-    audio = master(rendering.audio, effects, song.brightness, effects_rng)
+    song, rendering, renderer = _song_and_sound(config, split, index, song_seeds, sound_seeds)
+    effects = PRODUCTIONS[config.production](effects_rng, config.effect_strength)
+    audio = finish(rendering.stems, song.tracks, renderer, effects, song.brightness, effects_rng)
 
     instruments = sorted({track.label for track in rendering.audible})
     facts = Facts(song.style, instruments, song.tempo, song.key, song.arousal, song.valence)
@@ -226,7 +315,7 @@ def make_clip(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
         "beats_per_bar": song.beats_per_bar,
         "groove": song.groove,
         "progression": song.progression,
-        "renderer": renderer_for(config, split).name,
+        "renderer": renderer.name,
         "tracks": [
             {
                 "role": track.role,

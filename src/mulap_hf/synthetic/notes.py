@@ -5,18 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from .effects import draw_effects, master
 from .generate import (
+    PRODUCTIONS,
     CorpusConfig,
     balanced_choice,
-    renderer_for,
+    finish,
+    players_for,
     rounded,
     seed_sequence,
     split_number,
     to_sampling_rate,
 )
 from .instruments import INSTRUMENTS, NOTE_FAMILIES
-from .render import mix_stems
 from .song import Note, Track
 
 __all__ = ["make_note"]
@@ -55,12 +55,12 @@ def make_note(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
     program = int(rng.choice(presets[instrument]))
     pitch, velocity = int(rng.integers(_PITCHES[0], _PITCHES[1] + 1)), int(rng.choice(_VELOCITIES))
 
-    renderer = renderer_for(config, split)
     track = Track("note", instrument, program, notes=[Note(0.0, _HELD_SECONDS, pitch, velocity)])
-    stems = renderer.stems([track], NOTE_SECONDS, np.random.default_rng(sound_seeds))
-    effects_rng = np.random.default_rng(effect_seeds)
-    effects = draw_effects(effects_rng, _EFFECT_FACTOR * config.effect_strength)
-    audio = master(mix_stems(stems, renderer), effects, 0.0, effects_rng)
+    sound_rng, effects_rng = np.random.default_rng(sound_seeds), np.random.default_rng(effect_seeds)
+    renderer = players_for(config, split).for_tracks([track], sound_rng)
+    stems = renderer.stems([track], NOTE_SECONDS, sound_rng)
+    effects = PRODUCTIONS[config.production](effects_rng, _EFFECT_FACTOR * config.effect_strength)
+    audio = finish(stems, [track], renderer, effects, 0.0, effects_rng)
     labels = {
         "note_id": f"{split}-note-{index:06d}",
         "sampling_rate": config.sampling_rate,

@@ -17,6 +17,7 @@ __all__ = [
     "mix_stems",
     "render",
     "silent_fraction",
+    "to_corpus_rate",
 ]
 
 SAMPLING_RATE = 16_000
@@ -51,6 +52,10 @@ class Renderer(Protocol):
         """
         ...
 
+    def can_play(self, track: Track) -> bool:
+        """Return whether the renderer has the preset of the track; otherwise it plays a similar one."""
+        ...
+
 
 def calibration_track(instrument: str, program: int) -> Track:
     """Return 1.5 s of notes in a typical range, for measuring the loudness of a preset."""
@@ -76,10 +81,12 @@ class Rendering:
     """A rendered song.
 
     Attributes:
-        audio: Mono float32 audio at `SAMPLING_RATE`, `(samples,)`.
+        stems: Float32 audio of each track at the sampling rate of the renderer, `(tracks, samples)`.
+        audio: Mono float32 mix at `SAMPLING_RATE`, `(samples,)`.
         audible: The audible tracks, see `render`.
     """
 
+    stems: np.ndarray
     audio: np.ndarray
     audible: list[Track]
 
@@ -98,10 +105,12 @@ def silent_fraction(audio: np.ndarray, sampling_rate: int = SAMPLING_RATE) -> fl
 
 def mix_stems(stems: np.ndarray, renderer: Renderer) -> np.ndarray:
     """Return the sum of the stems of a renderer, resampled to `SAMPLING_RATE`: `(samples,)`."""
-    mix = stems.sum(axis=0)
-    if renderer.sampling_rate == SAMPLING_RATE:
-        return mix
-    return soxr.resample(mix, renderer.sampling_rate, SAMPLING_RATE)
+    return to_corpus_rate(stems.sum(axis=0), renderer.sampling_rate)
+
+
+def to_corpus_rate(audio: np.ndarray, sampling_rate: int) -> np.ndarray:
+    """Return audio `(samples,)` resampled to `SAMPLING_RATE`."""
+    return audio if sampling_rate == SAMPLING_RATE else soxr.resample(audio, sampling_rate, SAMPLING_RATE)
 
 
 def render(renderer: Renderer, song: Song, rng: np.random.Generator) -> Rendering:
@@ -114,4 +123,4 @@ def render(renderer: Renderer, song: Song, rng: np.random.Generator) -> Renderin
     stem_power, mix_power = _frame_power(stems, frame), _frame_power(stems.sum(axis=0), frame)
     present = (stem_power > mix_power * 10 ** (-_AUDIBLE_RANGE_DB / 10)) & (mix_power > 1e-4 * mix_power.mean())
     audible = present.mean(axis=1) >= _AUDIBLE_FRACTION
-    return Rendering(mix_stems(stems, renderer), [song.tracks[index] for index in np.flatnonzero(audible)])
+    return Rendering(stems, mix_stems(stems, renderer), [song.tracks[index] for index in np.flatnonzero(audible)])

@@ -1,11 +1,11 @@
-"""The optional renderer: sampled General MIDI instruments of a soundfont (SF2), played by tinysoundfont.
+"""The optional renderer: sampled General MIDI instruments of a soundfont (SF2, SF3), played by tinysoundfont.
 
 tinysoundfont is not a dependency of this package, because it depends on pyaudio, which many machines cannot build.
 Rendering does not use pyaudio: install tinysoundfont with `pip install --no-deps tinysoundfont`.
 """
 
 import hashlib
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def sha256_of_file(path: str) -> str:
 
 def _open_soundfont(path: str) -> Any:
     if not Path(path).is_file():
-        raise DataError(f"soundfont {path} does not exist; pass the path of an SF2 file")
+        raise DataError(f"soundfont {path} does not exist; pass the path of an SF2 or SF3 file")
     try:
         from tinysoundfont import _tinysoundfont as tinysoundfont
     except ImportError as error:
@@ -50,14 +50,14 @@ def _open_soundfont(path: str) -> Any:
     try:
         player = tinysoundfont.SoundFont(path)
     except RuntimeError as error:
-        raise DataError(f"{path} is not an SF2 soundfont; pass the path of an SF2 file") from error
+        raise DataError(f"{path} is not an SF2 or SF3 soundfont; pass the path of one") from error
     player.set_output(tinysoundfont.OutputMode.Mono, _SAMPLING_RATE, _OUTPUT_GAIN_DB)
     player.set_max_voices(_MAX_VOICES)
     return player
 
 
 class SoundfontRenderer:
-    """A `Renderer` that plays the presets of an SF2 file.
+    """A `Renderer` that plays the presets of an SF2 or SF3 file.
 
     Attributes:
         name: "soundfont-" followed by the first 8 digits of the SHA-256 of the file.
@@ -79,6 +79,11 @@ class SoundfontRenderer:
             gain = track.gain * self._preset_gain(track.instrument, track.program)
             stem[:] = self._render_track(track, samples) * np.float32(gain)
         return stems
+
+    def can_play(self, track: Track) -> bool:
+        """See `Renderer.can_play`; a missing drum kit is replaced by the standard kit, which is close enough."""
+        bank = _DRUM_BANK if track.is_drums else 0
+        return track.is_drums or self._player.get_preset_index(bank, track.program) >= 0
 
     def _preset_gain(self, instrument: str, program: int) -> float:
         """Return the calibration gain of a preset; presets of one soundfont differ by up to 20 dB."""
@@ -129,12 +134,12 @@ class SoundfontRenderer:
         return np.frombuffer(output, dtype=np.float32)
 
 
-@lru_cache(maxsize=4)
+@cache
 def load_soundfont(path: str) -> SoundfontRenderer:
     """Return the renderer of a soundfont; cached per process.
 
     Raises:
         MissingPackageError: tinysoundfont is not installed.
-        DataError: The file does not exist or is not an SF2 soundfont.
+        DataError: The file does not exist or is not an SF2 or SF3 soundfont.
     """
     return SoundfontRenderer(path)

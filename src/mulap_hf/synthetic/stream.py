@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from .generate import CorpusConfig, make_clip, renderer_for
+from .generate import CorpusConfig, make_clip, players_for
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -38,7 +38,7 @@ def corpus_dataset(config: CorpusConfig, split: str, num_clips: int, num_shards:
     """
     from datasets import IterableDataset
 
-    renderer_for(config, split)  # raises here rather than in a worker
+    players_for(config, split)  # raises here rather than in a worker
     num_shards = max(1, min(num_shards, num_clips))
     bounds = [num_clips * shard // num_shards for shard in range(num_shards + 1)]
     shards = list(pairwise(bounds))

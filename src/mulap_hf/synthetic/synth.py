@@ -274,3 +274,7 @@ class NumpySynth:
             gain = track.gain * _preset_gain(track.instrument, track.program)
             stem[:] = _render_track(track, samples, rng, variety=1.0) * np.float32(gain)
         return stems
+
+    def can_play(self, track: Track) -> bool:
+        """See `Renderer.can_play`."""
+        return track.program in (DRUM_KIT_SOUNDS if track.is_drums else PATCHES)

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import Field, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,10 @@ from ..files import make_folder, replacing
 from ..settings import check_settings
 from .effects import Effects
 from .factors import TRIPLET_PARTS, make_triplet_piece
-from .generate import CorpusConfig, fingerprint, is_held_out, make_clip, renderer_for
+from .generate import CorpusConfig, fingerprint, is_held_out, make_clip, players_for
 from .notes import make_note
 from .parallel import run_in_processes
+from .production import Production
 
 if TYPE_CHECKING:
     import pyarrow
@@ -145,7 +146,7 @@ def _write_folder(
     progress: bool,
 ) -> Path:
     _check_number(number)
-    renderer_for(config, split)  # raises before anything is written
+    players_for(config, split)  # raises before anything is written
     make_folder(directory)
     with FileLock(directory / ".lock"):  # a second process that writes the same split waits here
         _claim_folder(config, split, directory)
@@ -305,16 +306,27 @@ def write_triplets(
     return _write_folder(make, _piece_name, config, split, number, directory, folder, num_workers, progress)
 
 
-def _parquet_schema() -> "pyarrow.Schema":
-    """Return the schema of the parquet shards: the columns of `make_clip`, with the audio as FLAC bytes."""
+def _parquet_schema(production: str) -> "pyarrow.Schema":
+    """Return the schema of the parquet shards: the columns of `make_clip`, with the audio as FLAC bytes.
+
+    Args:
+        production: Name of the production chain, which decides on the fields of `effects`.
+    """
     import pyarrow as pa
 
     text, texts, real, whole = pa.string(), pa.list_(pa.string()), pa.float64(), pa.int64()
     track = pa.struct(
         {"role": text, "instrument": text, "program": whole, "notes": whole, "audible": pa.bool_()}.items()
     )
-    equalizers = {"low_shelf", "high_shelf", "peak"}
-    effects = [(effect.name, pa.list_(real) if effect.name in equalizers else real) for effect in fields(Effects)]
+
+    def type_of(setting: Field) -> pa.DataType:
+        if setting.type in (str, str | None):
+            return text
+        return pa.list_(real) if "tuple" in str(setting.type) else real
+
+    effects = [
+        (setting.name, type_of(setting)) for setting in fields(Production if production == "varied" else Effects)
+    ]
     columns = {
         "clip_id": text,
         "audio": pa.struct([("bytes", pa.binary()), ("path", text)]),
@@ -352,7 +364,7 @@ def _write_shard(
         row, flac = _encoded(make_clip, config, split, index)
         rows.append({**row, "audio": {"bytes": flac, "path": f"{row['clip_id']}.flac"}})
     buffer = io.BytesIO()
-    table = pa.Table.from_pylist(rows, schema=_parquet_schema())
+    table = pa.Table.from_pylist(rows, schema=_parquet_schema(config.production))
     pyarrow.parquet.write_table(table, buffer, row_group_size=_CLIPS_PER_ROW_GROUP)
     _write_whole(_shard_path(directory, split, *bounds[shard]), buffer.getvalue(), scratch)
 
@@ -394,7 +406,7 @@ def write_parquet(
     """
     _check_number(num_clips, "clips")
     _check_number(clips_per_shard, "clips of a shard")
-    renderer_for(config, split)  # raises before anything is written
+    players_for(config, split)  # raises before anything is written
     directory = Path(directory)
     make_folder(directory)
     with FileLock(directory / ".lock"):

@@ -22,7 +22,7 @@ from ..data.shards import find_shards, read_recordings
 from ..errors import DataError
 from ..files import make_folder
 from ..synthetic import CorpusConfig, write_corpus, write_notes
-from ..synthetic.generate import renderer_for
+from ..synthetic.generate import players_for
 from ..synthetic.write import check_folder
 
 TRAIN, VALIDATION = "train", "validation"
@@ -288,7 +288,7 @@ def open_synthetic_task(
         sizes[_SOUNDFONT_SPLIT] = clips // 2
         check_folder(config, _SOUNDFONT_SPLIT, folder)
     if held_out_soundfont is not None and _SOUNDFONT_SPLIT not in _prepared_splits(prepared):
-        renderer_for(config, _SOUNDFONT_SPLIT)  # raises before anything is generated
+        players_for(config, _SOUNDFONT_SPLIT)  # raises before anything is generated
     make_folder(folder, "--corpus_dir")
     with FileLock(folder / ".prepare.lock"):  # a second process that needs the same corpus waits here
         if sizes.keys() - _prepared_splits(prepared):

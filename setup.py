@@ -29,6 +29,7 @@ tables = [
     "openpyxl>=3.1",  # catalogs as XLSX
     "mutagen>=1.47",  # titles, artists and genres in the tags of audio files
 ]
+s3 = ["s3fs>=2025.9"]  # s3:// as input and output, and as training data
 sentence_transformers = [
     "sentence-transformers>=6.2",  # SentenceTransformer(folder): embeddings of audio and texts, fine-tuning
 ]
@@ -46,12 +47,17 @@ extras = {
     "onnx": onnx,
     "formats": formats,
     "sentence-transformers": sentence_transformers,
+    "s3": s3,
     "test": [
         *onnx,
         "peft>=0.21",  # adapters on a model with running statistics
         *formats,
         *tables,
         *sentence_transformers,
+        *s3,
+        "moto[server]>=5.1",  # an S3 server on this machine
+        "polars>=1.30",  # read our tables, as does
+        "duckdb>=1.3",
         "pytest>=8.4",
         "pytest-xdist>=3.8",
         "setuptools>=77",  # builds the wheel that is tested

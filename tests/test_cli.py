@@ -76,7 +76,7 @@ def test_ctrl_c(model_folder, music, tmp_path):
     assert errors.decode().endswith("interrupted: repeat the command to resume\n")
     assert "Traceback" not in errors.decode()
     assert not output.exists()
-    part = pq.read_table(tmp_path / "out.parquet.parts" / "000000.parquet")
+    part = pq.read_table(tmp_path / "out.parquet.parts" / "embeddings-000000.parquet")
     assert 0 < len(part) < 3000
 
 

@@ -96,7 +96,7 @@ def test_joint_embeddings_and_the_fingerprints_of_both(music, processor, tmp_pat
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_rows_are_in_the_order_of_the_files(model_folder, music, tmp_path, workers, monkeypatch):
-    monkeypatch.setattr("mulap_hf.embedding_files._PART_ROWS", 3)
+    monkeypatch.setattr("mulap_hf.embedding_shards.SHARD_ROWS", 3)
     output, broken = tmp_path / "out.parquet", tmp_path / "broken.wav"
     broken.write_bytes(b"noise")
     paths = [*music[::-1], broken, str(music[0])]
@@ -133,14 +133,14 @@ def stop_after(embedder: Embedder, monkeypatch, tracks: int):
 @pytest.mark.parametrize("part_rows", [1, 1000])
 @pytest.mark.parametrize("per_chunk", [False, True])
 def test_interrupted_run_goes_on(model_folder, music, tmp_path, monkeypatch, asked, per_chunk, part_rows):
-    monkeypatch.setattr("mulap_hf.embedding_files._PART_ROWS", part_rows)
+    monkeypatch.setattr("mulap_hf.embedding_shards.SHARD_ROWS", part_rows)
     output, interrupted = tmp_path / "out.parquet", Embedder(model_folder)
     stop_after(interrupted, monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
         write_embeddings(interrupted, music, output, per_chunk, progress=False)
     assert not output.exists()
     embedder = Embedder(model_folder)
-    with pytest.raises(ValueError, match=r"interrupted run with other settings: per_chunk \(.*, now .*\); remove it"):
+    with pytest.raises(ValueError, match=r"earlier run with other settings: per_chunk \(.*, now .*\); remove it"):
         write_embeddings(embedder, music, output, not per_chunk, progress=False)
     asked.clear()
     assert write_embeddings(embedder, music, output, per_chunk, progress=False).failed == []
@@ -178,8 +178,8 @@ def test_killed_process(model_folder, music, tmp_path, asked):
         path.hardlink_to(music[index % 11])
     output = tmp_path / "out.parquet"
     code = (
-        "import sys, mulap_hf.embedding_files as files\nfrom mulap_hf.cli import main\n"
-        "files._PART_SECONDS = 0.05\nsys.exit(main(sys.argv[1:]))"
+        "import sys, mulap_hf.embedding_shards as files\nfrom mulap_hf.cli import main\n"
+        "files.SHARD_SECONDS = 0.05\nsys.exit(main(sys.argv[1:]))"
     )
     command = ["embed", tmp_path / "many", "--model", model_folder, "--output", output, "--workers", "2"]
     ours, theirs = os.pipe()
@@ -192,7 +192,7 @@ def test_killed_process(model_folder, music, tmp_path, asked):
     with os.fdopen(ours, "rb") as errors:
         errors.read()  # until the workers are gone, too: they hold its stderr
     assert not output.exists()
-    (parts / "999999.parquet.tmp").write_bytes(b"PAR1 half a part")
+    (parts / "embeddings-999999.parquet.tmp").write_bytes(b"PAR1 half a part")
     done = {name for part in parts.glob("*.parquet") for name in names_in(part)}
     assert 0 < len(done) < 600
     embedder = Embedder(model_folder)

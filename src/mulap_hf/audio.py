@@ -21,7 +21,8 @@ from .audio_chunks import NEGLIGIBLE
 from .audio_containers import FFMPEG_FORMATS, Stream, find_flac, inspect, left_out, what_else
 from .audio_decoders import Decoder, FFmpegDecoder, SoundFileDecoder
 from .audio_limits import LOUDEST, SHORTEST_SECONDS
-from .errors import AudioError, AudioWarning, MissingPackageError
+from .errors import AudioError, AudioWarning, MissingPackageError, MulapError
+from .remote import copy_here, is_address
 from .sampling_rate import FASTEST_RATE, SLOWEST_RATE
 
 _BLOCK_SECONDS = 10
@@ -57,7 +58,8 @@ def load_audio(
     come: an hour of stereo at 44.1 kHz takes the memory of its hour of mono at `sampling_rate`.
 
     Args:
-        source: Path, the bytes of a file, or an open binary file, which is read from its start.
+        source: Path, address (`s3://bucket/song.ogg`, see `remote`), the bytes of a file, or an open binary file,
+            which is read from its start.
         sampling_rate: Of the result, in Hz; None keeps the file's.
         offset: Where to start, in seconds.
         duration: How much to read, in seconds; None reads to the end.
@@ -298,7 +300,7 @@ def _open(source: AudioSource, report: Report) -> Iterator[_Audio]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         file = io.BytesIO(source)
     elif isinstance(source, (str, os.PathLike)):
-        file, path = _open_path(source, name), source
+        file, path = _open_path(source, name), None if is_address(source) else source
     elif hasattr(source, "read"):
         file = source if source.seekable() else io.BytesIO(source.read())
     else:
@@ -314,11 +316,16 @@ def _open(source: AudioSource, report: Report) -> Iterator[_Audio]:
     except OSError as error:
         raise AudioError(f"{name}: it cannot be read: {error.strerror or error}") from error
     finally:
-        if path is not None:
+        if isinstance(source, (str, os.PathLike)):
             file.close()
 
 
 def _open_path(path: str | os.PathLike, name: str) -> BinaryIO:
+    if is_address(path):
+        try:
+            return copy_here(path)
+        except MulapError as error:
+            raise AudioError(str(error)) from error
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISREG(mode):

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from .arguments import at_least
-from .audio_search import find_audio_files
+from .audio_search import AudioFiles, find_audio_files, read_paths
 from .errors import MulapError
 from .files import printable
+from .remote import is_address
 from .scripts import run_script
 
 FEW_FILES, MOST_WORKERS = 20, 8
@@ -35,15 +36,33 @@ def run_command(arguments: list[str] | None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     embed = commands.add_parser(
         "embed",
-        help="embeddings of audio files as a parquet file",
-        description="Embeds audio files, whole tracks, into a parquet file. Formats: wav, flac, ogg, opus, mp3, aiff, "
-        'caf and others; m4a, aac, wma, webm, wavpack and others with pip install "mulap-hf[formats]". An interrupted '
-        "run resumes where it stopped. Exit status: 0 = all files embedded, 1 = some failed, 2 = nothing was done. "
-        "What else is in the folders, and incomplete files, are listed and do not change it.",
+        help="embeddings of audio files as a parquet file, or a folder of them",
+        description="Embeds audio files, whole tracks, into a parquet file, or a folder of them. Formats: wav, flac, "
+        "ogg, opus, mp3, aiff, caf and others; m4a, aac, wma, webm, wavpack and others with pip install "
+        '"mulap-hf[formats]". An interrupted run resumes where it stopped. Exit status: 0 = all files embedded, '
+        "1 = some failed, 2 = nothing was done. What else is in the folders, and incomplete files, are listed and do "
+        "not change it.",
     )
-    embed.add_argument("paths", nargs="+", metavar="PATH", help="audio files, or folders to search for them")
+    embed.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="audio files, or folders to search for them, here or by address: s3://bucket/music, gs://, hf://",
+    )
+    embed.add_argument(
+        "--paths", dest="table", metavar="TABLE", help="parquet or CSV file with a column of paths or addresses"
+    )
+    embed.add_argument("--path_column", help="that column; by default the first that has a usual name, such as path")
     embed.add_argument("--model", required=True, help="folder or Hub name of a MuLaP model")
-    embed.add_argument("--output", required=True, type=Path, help="parquet file to write")
+    embed.add_argument(
+        "--output",
+        required=True,
+        help="file to write, or, with / at its end or as an address (s3://bucket/embeddings), a folder of parquet "
+        "files, to which later runs add",
+    )
+    embed.add_argument(
+        "--format", choices=("parquet", "npy", "jsonl"), help="of the file; by default that of its name, or parquet"
+    )
     embed.add_argument("--per_chunk", action="store_true", help="one row per chunk, with times, instead of per track")
     embed.add_argument(
         "--space",
@@ -53,7 +72,7 @@ def run_command(arguments: list[str] | None) -> int:
         "search by words needs",
     )
     embed.add_argument("--device", help="cpu, cuda, ...; by default the GPU if there is one")
-    embed.add_argument("--overwrite", action="store_true", help="replace an existing output file")
+    embed.add_argument("--overwrite", action="store_true", help="replace an existing output")
     embed.add_argument(
         "--workers",
         type=at_least(0),
@@ -72,28 +91,53 @@ def run_command(arguments: list[str] | None) -> int:
 
 
 def run_embed(args: argparse.Namespace) -> int:
-    if os.path.isdir(args.output):
-        raise MulapError(f"{args.output} is a folder: name a file, for example {args.output / 'embeddings.parquet'}")
-    if os.path.exists(args.output) and not args.overwrite:
+    is_folder = args.output.endswith(("/", os.sep)) or is_address(args.output)
+    if not is_folder and os.path.isdir(args.output):
+        raise MulapError(
+            f"{args.output} is a folder: name a file, for example {Path(args.output) / 'embeddings.parquet'}, or end "
+            "it with / to write a folder of parquet files"
+        )
+    if not is_folder and os.path.exists(args.output) and not args.overwrite:
         raise MulapError(f"{args.output} exists: pass --overwrite to replace it")
     if args.space == "joint" and args.per_chunk:
         raise MulapError("--space joint has one embedding per track: leave out --per_chunk")
-    found = find_audio_files(args.paths)
-    if not found.files:
-        others = "".join(f"\n  {printable(line)}" for line in found.summary())
-        raise MulapError(f"no audio files in {', '.join(args.paths)}{', but:' if others else ''}{others}")
+    found = find_inputs(args)
     from .embedding import Embedder  # imports torch and transformers
-    from .embedding_files import write_embeddings
+    from .embedding_files import output_format, write_embeddings
+    from .embedding_shards import clear_shards
 
+    output_format(args.output, args.format)  # before the model is loaded
     embedder = Embedder(args.model, args.device, args.batch_size, joint=args.space == "joint")
+    if is_folder and args.overwrite:
+        clear_shards(args.output)
     workers = default_workers(len(found.files)) if args.workers is None else args.workers
-    report = write_embeddings(embedder, found.files, args.output, args.per_chunk, workers)
+    report = write_embeddings(
+        embedder, found.files, args.output, args.per_chunk, workers, format=args.format, modified=found.modified
+    )
     embedded = len(found.files) - len(report.failed)
     print(f"{embedded} of {len(found.files)} files embedded in {args.output}")
     print_list("not embedded, because they are not audio", found.summary())
     print_list(f"incomplete, embedded as far as they can be read: {len(report.partial)}", report.partial)
     print_list(f"failed: {len(report.failed)}", map(str, report.failed))
     return 1 if report.failed else 0
+
+
+def find_inputs(args: argparse.Namespace) -> AudioFiles:
+    """The files that the options name.
+
+    Raises:
+        MulapError: A path does not exist or cannot be read, or there are no audio files.
+    """
+    found = find_audio_files(args.paths)
+    if args.table:
+        found.files = list(dict.fromkeys([*found.files, *read_paths(args.table, args.path_column)]))
+    if found.files:
+        return found
+    if not args.paths and not args.table:
+        raise MulapError("nothing to embed: name audio files or folders, or a table of them with --paths")
+    others = "".join(f"\n  {printable(line)}" for line in found.summary())
+    where = ", ".join([*args.paths, *([args.table] if args.table else [])])
+    raise MulapError(f"no audio files in {where}{', but:' if others else ''}{others}")
 
 
 def print_list(title: str, lines: Iterable[str]):

@@ -167,13 +167,14 @@ class Embedder:
         return self.joint.alignment.project_audio(features[None])[0].float().cpu().numpy()
 
     def _result(self, end: Piece, features: list[np.ndarray]) -> TrackEmbedding | AudioError:
-        if end.error is not None:
-            return end.error
-        chunks = np.stack(features)
-        if not np.isfinite(chunks).all():
-            return AudioError(
+        error = end.error
+        if error is None and not np.isfinite(chunks := np.stack(features)).all():
+            error = AudioError(
                 f"{end.path}: the model's embedding of it is not finite (NaN or Inf): check the model's weights"
             )
+        if error is not None:
+            error.path = str(end.path)
+            return error
         track = chunks.mean(axis=0)
         joint = None if self.joint is None else self.project(track)
         return TrackEmbedding(str(end.path), end.seconds, track, chunks, tuple(end.problems), joint)

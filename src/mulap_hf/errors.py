@@ -9,7 +9,12 @@ class MulapError(Exception):
 
 
 class AudioError(MulapError, ValueError):
-    """Audio that cannot be read, or cannot be used; the message names the file or array."""
+    """Audio that cannot be read, or cannot be used; the message names the file or array.
+
+    path: Of the file, where files are embedded.
+    """
+
+    path: str | None = None
 
 
 class AudioWarning(UserWarning):

@@ -33,6 +33,10 @@ s3 = ["s3fs>=2025.9"]  # s3:// as input and output, and as training data
 sentence_transformers = [
     "sentence-transformers>=6.2",  # SentenceTransformer(folder): embeddings of audio and texts, fine-tuning
 ]
+mteb = [
+    *sentence_transformers,
+    "mteb>=2.26",  # tasks and scores of the benchmark of embedding models
+]
 extras = {
     "train": [
         "accelerate>=1.15",
@@ -48,16 +52,17 @@ extras = {
     "formats": formats,
     "sentence-transformers": sentence_transformers,
     "s3": s3,
+    "mteb": mteb,
     "test": [
         *onnx,
         "peft>=0.21",  # adapters on a model with running statistics
         *formats,
         *tables,
-        *sentence_transformers,
         *s3,
         "moto[server]>=5.1",  # an S3 server on this machine
         "polars>=1.30",  # read our tables, as does
         "duckdb>=1.3",
+        *mteb,
         "pytest>=8.4",
         "pytest-xdist>=3.8",
         "setuptools>=77",  # builds the wheel that is tested

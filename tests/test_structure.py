@@ -25,7 +25,7 @@ LAYERS = (
     "data publishing",
     "pretraining",
     "transfer",
-    "illustration benchmark",
+    "illustration benchmark mteb_evaluation",
     "commands",
 )
 # Longer than that, and why it is better in one piece: "file" or "file: function" -> reason.

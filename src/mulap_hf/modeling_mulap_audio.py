@@ -18,7 +18,7 @@ from .modeling_mulap_layers import MulapAlignment
 from .modeling_mulap_outputs import MulapAudioOutput
 from .modeling_mulap_pitch import MulapPitch
 from .modeling_mulap_spectrum import MulapLogMel, MulapSpectrum
-from .pipeline_mulap_tasks import SENTENCE_TRANSFORMERS_FILES, custom_pipelines
+from .pipeline_mulap_tasks import custom_pipelines, sentence_transformers_files
 
 # Regular expressions for the weights of other parts that a saved folder may contain.
 JOINT_PARTS = (
@@ -129,7 +129,7 @@ class MulapPreTrainedModel(PreTrainedModel):
         self.config.custom_pipelines = custom_pipelines(self.config, type(self).__name__)
         if kwargs.get("is_main_process", True):
             Path(save_directory).mkdir(parents=True, exist_ok=True)
-            for name, content in SENTENCE_TRANSFORMERS_FILES.items():
+            for name, content in sentence_transformers_files(self.config, type(self).__name__).items():
                 Path(save_directory, name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         super().save_pretrained(save_directory, **kwargs)
 

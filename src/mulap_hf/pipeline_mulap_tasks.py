@@ -13,11 +13,29 @@ CLASSIFIER = "MulapForAudioClassification"
 BACKBONE = "MulapAudioModel"
 MATCHING, CONTRASTIVE = "matching", "contrastive"
 
-# The files, by name, by which sentence-transformers loads a saved folder.
-SENTENCE_TRANSFORMERS_FILES = {
-    "modules.json": [{"idx": 0, "name": "0", "path": "", "type": "sentence_mulap.MulapSentenceModule"}],
-    "config_sentence_transformers.json": {"model_type": "SentenceTransformer", "similarity_fn_name": "cosine"},
-}
+# The files by which sentence-transformers loads a saved folder, and from which MTEB knows what it can encode.
+SENTENCE_TRANSFORMERS_FILES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
+
+
+def sentence_transformers_files(config: PreTrainedConfig, architecture: str) -> dict[str, Any]:
+    """The content of the `SENTENCE_TRANSFORMERS_FILES`, by name.
+
+    Args:
+        config: of the model that is saved.
+        architecture: name of its class.
+    """
+    modalities = ["text", "audio"] if has_joint_space(config, architecture) else ["audio"]
+    contents = (
+        [{"idx": 0, "name": "0", "path": "", "type": "sentence_mulap.MulapSentenceModule"}],
+        {"model_type": "SentenceTransformer", "similarity_fn_name": "cosine"},
+        {"modality_config": {name: {"method": "forward"} for name in modalities}},
+    )
+    return dict(zip(SENTENCE_TRANSFORMERS_FILES, contents, strict=True))
+
+
+def has_joint_space(config: PreTrainedConfig, architecture: str) -> bool:
+    """Whether a saved model embeds texts and audio in one space that was trained; arguments as above."""
+    return architecture not in (CLASSIFIER, BACKBONE) and CONTRASTIVE in trained_scores(config)
 
 
 def trained_scores(config: PreTrainedConfig) -> list[str]:

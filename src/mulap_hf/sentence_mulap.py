@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
+from transformers import AutoConfig, AutoTokenizer
 
 from .arguments_mulap import refuse_unknown
 from .audio_inputs_mulap import stream_input
@@ -19,7 +19,7 @@ from .errors import AudioError
 from .feature_extraction_mulap import MulapFeatureExtractor
 from .modeling_mulap import MulapModel
 from .modeling_mulap_audio import MulapAudioModel
-from .pipeline_mulap_tasks import CLASSIFIER, CONTRASTIVE, trained_scores
+from .pipeline_mulap_tasks import has_joint_space
 from .processing_mulap import MulapProcessor
 
 try:  # only sentence-transformers loads this file's class, but transformers imports the file
@@ -74,7 +74,7 @@ class MulapSentenceModule(InputModule):
         trust = {"trust_remote_code": trust_remote_code}
         config = AutoConfig.from_pretrained(model_name_or_path, **hub, **trust, **(config_kwargs or {}))
         extractor = MulapFeatureExtractor.from_pretrained(model_name_or_path, **hub)
-        if not _has_joint_space(config):
+        if config.model_type != "mulap" or not has_joint_space(config, (config.architectures or [""])[0]):
             return cls(MulapAudioModel.from_pretrained(model_name_or_path, **hub, **(model_kwargs or {})), extractor)
         tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, **hub, **trust, **(processor_kwargs or {}))
         model = MulapModel.from_pretrained(model_name_or_path, **hub, **(model_kwargs or {}))
@@ -204,12 +204,6 @@ class MulapSentenceModule(InputModule):
             rest, found = rest[whole:], found or whole > 0
         if not found:
             yield np.pad(rest, (0, length - len(rest)))
-
-
-def _has_joint_space(config: PreTrainedConfig) -> bool:
-    """Whether a saved model embeds texts and audio in one space that was trained."""
-    joint = config.model_type == "mulap" and config.architectures != [CLASSIFIER]
-    return joint and CONTRASTIVE in trained_scores(config)
 
 
 def _is_audio_address(text: str) -> bool:

@@ -25,7 +25,7 @@ RUN_FILES = [
     *f"{LOCK} {TRAINING_SETTINGS} {TRAINING_SETTINGS}.tmp metrics.json metrics.jsonl metrics.jsonl.tmp trackers "
     "checkpoints README.md training_report training_report.md skipped.jsonl config.json *_config.json tokenizer.json "
     "vocab.txt special_tokens_map.json *_mulap.py *_mulap_*.py model.safetensors model-*.safetensors "
-    "model.safetensors.index.json probe.safetensors transfer_report.md transfer_report predictions".split(),
+    "model.safetensors.index.json probe.safetensors transfer_report.md transfer_report predictions mteb".split(),
     *SENTENCE_TRANSFORMERS_FILES,
 ]
 

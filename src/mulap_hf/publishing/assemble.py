@@ -19,10 +19,11 @@ from ..files import known, printable, write_json
 from ..loading import TEXT_KINDS, model_kind
 from ..modeling_mulap import MulapForAudioClassification, MulapForPreTraining, MulapModel
 from ..modeling_mulap_audio import MulapAudioModel
-from ..pipeline_mulap_tasks import SENTENCE_TRANSFORMERS_FILES, custom_pipelines
+from ..pipeline_mulap_tasks import custom_pipelines, sentence_transformers_files
 from ..settings import TRAINING_SETTINGS
 from .arguments import UNKNOWN_LICENSE
 from .card import PICTURES, RESULTS_FILE, ZERO_SHOT_FILE, Sample, make_card
+from .mteb_scores import MTEB_FILE
 
 _PACKAGE = Path(__file__).parents[1]
 _ENDPOINT = Path(__file__).with_name("endpoint")
@@ -35,7 +36,7 @@ OUTPUTS_FILE = "sample_outputs.json"
 # Lists of skipped items, reports and predictions name the user's files: they are not published.
 _PUBLISHED = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab.txt", "metrics.json")
 _PUBLISHED += ("special_tokens_map.json", "processor_config.json", "preprocessor_config.json", "metrics.jsonl")
-_PUBLISHED += (TRAINING_SETTINGS, RESULTS_FILE, ZERO_SHOT_FILE, *PICTURES)
+_PUBLISHED += (TRAINING_SETTINGS, RESULTS_FILE, ZERO_SHOT_FILE, MTEB_FILE, *PICTURES)
 _SAMPLE_CLIPS, _SAMPLE_SECONDS = 3, 12.0
 _TOP_LABELS = 5
 _TEXTS = ("calm piano", "fast techno")
@@ -157,7 +158,7 @@ def _add_code(folder: Path):
     content = _read_json(folder / "config.json")
     named = {"auto_map": model_class._auto_map, "custom_pipelines": pipelines}
     write_json(folder / "config.json", content | named)
-    for name, value in SENTENCE_TRANSFORMERS_FILES.items():
+    for name, value in sentence_transformers_files(config, model_class.__name__).items():
         write_json(folder / name, value)
 
 

@@ -15,6 +15,7 @@ from transformers import AutoConfig
 from ..files import format_interval, known
 from ..loading import TEXT_KINDS, model_kind
 from .arguments import UNKNOWN_LICENSE
+from .mteb_scores import MTEB_FILE, read_scores
 
 PIPELINE_TAGS = {"classifier": "audio-classification"}  # the others: feature-extraction
 PICTURES = ("training_report/losses.png", "training_report/scores.png", "transfer_report/outputs.png")
@@ -103,7 +104,8 @@ def make_card(
     """
     config = AutoConfig.from_pretrained(folder)
     kind = model_kind(config)
-    tables = [*_tables(settings, metrics), *_zero_shot_tables(folder)]
+    mteb = read_scores(folder / MTEB_FILE)
+    tables = [*_tables(settings, metrics), *_zero_shot_tables(folder), *_mteb_tables(mteb)]
     facts = {
         "title": model_id.rstrip("/").rpartition("/")[2],
         "model_id": model_id,
@@ -137,6 +139,7 @@ def make_card(
             "audio",
             "custom_code",
             "sentence-transformers",
+            *(["mteb"] if mteb else []),
             *(["multimodal"] if kind in TEXT_KINDS else []),
         ],
         datasets=[facts["data"]["hub"]] if facts["data"].get("hub") else None,
@@ -144,7 +147,7 @@ def make_card(
         metrics=sorted({_HUB_METRICS.get(name, name) for name, _, _ in _scores(metrics)}) or None,
         widget=[_widget(sample) for sample in samples if sample.output] or None,
         model_name=facts["title"],
-        eval_results=_eval_results(facts, kind, metrics) or None,
+        eval_results=[*_eval_results(facts, kind, metrics), *mteb] or None,
     )
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text.strip()}\n")
 
@@ -255,6 +258,19 @@ def _zero_shot_tables(folder: Path) -> list[Table]:
                 rows.append((f"{metric}, {method.replace('_', ', ')}", format_interval(number), MEANINGS[metric]))
             tables.append(Table(f"Zero-shot: {task}, {split}", rows))
     return tables
+
+
+def _mteb_tables(scores: Sequence[EvalResult]) -> list[Table]:
+    """The scores of `training/mteb_eval.py`, if it was run."""
+    rows = [
+        (
+            f"{score.metric_name}, {score.dataset_name}",
+            f"{score.metric_value:.3f}",
+            f"{score.task_name}, {score.dataset_split}",
+        )
+        for score in scores
+    ]
+    return [Table("Main scores by [MTEB](https://github.com/embeddings-benchmark/mteb)", rows)] if rows else []
 
 
 def _eval_results(facts: Mapping[str, Any], kind: str, metrics: Mapping[str, Any]) -> list[EvalResult]:

@@ -37,6 +37,11 @@ mteb = [
     *sentence_transformers,
     "mteb>=2.26",  # tasks and scores of the benchmark of embedding models
 ]
+search = [
+    "faiss-cpu>=1.12",  # nearest neighbors
+    "datasets>=5.2",  # tracks of an index, mapped into memory, with their faiss indexes
+    "duckdb>=1.4",  # conditions on metadata in SQL
+]
 extras = {
     "train": [
         "accelerate>=1.15",
@@ -50,6 +55,7 @@ extras = {
     "tables": tables,
     "onnx": onnx,
     "formats": formats,
+    "search": search,
     "sentence-transformers": sentence_transformers,
     "s3": s3,
     "mteb": mteb,
@@ -57,6 +63,7 @@ extras = {
         *onnx,
         "peft>=0.21",  # adapters on a model with running statistics
         *formats,
+        *search,
         *tables,
         *s3,
         "moto[server]>=5.1",  # an S3 server on this machine

@@ -34,6 +34,11 @@ SCRIPTS = sorted(path.name for path in (ROOT / "training").glob("*.py"))
 RUN = (
     "mulap embed my_music/ song.mp3 --model outputs/pretrained --output embeddings.parquet",
     "mulap embed my_music/ --model outputs/pretrained --output chunks.parquet --per_chunk",
+    "mulap embed my_music/ --model outputs/pretrained --space joint --output music.parquet",
+    "mulap index music.parquet --output music.index",
+    "mulap search music.index --text 'calm piano with strings'",
+    "mulap search music.index --audio song.mp3 -k 3",
+    "mulap search music.index --like my_music/c.flac --m3u",
     "python training/export_onnx.py --model outputs/transferred --output tagger.onnx",
     "python training/prepare_dataset.py --help",
     "python training/prepare_dataset.py jamendo --help",

@@ -21,12 +21,13 @@ LAYERS = (
     "audio* waveform_mulap padding_mulap decoding",
     "modeling_mulap* feature_extraction_mulap processing_mulap tokenization pipeline_mulap* sentence_mulap",
     "registration conversion* loading embedding* onnx_*",
-    "cli synthetic",
+    "synthetic",
     "data publishing",
     "pretraining",
     "transfer",
+    "search",
     "illustration benchmark mteb_evaluation",
-    "commands",
+    "commands cli",
 )
 # Longer than that, and why it is better in one piece: "file" or "file: function" -> reason.
 LONG = {}

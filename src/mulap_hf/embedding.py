@@ -19,6 +19,7 @@ from .feature_extraction_mulap import MulapFeatureExtractor
 from .loading import backbone_fingerprint, joint_fingerprint, open_backbone, open_joint_model
 from .modeling_mulap import MulapModel
 from .modeling_mulap_audio import MulapAudioModel, MulapPreTrainedModel
+from .pipeline_mulap_tasks import CONTRASTIVE, trained_scores
 
 _PIECES_AHEAD = 8  # of ten seconds, or a chunk
 
@@ -55,7 +56,7 @@ class Embedder:
 
     Attributes:
         name: Hub name or absolute path of the model; None if it was passed as a module.
-        joint: The whole model of audio and text; None without a joint space.
+        joint: The whole model of audio and text; None without a trained joint space.
 
     Raises:
         ModelError: The model cannot be loaded, is not a MuLaP model, has no joint space, or the device cannot be used.
@@ -72,7 +73,8 @@ class Embedder:
         if not isinstance(model, MulapPreTrainedModel):
             self.name = os.path.abspath(model) if os.path.isdir(model) else str(model)
             model = open_joint_model(model) if joint else open_backbone(model)
-        self.joint = model if isinstance(model, MulapModel) else None
+        trained = isinstance(model, MulapModel) and CONTRASTIVE in trained_scores(model.config)
+        self.joint = model if trained else None
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             model.to(self.device).eval()

@@ -69,7 +69,7 @@ class PairScorer:
         self.model = open_text_model(model)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model.to(self.device).eval()
-        self.extractor = Embedder(self.model.audio_model, str(self.device))
+        self.extractor = Embedder(self.model, str(self.device))
         self.processor = MulapProcessor.from_pretrained(model)
         self.progress = progress
         self.name = str(model)

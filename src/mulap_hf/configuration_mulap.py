@@ -190,7 +190,8 @@ class MulapAudioConfig(PreTrainedConfig):
 @strict
 class MulapConfig(PreTrainedConfig):
     """MuLaP (Manco et al., ICASSP 2022). Defaults: the published model; `MulapConfig.from_preset("tiny")` for two CPU
-    cores, "small" between them.
+    cores, "small" with the published backbone and small
+    Transformers.
 
     Args:
         text_config, audio_config: `MulapTextConfig` and `MulapAudioConfig`, or dicts of their fields.
@@ -372,6 +373,62 @@ class MulapConfig(PreTrainedConfig):
                 )
 
 
+@strict
+class MulapSimilarityConfig(PreTrainedConfig):
+    """A backbone with three heads for similarity by melody, rhythm and timbre (`MulapForMusicSimilarity`).
+
+    Args:
+        audio_config: `MulapAudioConfig` of the backbone, or a dict of its fields.
+        head_hidden_size: of each head, a perceptron with two layers.
+        head_dropout: on its hidden layer.
+        embedding_size: of the embedding of each factor.
+        circle_margin, circle_scale: margin m and scale gamma of the Circle loss (Sun et al., CVPR 2020).
+        freeze_audio: the backbone gets no gradient and stays in eval mode.
+    """
+
+    model_type = "mulap_music_similarity"
+    sub_configs = {"audio_config": MulapAudioConfig}
+    keys_to_ignore_at_inference = ["pooler_output", "chunk_mask"]
+
+    audio_config: dict | PreTrainedConfig | None = None
+    head_hidden_size: int = 512
+    head_dropout: float | int = 0.2
+    embedding_size: int = 128
+    circle_margin: float = 0.25
+    circle_scale: float | int = 32.0
+    freeze_audio: bool = True
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs):
+        if not isinstance(self.audio_config, PreTrainedConfig):
+            self.audio_config = MulapAudioConfig(**(self.audio_config or {}))
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path, **kwargs):
+        """As in transformers; the folder of any MuLaP model gives the `audio_config`."""
+        content, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        if content.get("model_type") == MulapAudioConfig.model_type:
+            content = {"audio_config": content}
+        elif content.get("model_type") == MulapConfig.model_type:
+            content = {"audio_config": content["audio_config"]}
+        return {**content, "model_type": cls.model_type}, kwargs
+
+    def validate_heads(self):
+        if min(self.head_hidden_size, self.embedding_size) < 1 or not 0 <= self.head_dropout < 1:
+            raise ValueError(
+                f"head_hidden_size={self.head_hidden_size} and embedding_size={self.embedding_size} must be at least "
+                f"1, head_dropout={self.head_dropout} at least 0 and below 1"
+            )
+
+    def validate_loss(self):
+        if not 0 < self.circle_margin < 1 or self.circle_scale <= 0:
+            raise ValueError(
+                f"circle_margin={self.circle_margin} must be between 0 and 1, circle_scale={self.circle_scale} "
+                "above 0"
+            )
+
+
 def _check_heads(name: str, size: int, heads: int):
     if heads < 1 or size % heads:
         raise ValueError(f"{name}={size} must be a multiple of its number of attention heads, {heads}")
@@ -381,24 +438,25 @@ PRESETS = {
     "published": {"text_config": {}, "audio_config": {}},
     "small": {
         "text_config": {
-            "vocab_size": 8192,
-            "hidden_size": 256,
-            "num_hidden_layers": 4,
+            "vocab_size": 4096,
+            "hidden_size": 128,
+            "num_hidden_layers": 3,
             "num_attention_heads": 4,
-            "intermediate_size": 1024,
+            "intermediate_size": 512,
             "max_position_embeddings": 64,
         },
         "audio_config": {
-            "timbral_channels": 102,
-            "temporal_channels": 26,
-            "num_hidden_layers": 4,
+            "pitch_channels": 16,
+            "hidden_size": 128,
+            "num_hidden_layers": 3,
             "num_attention_heads": 4,
+            "intermediate_size": 512,
         },
-        "connection_text_layers": [2, 3],
+        "connection_text_layers": [1, 2],
         "connection_audio_layers": [0, 1],
-        "connection_hidden_size": 256,
+        "connection_hidden_size": 128,
         "connection_num_heads": 4,
-        "pooled_size": 256,
+        "pooled_size": 128,
     },
     "tiny": {
         "text_config": {
@@ -412,6 +470,7 @@ PRESETS = {
         "audio_config": {
             "hop_length": 512,
             "num_mel_bins": 48,
+            "pitch_channels": 16,
             "timbral_channels": 48,
             "temporal_channels": 16,
             "temporal_lengths": [65, 33, 17],
@@ -429,4 +488,4 @@ PRESETS = {
     },
 }
 
-__all__ = ["PRESETS", "MulapAudioConfig", "MulapConfig", "MulapTextConfig"]
+__all__ = ["PRESETS", "MulapAudioConfig", "MulapConfig", "MulapSimilarityConfig", "MulapTextConfig"]

@@ -73,20 +73,22 @@ def register():
     )
     from transformers.pipelines import PIPELINE_REGISTRY
 
-    from .configuration_mulap import MulapAudioConfig, MulapConfig
+    from .configuration_mulap import MulapAudioConfig, MulapConfig, MulapSimilarityConfig
     from .feature_extraction_mulap import MulapFeatureExtractor
     from .modeling_mulap import MulapForAudioClassification, MulapForPreTraining, MulapModel
     from .modeling_mulap_audio import MulapAudioModel
+    from .modeling_mulap_similarity import MulapForMusicSimilarity
     from .pipeline_mulap import MulapTextMusicRetrievalPipeline
     from .processing_mulap import MulapProcessor
 
-    for config in (MulapConfig, MulapAudioConfig):
+    for config in (MulapConfig, MulapAudioConfig, MulapSimilarityConfig):
         AutoConfig.register(config.model_type, config, exist_ok=True)
         AutoFeatureExtractor.register(config, MulapFeatureExtractor, exist_ok=True)
         config.register_for_auto_class()
     for auto, config, model in (
         (AutoModel, MulapConfig, MulapModel),
         (AutoModel, MulapAudioConfig, MulapAudioModel),
+        (AutoModel, MulapSimilarityConfig, MulapForMusicSimilarity),
         (AutoModelForPreTraining, MulapConfig, MulapForPreTraining),
         (AutoModelForAudioClassification, MulapConfig, MulapForAudioClassification),
     ):

@@ -7,7 +7,7 @@ from ..errors import MulapError
 from ..scripts import run_script
 from .factors import FACTORS
 from .generate import PRODUCTIONS, SPLITS, CorpusConfig
-from .write import write_corpus, write_notes, write_parquet, write_triplets
+from .write import write_corpus, write_grids, write_notes, write_parquet, write_triplets
 
 __all__ = ["main"]
 
@@ -38,6 +38,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=FACTORS,
         help="write triplets to DIR/triplets: an anchor, a positive that shares only this factor with it, and a "
         "negative that shares all but this factor; --num_clips is the number of triplets; flac only",
+    )
+    kinds.add_argument(
+        "--grids",
+        action="store_true",
+        help="write grids to DIR/grids: all eight combinations of two melodies, two rhythms and two timbres; "
+        "--num_clips is the number of grids; flac only",
     )
     parser.add_argument("--num_workers", type=int, help="number of processes; by default one per CPU core")
     return parser
@@ -83,8 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "--notes writes flac only; drop --format parquet, and convert the folder with "
             "training/prepare_dataset.py synthetic_notes"
         )
-    if parsed.triplets and parsed.format == "parquet":
-        raise MulapError("--triplets writes flac only; drop --format parquet")
+    for kind in ("triplets", "grids"):
+        if getattr(parsed, kind) and parsed.format == "parquet":
+            raise MulapError(f"--{kind} writes flac only; drop --format parquet")
     config = CorpusConfig(
         seed=parsed.seed,
         clip_seconds=parsed.clip_seconds,
@@ -98,7 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             config, parsed.split, parsed.triplets, parsed.num_clips, parsed.output, num_workers=parsed.num_workers
         )
         return
-    write = write_parquet if parsed.format == "parquet" else write_notes if parsed.notes else write_corpus
+    kinds = {"grids": write_grids, "notes": write_notes}
+    write = next((write for kind, write in kinds.items() if getattr(parsed, kind)), write_corpus)
+    write = write_parquet if parsed.format == "parquet" else write
     write(config, parsed.split, parsed.num_clips, parsed.output, num_workers=parsed.num_workers)
 
 

@@ -1,8 +1,8 @@
 """Pieces made of three independent factors: melody (with harmony), rhythm and timbre.
 
 Each factor has its own seed, and what it decides depends on that seed alone. So two pieces may share any subset of
-their factors. The triplets of `make_triplet` train and evaluate models of music similarity (Roy, Liang, Herremans
-2026, arXiv 2605.27346).
+their factors. The triplets of `make_triplet` and the grids of `make_grid_piece` train and evaluate models of music
+similarity (Roy, Liang, Herremans 2026, arXiv 2605.27346).
 """
 
 from collections.abc import Mapping
@@ -42,11 +42,21 @@ from .song import Song, Track
 from .styles import STYLE_NAMES, STYLES
 from .theory import parse_progression, scale_pitch_classes, voice_chord
 
-__all__ = ["FACTORS", "TRIPLET_PARTS", "Factors", "make_piece", "make_triplet", "make_triplet_piece"]
+__all__ = [
+    "FACTORS",
+    "GRID_SIZE",
+    "TRIPLET_PARTS",
+    "Factors",
+    "make_grid_piece",
+    "make_piece",
+    "make_triplet",
+    "make_triplet_piece",
+]
 
 FACTORS = ("melody", "rhythm", "timbre")
 TRIPLET_PARTS = ("anchor", "positive", "negative")
-_TRIPLET_STREAM = 2_000  # added to the number of a split: seeds the factors of its triplets
+GRID_SIZE = 2 ** len(FACTORS)  # pieces of a grid
+_TRIPLET_STREAM, _GRID_STREAM = 2_000, 3_000  # added to the number of a split: seed the factors of its pieces
 _MELODY_STEPS = 48  # melodic steps per motif; a motif with more notes starts over
 _VELOCITY = 84.0
 
@@ -315,6 +325,13 @@ def make_piece(config: CorpusConfig, split: str, factors: Factors) -> dict[str, 
     return {**rounded(labels), "audio": to_sampling_rate(audio, config)}
 
 
+def _two_pieces(config: CorpusConfig, stream: int, index: int) -> tuple[Factors, Factors]:
+    """Return two sets of factors that share nothing."""
+    seeds = np.random.SeedSequence([CORPUS_VERSION, config.seed, stream, index]).generate_state(6, np.uint64)
+    first, second = (Factors(*(int(seed) >> 11 for seed in part)) for part in (seeds[:3], seeds[3:]))
+    return first, second
+
+
 def triplet_factors(config: CorpusConfig, split: str, factor: str, index: int) -> dict[str, Factors]:
     """Return the factors of the pieces of `make_triplet`, by the names of the parts.
 
@@ -323,9 +340,7 @@ def triplet_factors(config: CorpusConfig, split: str, factor: str, index: int) -
     """
     if factor not in FACTORS:
         raise ValueError(f"factor {factor!r} does not exist; choose one of {', '.join(FACTORS)}")
-    stream = _TRIPLET_STREAM + 10 * split_number(split) + FACTORS.index(factor)
-    seeds = np.random.SeedSequence([CORPUS_VERSION, config.seed, stream, index]).generate_state(6, np.uint64)
-    anchor, other = (Factors(*(int(seed) >> 11 for seed in part)) for part in (seeds[:3], seeds[3:]))
+    anchor, other = _two_pieces(config, _TRIPLET_STREAM + 10 * split_number(split) + FACTORS.index(factor), index)
     return {
         "anchor": anchor,
         "positive": replace(other, **{factor: getattr(anchor, factor)}),
@@ -363,3 +378,27 @@ def make_triplet_piece(factor: str, config: CorpusConfig, split: str, index: int
     part = TRIPLET_PARTS[number]
     identity = {"clip_id": f"{split}-{triplet:06d}-{part}", "triplet": triplet, "part": part}
     return identity | make_piece(config, split, triplet_factors(config, split, factor, triplet)[part])
+
+
+def make_grid_piece(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
+    """Make one piece of a grid: all eight combinations of two melodies, two rhythms and two timbres.
+
+    A grid holds, for each factor, pairs that share only this factor, and pairs that share all but this factor.
+
+    Args:
+        config: Settings of the corpus.
+        split: Name of a split in `SPLITS`. No two splits share the seed of a factor.
+        index: Piece `index % 8` of grid `index // 8`.
+
+    Returns:
+        As `make_piece`, with `clip_id` and `grid` (the index of the grid) before.
+
+    Raises:
+        ValueError: The split does not exist.
+        DataError: As `renderer_for`.
+    """
+    grid, number = divmod(index, GRID_SIZE)
+    pieces = _two_pieces(config, _GRID_STREAM + split_number(split), grid)
+    chosen = {factor: getattr(pieces[number >> bit & 1], factor) for bit, factor in enumerate(FACTORS)}
+    identity = {"clip_id": f"{split}-{grid:06d}-{number}", "grid": grid}
+    return identity | make_piece(config, split, Factors(**chosen))

@@ -23,7 +23,7 @@ from ..errors import DataError
 from ..files import make_folder, replacing
 from ..settings import check_settings
 from .effects import Effects
-from .factors import TRIPLET_PARTS, make_triplet_piece
+from .factors import GRID_SIZE, TRIPLET_PARTS, make_grid_piece, make_triplet_piece
 from .generate import CorpusConfig, fingerprint, is_held_out, make_clip, players_for
 from .notes import make_note
 from .parallel import run_in_processes
@@ -32,7 +32,14 @@ from .production import Production
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["write_corpus", "write_notes", "write_parquet", "write_pretraining_corpus", "write_triplets"]
+__all__ = [
+    "write_corpus",
+    "write_grids",
+    "write_notes",
+    "write_parquet",
+    "write_pretraining_corpus",
+    "write_triplets",
+]
 
 _CONFIG_FILE = "corpus.json"
 _METADATA_FILE = "metadata.jsonl"
@@ -106,6 +113,10 @@ def _note_name(split: str, index: int) -> str:
 def _piece_name(split: str, index: int) -> str:
     triplet, part = divmod(index, len(TRIPLET_PARTS))
     return f"audio/{split}-{triplet:06d}-{TRIPLET_PARTS[part]}.flac"
+
+
+def _grid_name(split: str, index: int) -> str:
+    return f"audio/{split}-{index // GRID_SIZE:06d}-{index % GRID_SIZE}.flac"
 
 
 def _write_item(
@@ -304,6 +315,39 @@ def write_triplets(
     folder = directory / "triplets" / factor / split
     make, number = partial(make_triplet_piece, factor), num_triplets * len(TRIPLET_PARTS)
     return _write_folder(make, _piece_name, config, split, number, directory, folder, num_workers, progress)
+
+
+def write_grids(
+    config: CorpusConfig,
+    split: str,
+    num_grids: int,
+    directory: str | os.PathLike,
+    num_workers: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Write grids of eight pieces to `directory/grids/<split>`, in the format of `write_corpus`.
+
+    See `factors.make_grid_piece`.
+
+    Args:
+        config: Settings of the corpus.
+        split: Name of a split in `SPLITS`.
+        num_grids: Number of grids.
+        directory: Folder of the corpus; clips, notes, triplets and grids of all splits may share it.
+        num_workers: Number of processes; see `write_corpus`.
+        progress: Show a progress bar.
+
+    Returns:
+        The folder of the split.
+
+    Raises:
+        DataError: The folder holds a corpus with other settings, or `num_grids` is below 1.
+    """
+    directory = Path(directory)
+    folder, number = directory / "grids" / split, num_grids * GRID_SIZE
+    return _write_folder(
+        make_grid_piece, _grid_name, config, split, number, directory, folder, num_workers, progress
+    )
 
 
 def _parquet_schema(production: str) -> "pyarrow.Schema":

@@ -1,0 +1,1 @@
+"""Models of music similarity by factor: their data, training, evaluation and report."""

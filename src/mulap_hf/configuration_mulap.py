@@ -424,8 +424,7 @@ class MulapSimilarityConfig(PreTrainedConfig):
     def validate_loss(self):
         if not 0 < self.circle_margin < 1 or self.circle_scale <= 0:
             raise ValueError(
-                f"circle_margin={self.circle_margin} must be between 0 and 1, circle_scale={self.circle_scale} "
-                "above 0"
+                f"circle_margin={self.circle_margin} must be between 0 and 1, circle_scale={self.circle_scale} above 0"
             )
 
 
@@ -438,7 +437,7 @@ PRESETS = {
     "published": {"text_config": {}, "audio_config": {}},
     "small": {
         "text_config": {
-            "vocab_size": 4096,
+            "vocab_size": 1024,
             "hidden_size": 128,
             "num_hidden_layers": 3,
             "num_attention_heads": 4,

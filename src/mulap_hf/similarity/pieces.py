@@ -82,7 +82,9 @@ def open_pieces(folder: str | Path, factors: list[str]) -> Pieces:
     groups = {factor: _numbered([row[factor] for row in rows]) for factor in factors}
     for factor, numbers in groups.items():
         if not (np.unique(numbers[numbers >= 0], return_counts=True)[1] > 1).any():
-            raise DataError(f"{path}: no two pieces have the same {factor!r}; drop it from --factors, or add the column")
+            raise DataError(
+                f"{path}: no two pieces have the same {factor!r}; drop it from --factors, or add the column"
+            )
     return Pieces(Path(folder), [row["file_name"] for row in rows], groups)
 
 

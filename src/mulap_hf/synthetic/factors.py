@@ -395,7 +395,7 @@ def make_grid_piece(config: CorpusConfig, split: str, index: int) -> dict[str, A
 
     Raises:
         ValueError: The split does not exist.
-        DataError: As `renderer_for`.
+        DataError: As `players_for`.
     """
     grid, number = divmod(index, GRID_SIZE)
     pieces = _two_pieces(config, _GRID_STREAM + split_number(split), grid)

@@ -345,9 +345,7 @@ def write_grids(
     """
     directory = Path(directory)
     folder, number = directory / "grids" / split, num_grids * GRID_SIZE
-    return _write_folder(
-        make_grid_piece, _grid_name, config, split, number, directory, folder, num_workers, progress
-    )
+    return _write_folder(make_grid_piece, _grid_name, config, split, number, directory, folder, num_workers, progress)
 
 
 def _parquet_schema(production: str) -> "pyarrow.Schema":

@@ -1,1 +1,1 @@
-"""Models of music similarity by factor: their data, training, evaluation and report."""
+"""Music similarity by factor: its data, the training of the heads, evaluation by triplets, and the report."""

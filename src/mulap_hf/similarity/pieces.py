@@ -1,7 +1,7 @@
 """Pieces of music with the groups that share a factor, as folders of audio with `metadata.jsonl`."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -53,7 +53,7 @@ class Pieces:
         return {factor: groups[rows] for factor, groups in self.groups.items()}
 
 
-def open_pieces(folder: str | Path, factors: list[str]) -> Pieces:
+def open_pieces(folder: str | Path, factors: Sequence[str]) -> Pieces:
     """Open a folder of audio whose `metadata.jsonl` says which pieces share which factor.
 
     A line per file has `file_name` and, for each factor, anything that is equal for pieces that share the factor:
@@ -93,3 +93,24 @@ def _numbered(values: list[Any]) -> np.ndarray:
     numbers: dict[str, int] = {}
     keys = [None if value is None else json.dumps(value, sort_keys=True) for value in values]
     return np.array([-1 if key is None else numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+
+
+def components(groups: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the number of each piece's cluster, `(pieces,)`: pieces that share a factor are in the same cluster."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    size = len(next(iter(groups.values())))
+    first, second = [], []
+    for numbers in groups.values():
+        order = np.argsort(numbers, kind="stable")
+        same = (np.diff(numbers[order]) == 0) & (numbers[order][1:] >= 0)
+        first.append(order[:-1][same])
+        second.append(order[1:][same])
+    ends = np.concatenate(first), np.concatenate(second)
+    return connected_components(coo_array((np.ones(len(ends[0])), ends), shape=(size, size)), directed=False)[1]
+
+
+def folder_pieces(folder: str | Path, files: list[Path]) -> Pieces:
+    """Return audio files of a folder as pieces without groups."""
+    return Pieces(Path(folder), [str(Path(file).relative_to(folder)) for file in files], {})

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .audio import load_audio as load_audio
     from .configuration_mulap import MulapAudioConfig as MulapAudioConfig
     from .configuration_mulap import MulapConfig as MulapConfig
+    from .configuration_mulap import MulapSimilarityConfig as MulapSimilarityConfig
     from .configuration_mulap import MulapTextConfig as MulapTextConfig
     from .errors import AudioError as AudioError
     from .errors import AudioWarning as AudioWarning
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from .modeling_mulap import MulapForPreTraining as MulapForPreTraining
     from .modeling_mulap import MulapModel as MulapModel
     from .modeling_mulap_audio import MulapAudioModel as MulapAudioModel
+    from .modeling_mulap_similarity import MulapForMusicSimilarity as MulapForMusicSimilarity
     from .pipeline_mulap import MulapAudioClassificationPipeline as MulapAudioClassificationPipeline
     from .pipeline_mulap import MulapFeatureExtractionPipeline as MulapFeatureExtractionPipeline
     from .pipeline_mulap import MulapTextMusicRetrievalPipeline as MulapTextMusicRetrievalPipeline
     from .pipeline_mulap import MulapZeroShotAudioClassificationPipeline as MulapZeroShotAudioClassificationPipeline
+    from .pipeline_mulap_similarity import MulapMusicSimilarityPipeline as MulapMusicSimilarityPipeline
     from .processing_mulap import MulapProcessor as MulapProcessor
 
 __version__ = "0.1.0"
@@ -42,9 +45,12 @@ _MODULES = {
     "MulapFeatureExtractionPipeline": "pipeline_mulap",
     "MulapFeatureExtractor": "feature_extraction_mulap",
     "MulapForAudioClassification": "modeling_mulap",
+    "MulapForMusicSimilarity": "modeling_mulap_similarity",
     "MulapForPreTraining": "modeling_mulap",
     "MulapModel": "modeling_mulap",
+    "MulapMusicSimilarityPipeline": "pipeline_mulap_similarity",
     "MulapProcessor": "processing_mulap",
+    "MulapSimilarityConfig": "configuration_mulap",
     "MulapTextConfig": "configuration_mulap",
     "MulapTextMusicRetrievalPipeline": "pipeline_mulap",
     "MulapZeroShotAudioClassificationPipeline": "pipeline_mulap",

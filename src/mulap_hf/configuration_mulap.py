@@ -379,6 +379,8 @@ class MulapSimilarityConfig(PreTrainedConfig):
 
     Args:
         audio_config: `MulapAudioConfig` of the backbone, or a dict of its fields.
+        onset_bands: frequency ranges in which onsets are followed for the rhythm, besides the whole range.
+        onset_seconds: longest lag of the autocorrelation of the onsets, below the length of a chunk.
         head_hidden_size: of each head, a perceptron with two layers.
         head_dropout: on its hidden layer.
         embedding_size: of the embedding of each factor.
@@ -391,8 +393,10 @@ class MulapSimilarityConfig(PreTrainedConfig):
     keys_to_ignore_at_inference = ["pooler_output", "chunk_mask"]
 
     audio_config: dict | PreTrainedConfig | None = None
+    onset_bands: int = 4
+    onset_seconds: float | int = 2.0
     head_hidden_size: int = 512
-    head_dropout: float | int = 0.2
+    head_dropout: float | int = 0.5
     embedding_size: int = 128
     circle_margin: float = 0.25
     circle_scale: float | int = 32.0
@@ -403,6 +407,16 @@ class MulapSimilarityConfig(PreTrainedConfig):
         if not isinstance(self.audio_config, PreTrainedConfig):
             self.audio_config = MulapAudioConfig(**(self.audio_config or {}))
         super().__post_init__(**kwargs)
+
+    @property
+    def onset_lags(self) -> int:
+        """Lags of the autocorrelation, in frames of the log-mel."""
+        return int(self.onset_seconds * self.audio_config.sampling_rate / self.audio_config.hop_length)
+
+    @property
+    def feature_size(self) -> int:
+        """Size of the input of the heads: features of the backbone, then those of the onsets."""
+        return self.audio_config.feature_size + (self.onset_bands + 1) * (self.onset_lags + 2)
 
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path, **kwargs):
@@ -419,6 +433,18 @@ class MulapSimilarityConfig(PreTrainedConfig):
             raise ValueError(
                 f"head_hidden_size={self.head_hidden_size} and embedding_size={self.embedding_size} must be at least "
                 f"1, head_dropout={self.head_dropout} at least 0 and below 1"
+            )
+
+    def validate_onsets(self):
+        if not 1 <= self.onset_bands <= self.audio_config.num_mel_bins:
+            raise ValueError(
+                f"onset_bands={self.onset_bands} must be at least 1, and at most num_mel_bins="
+                f"{self.audio_config.num_mel_bins}"
+            )
+        if self.onset_lags < 1 or self.onset_seconds >= self.audio_config.chunk_seconds:
+            raise ValueError(
+                f"onset_seconds={self.onset_seconds} must be at least a frame, and below the "
+                f"{self.audio_config.chunk_seconds:g} s of a chunk"
             )
 
     def validate_loss(self):

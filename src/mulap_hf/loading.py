@@ -12,7 +12,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
-from .configuration_mulap import MulapAudioConfig, MulapConfig, MulapTextConfig
+from .configuration_mulap import MulapAudioConfig, MulapConfig, MulapSimilarityConfig, MulapTextConfig
 from .conversion import BERT_NAMES, first_line, rename
 from .errors import ModelError
 from .modeling_mulap import MulapJointModel, MulapModel
@@ -109,7 +109,9 @@ TEXT_KINDS = ("fused", "dual")  # models with a text stream
 
 
 def model_kind(config: PreTrainedConfig) -> str:
-    """Return the kind of a saved model: "fused", "dual", "classifier" or "backbone"."""
+    """Return the kind of a saved model: "fused", "dual", "classifier", "similarity" or "backbone"."""
+    if config.model_type == MulapSimilarityConfig.model_type:
+        return "similarity"
     if config.model_type != MulapConfig.model_type:
         return "backbone"
     if config.architectures == ["MulapForAudioClassification"]:

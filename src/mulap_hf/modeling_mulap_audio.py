@@ -187,7 +187,7 @@ class MulapAudioModel(MulapPreTrainedModel):
         audio_attention_mask = mask_of_audio(audio_attention_mask, attention_mask)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
-        chunks, chunk_mask = self._split(input_values, audio_attention_mask)
+        chunks, chunk_mask = self.split(input_values, audio_attention_mask)
         dense = audio_attention_mask is None or keeps_padding(self)
         features, stages = self._encode(chunks.flatten(0, 1) if dense else chunks[chunk_mask], output_hidden_states)
 
@@ -206,7 +206,7 @@ class MulapAudioModel(MulapPreTrainedModel):
             hidden_states=tuple(arrange(stage) for stage in stages) if output_hidden_states else None,
         )
 
-    def _split(self, input_values: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def split(self, input_values: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Chunks `(batch, chunks, samples)`, silent where padded, and a mask `(batch, chunks)` of the real ones."""
         length = self.config.chunk_length
         if input_values.dim() != 2 or input_values.shape[1] == 0:

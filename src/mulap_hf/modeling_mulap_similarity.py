@@ -10,8 +10,16 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_mulap import MulapSimilarityConfig
-from .modeling_mulap_arguments import only_known_arguments
-from .modeling_mulap_audio import HEADS, JOINT_PARTS, MulapAudioModel, MulapPreTrainedModel
+from .modeling_mulap_arguments import mask_of_audio, only_known_arguments
+from .modeling_mulap_audio import (
+    HEADS,
+    JOINT_PARTS,
+    MulapAudioModel,
+    MulapPreTrainedModel,
+    masked_mean,
+    unpack,
+)
+from .modeling_mulap_outputs import MulapAudioOutput
 
 FACTORS = ("melody", "rhythm", "timbre")
 
@@ -35,15 +43,38 @@ class MulapSimilarityOutput(ModelOutput):
     chunk_mask: torch.LongTensor | None = None
 
 
+class MulapOnsets(nn.Module):
+    """Log-mel of chunks `(chunks, bands, frames)` -> how their onsets repeat `(chunks, size)`, without parameters.
+
+    The onset strength is the mean increase of the bands (spectral flux: Böck et al., ISMIR 2012, section 2), over all
+    bands and over each range of them. Of each: its autocorrelation for lags up to `config.onset_seconds`, whose peaks
+    are at the beat and its multiples; its mean; its standard deviation. All are zero for silence.
+    """
+
+    def __init__(self, config: MulapSimilarityConfig):
+        super().__init__()
+        self.ranges, self.lags = config.onset_bands, config.onset_lags
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        rise = F.relu(log_mel.diff(dim=2))  # (chunks, bands, frames - 1), in dB
+        strengths = [rise.mean(dim=1), *(part.mean(dim=1) for part in rise.tensor_split(self.ranges, dim=1))]
+        onsets = torch.stack(strengths, dim=1)  # (chunks, 1 + ranges, frames - 1)
+        mean, deviation = onsets.mean(dim=2, keepdim=True), onsets.std(dim=2, keepdim=True)
+        spectrum = torch.fft.rfft(onsets - mean, n=2 * onsets.shape[2]).abs().square()
+        correlation = torch.fft.irfft(spectrum)[:, :, : self.lags + 1]  # (chunks, 1 + ranges, 1 + lags)
+        repeats = correlation[:, :, 1:] / correlation[:, :, :1].clamp(min=1e-6)
+        return torch.cat([repeats, mean, deviation], dim=2).flatten(1)
+
+
 class MulapSimilarityHeads(nn.Module):
-    """Embedding of a track -> an embedding of length 1 per factor (Roy, Liang, Herremans 2026, arXiv 2605.27346).
+    """Features of a track -> an embedding of length 1 per factor (Roy, Liang, Herremans 2026, arXiv 2605.27346).
 
     The input is scaled to mean 0 and variance 1 over the tracks that `fit_scale` was given.
     """
 
     def __init__(self, config: MulapSimilarityConfig):
         super().__init__()
-        size = config.audio_config.feature_size
+        size = config.feature_size
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
         self.heads = nn.ModuleDict(
@@ -59,7 +90,7 @@ class MulapSimilarityHeads(nn.Module):
         )
 
     def forward(self, tracks: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Embeddings of tracks `(batch, features)` -> by factor `(batch, embedding size)`."""
+        """Features of tracks `(batch, config.feature_size)` -> by factor `(batch, embedding size)`."""
         scaled = ((tracks.float() - self.mean) * self.scale).to(self.heads[FACTORS[0]][0].weight.dtype)
         return {factor: F.normalize(head(scaled), dim=1) for factor, head in self.heads.items()}
 
@@ -71,9 +102,10 @@ class MulapSimilarityHeads(nn.Module):
 
 
 class MulapForMusicSimilarity(MulapPreTrainedModel):
-    """Embeddings of a track by melody (with harmony), rhythm and timbre, on the features of a backbone.
+    """Embeddings of a track by melody (with harmony), rhythm and timbre.
 
-    Loads from the folder of any MuLaP model; the heads are then untrained, see `training/similarity.py`. A backbone
+    The heads take the mean over the chunks of the backbone's features and of those of the onsets (`MulapOnsets`),
+    because the backbone, made for what sounds, says little about when. Loads from the folder of any MuLaP model; the heads are then untrained, see `training/similarity.py`. A backbone
     with a pitch branch (`MulapAudioConfig.pitch_channels`) is needed for melody.
 
     Any input has a defined result. Audio shorter than a chunk is padded with silence; the heads are trained on three
@@ -94,6 +126,7 @@ class MulapForMusicSimilarity(MulapPreTrainedModel):
     def __init__(self, config: MulapSimilarityConfig):
         super().__init__(config)
         self.audio_model = MulapAudioModel(config.audio_config)
+        self.onsets = MulapOnsets(config)
         self.similarity = MulapSimilarityHeads(config)
         self.post_init()
         if config.freeze_audio:
@@ -131,8 +164,10 @@ class MulapForMusicSimilarity(MulapPreTrainedModel):
             ValueError: a shape does not fit.
             TypeError: an argument is unknown.
         """
-        audio = self.audio_model(input_values, audio_attention_mask, attention_mask=attention_mask)
-        embeds = self.similarity(audio.pooler_output)
+        audio_attention_mask = mask_of_audio(audio_attention_mask, attention_mask)
+        audio = self.audio_model(input_values, audio_attention_mask)
+        features = self.chunk_features(input_values, audio_attention_mask, audio)
+        embeds = self.similarity(masked_mean(features, audio.chunk_mask.bool()))
         labels = {"melody": melody_labels, "rhythm": rhythm_labels, "timbre": timbre_labels}
         return MulapSimilarityOutput(
             loss=self.loss(embeds, {factor: given for factor, given in labels.items() if given is not None}),
@@ -141,8 +176,25 @@ class MulapForMusicSimilarity(MulapPreTrainedModel):
             chunk_mask=audio.chunk_mask,
         )
 
+    def chunk_features(
+        self, input_values: torch.Tensor, audio_attention_mask: torch.Tensor | None, audio: MulapAudioOutput
+    ) -> torch.Tensor:
+        """Features of every chunk, `(batch, chunks, config.feature_size)`, float32, zero where a chunk is padding.
+
+        Args:
+            input_values, audio_attention_mask: as `MulapAudioModel.forward`.
+            audio: its output for them.
+        """
+        chunks, mask = self.audio_model.split(input_values, audio_attention_mask)
+        batches = chunks[mask].split(self.config.audio_config.chunk_batch_size)
+        onsets = unpack(torch.cat([self.onsets(self.audio_model.log_mel(batch)) for batch in batches]), mask)
+        return torch.cat([audio.last_hidden_state.float(), onsets], dim=2)
+
     def loss(self, embeds: dict[str, torch.Tensor], labels: dict[str, torch.Tensor]) -> torch.Tensor | None:
         """The sum of the Circle losses of the factors that have labels; None if none has.
+
+        A head is to see its factor and nothing else. So the negatives of an item are those that share another factor
+        with it; all of them, if there is none like that.
 
         Args:
             embeds: by factor `(batch, embedding size)`, of length 1.
@@ -151,41 +203,53 @@ class MulapForMusicSimilarity(MulapPreTrainedModel):
         Raises:
             ValueError: the labels of a factor have another shape.
         """
-        losses = []
         for factor, groups in labels.items():
             if groups.shape != embeds[factor].shape[:1]:
                 raise ValueError(
                     f"{factor}_labels has shape {tuple(groups.shape)}, expected (batch,) = {len(embeds[factor])}"
                 )
-            losses.append(circle_loss(embeds[factor], groups, self.config.circle_margin, self.config.circle_scale))
+        share = {factor: _pairs(groups, groups[:, None] == groups) for factor, groups in labels.items()}
+        losses = []
+        for factor, groups in labels.items():
+            different = _pairs(groups, groups[:, None] != groups)
+            others = [pairs for name, pairs in share.items() if name != factor]
+            related = different & torch.stack(others).any(dim=0) if others else different
+            negatives = torch.where(related.any(dim=1, keepdim=True), related, different)
+            similarity = embeds[factor].float() @ embeds[factor].float().T  # (batch, batch)
+            losses.append(
+                circle_loss(similarity, share[factor], negatives, self.config.circle_margin, self.config.circle_scale)
+            )
         return torch.stack(losses).sum() if losses else None
 
 
-def circle_loss(embeds: torch.Tensor, groups: torch.Tensor, margin: float, scale: float) -> torch.Tensor:
-    """The Circle loss of pairs in a batch (Sun et al., CVPR 2020, equation 6), a mean over the items that have a pair.
+def _pairs(groups: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Of the chosen pairs `(batch, batch)`, those of two items whose groups are known."""
+    known = groups >= 0
+    return chosen & known[:, None] & known & ~torch.eye(len(groups), dtype=torch.bool, device=groups.device)
+
+
+def circle_loss(
+    similarity: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor, margin: float, scale: float
+) -> torch.Tensor:
+    """The Circle loss of pairs (Sun et al., CVPR 2020, equation 6), a mean over the items that have both kinds.
 
     Args:
-        embeds: `(batch, size)`, of length 1.
-        groups: `(batch,)`; items with equal numbers are positives of each other, those below 0 are left out.
+        similarity: `(batch, batch)`, cosines.
+        positives, negatives: `(batch, batch)`, which pairs are to be similar, and which are not.
         margin, scale: m and gamma.
 
     Returns:
-        A scalar; zero, with a gradient, if no two items are in the same group.
+        A scalar; zero, with a gradient, if no item has a positive and a negative.
     """
-    known = groups >= 0
-    similarity = embeds.float() @ embeds.float().T  # (batch, batch)
-    pairs = known[:, None] & known & ~torch.eye(len(groups), dtype=torch.bool, device=groups.device)
-    same = groups[:, None] == groups
-    alike, different = pairs & same, pairs & ~same
     far = (1 + margin - similarity).detach().clamp(min=0)  # how far a positive is from its optimum
     near = (similarity + margin).detach().clamp(min=0)
     positive = -scale * far * (similarity - (1 - margin))
     negative = scale * near * (similarity - margin)
     lowest = torch.finfo(similarity.dtype).min / 2
-    logits = torch.logsumexp(positive.masked_fill(~alike, lowest), dim=1) + torch.logsumexp(
-        negative.masked_fill(~different, lowest), dim=1
+    logits = torch.logsumexp(positive.masked_fill(~positives, lowest), dim=1) + torch.logsumexp(
+        negative.masked_fill(~negatives, lowest), dim=1
     )
-    usable = alike.any(dim=1) & different.any(dim=1)
+    usable = positives.any(dim=1) & negatives.any(dim=1)
     return (F.softplus(logits) * usable).sum() / usable.sum().clamp(min=1)
 
 

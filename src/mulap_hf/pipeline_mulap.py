@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from zlib import crc32
 
 import torch
 from transformers import (
@@ -13,7 +12,7 @@ from transformers import (
 )
 
 from .audio_inputs_mulap import audio_path, is_audio
-from .pipeline_mulap_audio import MulapAudioPipeline, NamedAudio, given
+from .pipeline_mulap_audio import MulapAudioPipeline, NamedAudio, checksum_of, given
 from .pipeline_mulap_tasks import CLASSIFIER, CONTRASTIVE, MATCHING, trained_scores
 
 _ACTIVATIONS = {
@@ -370,11 +369,8 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
     @cached_property
     def _weights(self) -> int:
         """Checksum of the weights that encode audio."""
-        checksum = 0
-        for name, value in self.model.state_dict().items():
-            if name.startswith(("audio_", "alignment.audio_")):
-                checksum = crc32(value.cpu().reshape(-1).view(torch.uint8).numpy(), checksum)
-        return checksum
+        audio = ("audio_", "alignment.audio_")
+        return checksum_of({name: value for name, value in self.model.state_dict().items() if name.startswith(audio)})
 
     def _check_index(self, index: MulapMusicIndex):
         if (index.kind, index.weights) != (self.kind, self._weights):

@@ -1,8 +1,10 @@
 """The base class of MuLaP's pipelines: reads audio in any form."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+from zlib import crc32
 
+import torch
 from torch.utils.data import Dataset
 from transformers import BatchFeature, Pipeline
 
@@ -75,6 +77,14 @@ class MulapAudioPipeline(Pipeline):
             )
         except AudioError as error:
             raise AudioError(f"{name}: {error}".replace(": clip 0 ", " ", 1)) from error
+
+
+def checksum_of(weights: Mapping[str, torch.Tensor]) -> int:
+    """A checksum of some weights by name."""
+    checksum = 0
+    for value in weights.values():
+        checksum = crc32(value.cpu().reshape(-1).view(torch.uint8).numpy(), checksum)
+    return checksum
 
 
 def given(**options) -> dict[str, Any]:

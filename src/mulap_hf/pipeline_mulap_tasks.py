@@ -7,10 +7,12 @@ from transformers import PreTrainedConfig
 if TYPE_CHECKING:
     # Never runs. transformers saves the relative imports of a model's code beside it: this adds the code of the tools.
     from .pipeline_mulap import MulapPairPipeline  # noqa: F401
+    from .pipeline_mulap_similarity import MulapMusicSimilarityPipeline  # noqa: F401
     from .sentence_mulap import MulapSentenceModule  # noqa: F401
 
 CLASSIFIER = "MulapForAudioClassification"
 BACKBONE = "MulapAudioModel"
+SIMILARITY = "MulapForMusicSimilarity"
 MATCHING, CONTRASTIVE = "matching", "contrastive"
 
 # The files by which sentence-transformers loads a saved folder, and from which MTEB knows what it can encode.
@@ -35,7 +37,7 @@ def sentence_transformers_files(config: PreTrainedConfig, architecture: str) -> 
 
 def has_joint_space(config: PreTrainedConfig, architecture: str) -> bool:
     """Whether a saved model embeds texts and audio in one space that was trained; arguments as above."""
-    return architecture not in (CLASSIFIER, BACKBONE) and CONTRASTIVE in trained_scores(config)
+    return architecture not in (CLASSIFIER, BACKBONE, SIMILARITY) and CONTRASTIVE in trained_scores(config)
 
 
 def trained_scores(config: PreTrainedConfig) -> list[str]:
@@ -61,12 +63,14 @@ def custom_pipelines(config: PreTrainedConfig, architecture: str) -> dict[str, d
     """
     auto_class = "AutoModelForAudioClassification" if architecture == CLASSIFIER else "AutoModel"
 
-    def entry(name: str, kind: str) -> dict[str, Any]:
-        return {"impl": f"pipeline_mulap.{name}", "pt": [auto_class], "type": kind}
+    def entry(name: str, kind: str, module: str = "pipeline_mulap") -> dict[str, Any]:
+        return {"impl": f"{module}.{name}", "pt": [auto_class], "type": kind}
 
     pipelines = {"feature-extraction": entry("MulapFeatureExtractionPipeline", "audio")}
     if architecture == CLASSIFIER:
         pipelines["audio-classification"] = entry("MulapAudioClassificationPipeline", "audio")
+    elif architecture == SIMILARITY:
+        pipelines["music-similarity"] = entry("MulapMusicSimilarityPipeline", "audio", "pipeline_mulap_similarity")
     elif architecture != BACKBONE and trained_scores(config):
         pipelines["zero-shot-audio-classification"] = entry("MulapZeroShotAudioClassificationPipeline", "multimodal")
         pipelines["text-music-retrieval"] = entry("MulapTextMusicRetrievalPipeline", "multimodal")

@@ -79,6 +79,7 @@ def register():
     from .modeling_mulap_audio import MulapAudioModel
     from .modeling_mulap_similarity import MulapForMusicSimilarity
     from .pipeline_mulap import MulapTextMusicRetrievalPipeline
+    from .pipeline_mulap_similarity import MulapMusicSimilarityPipeline
     from .processing_mulap import MulapProcessor
 
     for config in (MulapConfig, MulapAudioConfig, MulapSimilarityConfig):
@@ -98,6 +99,7 @@ def register():
     MulapFeatureExtractor.register_for_auto_class()
     MulapProcessor.register_for_auto_class()
     # The other pipelines' tasks are transformers' own, and every other model in the process needs them as they are.
+    PIPELINE_REGISTRY.register_pipeline("music-similarity", MulapMusicSimilarityPipeline, AutoModel, type="audio")
     PIPELINE_REGISTRY.register_pipeline(
         "text-music-retrieval", MulapTextMusicRetrievalPipeline, AutoModel, type="multimodal"
     )

@@ -25,9 +25,9 @@ from ..pretraining.run_folder import RunFolder
 from ..publishing.arguments import HubArguments
 from ..publishing.assemble import complete_folder
 from ..publishing.hub import find_destination, publish_finished
-from ..settings import TRAINING_SETTINGS
 from ..similarity.arguments import SimilarityArguments
 from ..similarity.evaluation import draw_triplets, triplet_accuracy
+from ..similarity.extractor import SimilarityExtractor
 from ..similarity.pieces import Pieces, folder_pieces, open_pieces
 from ..similarity.report import REPORT_FILE, write_similarity_report
 from ..similarity.training import LabeledTracks, embed, train_heads
@@ -39,6 +39,7 @@ from ..transfer.handcrafted import FEATURE_GROUPS
 TRAIN, VALIDATION = "train", "validation"
 # What of the handcrafted features is compared with the head of a factor.
 HANDCRAFTED = {"melody": ("chroma",), "rhythm": ("rhythm", "onsets"), "timbre": ("mfcc",)}
+_SYNTHETIC = {"corpus": "synthetic", "title": "synthetic pieces of three factors", "license": "Apache-2.0"}
 NEIGHBORS, SHOWN_RECORDINGS = 3, 12
 
 
@@ -62,25 +63,28 @@ def similarity(args: SimilarityArguments, hub_args: HubArguments):
     data = make_pieces(args) if args.data is None else Path(args.data)
     splits = open_splits(data)
     cache = FeatureCache(args.cache_dir)
-    found = {split: labeled_tracks(embedder, pieces, split, cache) for split, pieces in splits.items()}
-    skipped = [f"{item.id}: {item.reason}" for _, features in found.values() for item in features.skipped]
     model = make_model(embedder, args)
+    extractor = SimilarityExtractor(model)
+    found = {split: labeled_tracks(extractor, pieces, split, cache) for split, pieces in splits.items()}
+    skipped = [f"{item.id}: {item.reason}" for _, features in found.values() for item in features.skipped]
     random = deepcopy(model)
     history = train_heads(model, found[TRAIN][0], found[VALIDATION][0], args)
     model.save_pretrained(folder.path)
     MulapFeatureExtractor(sampling_rate=embedder.sampling_rate).save_pretrained(folder.path)
-    random.similarity.fit_scale(found[TRAIN][0].embeds)
+    random.similarity.fit_scale(found[TRAIN][0].features)
     tests = {
         split: evaluate(model, random, tracks, handcrafted_embeds(splits[split], features, cache), args)
         for split, (tracks, features) in found.items()
         if split.startswith("test")
     }
-    neighbors = nearest_recordings(model, embedder, args.recordings, cache) if args.recordings else {}
+    neighbors = nearest_recordings(extractor, args.recordings, cache) if args.recordings else {}
     facts = {
         "method": "Three heads, each a perceptron with two layers and Circle loss, on the frozen backbone.",
-        "tracks": {split: len(found[split][0].embeds) for split in (TRAIN, VALIDATION)},
+        "tracks": {split: len(found[split][0].features) for split in (TRAIN, VALIDATION)},
         "chosen": f"the best step of {args.steps} on the validation pieces",
-        "data": provenance(data) if args.data else {"corpus": "synthetic", "title": "synthetic pieces of three factors"},
+        "data": provenance(data)
+        if args.data
+        else {"corpus": "synthetic", "title": "synthetic pieces of three factors"},
         "model": {"name": args.model, "on_hub": not Path(args.model).exists()},
         "seconds": round(time.perf_counter() - start),
         "environment": environment(),
@@ -138,13 +142,13 @@ def open_splits(data: Path) -> dict[str, Pieces]:
 def labeled_tracks(
     extractor: Extractor, pieces: Pieces, split: str, cache: FeatureCache
 ) -> tuple[LabeledTracks, Features]:
-    """Return the embeddings of the pieces of a split with their groups, and the features that they are means of."""
+    """Return the mean features of the pieces of a split, with their groups and with their names."""
     features = cache.features(extractor, pieces, split).means()
     return LabeledTracks(torch.from_numpy(features.values), pieces.select(features.ids)), features
 
 
 def make_model(embedder: Embedder, args: SimilarityArguments) -> MulapForMusicSimilarity:
-    """Return a model with the backbone of the embedder, and untrained heads."""
+    """Return a model with the backbone of the embedder, on its device, and untrained heads."""
     config = MulapSimilarityConfig(
         audio_config=deepcopy(embedder.model.config),
         head_hidden_size=args.hidden_size,
@@ -156,7 +160,7 @@ def make_model(embedder: Embedder, args: SimilarityArguments) -> MulapForMusicSi
     torch.manual_seed(args.seed)
     model = MulapForMusicSimilarity(config)
     model.audio_model.load_state_dict(embedder.model.state_dict())
-    return model.eval()
+    return model.to(embedder.device).eval()
 
 
 def handcrafted_embeds(pieces: Pieces, features: Features, cache: FeatureCache) -> dict[str, np.ndarray]:
@@ -182,11 +186,11 @@ def evaluate(
         `matrix`, by head and factor, with negatives that share nothing with it. Each a dictionary of `value`, `low`
         and `high`.
     """
-    heads = embed(model, tracks.embeds)
-    plain = _unit(tracks.embeds.numpy())
+    heads = embed(model, tracks.features)
+    plain = _unit(tracks.features[:, : model.config.audio_config.feature_size].numpy())
     systems = {
         "the head of the factor": heads,
-        "untrained head": embed(random, tracks.embeds),
+        "untrained head": embed(random, tracks.features),
         "embedding of the backbone": dict.fromkeys(FACTORS, plain),
         "handcrafted: chroma, onsets, MFCC": handcrafted,
     }
@@ -208,12 +212,12 @@ def evaluate(
 
 
 def nearest_recordings(
-    model: MulapForMusicSimilarity, embedder: Embedder, folder: str, cache: FeatureCache
+    extractor: SimilarityExtractor, folder: str, cache: FeatureCache
 ) -> dict[str, dict[str, list[str]]]:
     """Return, for some recordings of a folder and each factor, the names of the most similar other recordings."""
     pieces = folder_pieces(folder, find_audio_files([folder]).files)
-    features = cache.features(embedder, pieces, "recordings").means()
-    embeds = embed(model, torch.from_numpy(features.values))
+    features = cache.features(extractor, pieces, "recordings").means()
+    embeds = embed(extractor.model, torch.from_numpy(features.values))
     shown = np.linspace(0, len(features.ids) - 1, min(SHOWN_RECORDINGS, len(features.ids))).astype(int)
     found: dict[str, dict[str, list[str]]] = {}
     for row in shown:

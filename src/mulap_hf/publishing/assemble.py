@@ -13,12 +13,13 @@ from transformers import AutoConfig, pipeline
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from ..audio import load_audio, refuse
-from ..configuration_mulap import MulapAudioConfig, MulapConfig
+from ..configuration_mulap import MulapAudioConfig, MulapConfig, MulapSimilarityConfig
 from ..errors import AudioError, PublishError
 from ..files import known, printable, write_json
 from ..loading import TEXT_KINDS, model_kind
 from ..modeling_mulap import MulapForAudioClassification, MulapForPreTraining, MulapModel
 from ..modeling_mulap_audio import MulapAudioModel
+from ..modeling_mulap_similarity import MulapForMusicSimilarity
 from ..pipeline_mulap_tasks import custom_pipelines, sentence_transformers_files
 from ..settings import TRAINING_SETTINGS
 from .arguments import UNKNOWN_LICENSE
@@ -28,7 +29,14 @@ from .mteb_scores import MTEB_FILE
 _PACKAGE = Path(__file__).parents[1]
 _ENDPOINT = Path(__file__).with_name("endpoint")
 _MODELS = {
-    model.__name__: model for model in (MulapAudioModel, MulapModel, MulapForPreTraining, MulapForAudioClassification)
+    model.__name__: model
+    for model in (
+        MulapAudioModel,
+        MulapModel,
+        MulapForPreTraining,
+        MulapForAudioClassification,
+        MulapForMusicSimilarity,
+    )
 }
 ENDPOINT_FILES = ("handler.py", "requirements.txt")
 SAMPLES_FOLDER = "samples"
@@ -114,7 +122,7 @@ def check_source(source: Path):
         raise PublishError(f"{source} contains an unfinished run: repeat its command to finish it")
     file = source / "config.json"
     model_type = _read_json(file).get("model_type")  # AutoConfig asks whether to run code of types it does not know
-    if model_type not in (MulapConfig.model_type, MulapAudioConfig.model_type):
+    if model_type not in {config.model_type for config in (MulapConfig, MulapAudioConfig, MulapSimilarityConfig)}:
         raise PublishError(f"{file} has model_type {known(model_type)}: only MuLaP models can be published")
     try:
         config = AutoConfig.from_pretrained(source)

@@ -14,12 +14,13 @@ from transformers import AutoConfig
 
 from ..files import format_interval, known
 from ..loading import TEXT_KINDS, model_kind
+from ..modeling_mulap_similarity import FACTORS
 from .arguments import UNKNOWN_LICENSE
 from .mteb_scores import MTEB_FILE, read_scores
 
 PIPELINE_TAGS = {"classifier": "audio-classification"}  # the others: feature-extraction
 PICTURES = ("training_report/losses.png", "training_report/scores.png", "transfer_report/outputs.png")
-PICTURES += ("transfer_report/history.png",)
+PICTURES += ("transfer_report/history.png", "similarity_report/test.png")
 ZERO_SHOT_FILE = "zero_shot/zero_shot.json"
 RESULTS_FILE = "results.md"  # optional, written by hand: shown above the results of the run
 MEANINGS = {
@@ -49,6 +50,16 @@ MEANINGS = {
     "macro_f1": "F1, mean over the labels",
     "r2": "fraction of the variance that is explained, mean over the values",
     "pearson": "correlation with the true values, mean over the values",
+    **{
+        f"{factor}_accuracy": f"triplets that differ in {factor} only: fraction its head decides right (0.5 = chance)"
+        for factor in FACTORS
+    },
+    **{
+        f"{head}_head_on_{factor}": f"the {head} head on triplets of {factor}, of which it should say nothing (0.5)"
+        for head in FACTORS
+        for factor in FACTORS
+        if head != factor
+    },
     "feature_std": "standard deviation of the embeddings between clips, mean over the features",
     "effective_rank": "number of effective dimensions of the embeddings (1 = collapsed)",
 }
@@ -118,7 +129,7 @@ def make_card(
         **_model_facts(config, folder),
         **_training_facts(settings),
     }
-    template = "pretrained.md"
+    template = "similarity.md" if kind == "similarity" else "pretrained.md"
     if kind == "classifier":
         template = "regression.md" if config.problem_type == "regression" else "classifier.md"
     environment = Environment(

@@ -46,9 +46,7 @@ def write_similarity_report(
     _draw_history(history, pictures / "history.png")
     sections += ["## Training", f"![validation accuracy over the steps]({PICTURES_FOLDER}/history.png)"]
     if neighbors:
-        rows = [
-            (name, *("; ".join(found[factor]) for factor in FACTORS)) for name, found in neighbors.items()
-        ]
+        rows = [(name, *("; ".join(found[factor]) for factor in FACTORS)) for name, found in neighbors.items()]
         sections += ["## Nearest recordings", markdown_table(("recording", *FACTORS), rows)]
     if skipped:
         sections += ["## Left out", "\n".join(f"* {line}" for line in skipped)]
@@ -65,8 +63,8 @@ def _tables(results: Mapping[str, Any]) -> list[str]:
     return [
         "Own factor; the negative shares the two other factors with the anchor, so only the factor tells the answer:",
         markdown_table(("similarity by", *FACTORS), own),
-        "Each head (row) on triplets of each factor (column); the negative shares nothing with the anchor, and the two "
-        "other factors with the positive. A head that does not look at the factor of a column has 0.5 there:",
+        "Each head (row) on triplets of each factor (column); the negative shares nothing with the anchor, and the "
+        "two other factors with the positive. A head that does not look at the factor of a column has 0.5 there:",
         markdown_table(("head", *FACTORS), matrix),
     ]
 

@@ -17,9 +17,9 @@ from .pieces import components
 
 @dataclass(frozen=True)
 class LabeledTracks:
-    """Embeddings of tracks by the backbone, `(tracks, features)`, and the groups that share a factor, `(tracks,)`."""
+    """Features of tracks, `(tracks, features)`, and the groups that share a factor, `(tracks,)`."""
 
-    embeds: torch.Tensor
+    features: torch.Tensor
     groups: Mapping[str, np.ndarray]
 
 
@@ -43,9 +43,10 @@ def train_heads(
         shares all but the factor with the anchor.
     """
     heads = model.similarity.train()
-    heads.fit_scale(train.embeds)
+    tracks = train.features.to(model.device)
+    heads.fit_scale(tracks)
     noise = args.noise / heads.scale
-    labels = {factor: torch.from_numpy(groups) for factor, groups in train.groups.items()}
+    labels = {factor: torch.from_numpy(groups).to(model.device) for factor, groups in train.groups.items()}
     optimizer = torch.optim.AdamW(heads.parameters(), weight_decay=args.weight_decay)
     schedule = OneCycleLR(optimizer, args.learning_rate, total_steps=args.steps)
     history: list[dict[str, float]] = []
@@ -54,7 +55,7 @@ def train_heads(
     with torch.random.fork_rng(devices=[]), tqdm(total=args.steps, unit="step", disable=not progress) as bar:
         torch.manual_seed(args.seed)
         for step, rows in zip(range(1, args.steps + 1), batches, strict=False):
-            inputs = train.embeds[rows]
+            inputs = tracks[rows]
             embeds = heads(inputs + noise * torch.randn_like(inputs))
             loss = model.loss(embeds, {factor: groups[rows] for factor, groups in labels.items()})
             optimizer.zero_grad()
@@ -80,7 +81,7 @@ def validate(model: MulapForMusicSimilarity, tracks: LabeledTracks, seed: int = 
 
     The negative of a triplet shares all but the factor with the anchor, or, where there is no such piece, nothing.
     """
-    embeds = embed(model, tracks.embeds)
+    embeds = embed(model, tracks.features)
     scores = {}
     for factor in FACTORS:
         triplets = draw_triplets(tracks.groups, factor, seed)
@@ -94,7 +95,7 @@ def validate(model: MulapForMusicSimilarity, tracks: LabeledTracks, seed: int = 
 def embed(model: MulapForMusicSimilarity, tracks: torch.Tensor) -> dict[str, np.ndarray]:
     """Return the embeddings by factor of tracks that the backbone has embedded: `(tracks, embedding size)` each."""
     heads = model.similarity.eval()
-    return {factor: values.numpy() for factor, values in heads(tracks).items()}
+    return {factor: values.cpu().numpy() for factor, values in heads(tracks.to(model.device)).items()}
 
 
 def _batches(clusters: np.ndarray, size: int, seed: int) -> Iterator[torch.Tensor]:

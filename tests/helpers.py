@@ -57,7 +57,7 @@ def settle(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in model.state_dict().items():
-            if not value.is_floating_point() or "log_mel" in name:
+            if not value.is_floating_point() or "log_mel" in name or "semitones" in name:
                 continue
             noise = torch.randn(value.shape, generator=generator)
             scale = 1 if value.dim() < 2 else value[0].numel() ** -0.5

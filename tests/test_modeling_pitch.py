@@ -20,7 +20,7 @@ def tone(*semitones: int, seconds: float = 3.0) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def config() -> MulapAudioConfig:
-    return MulapAudioConfig(**PRESETS["tiny"]["audio_config"], pitch_channels=8)
+    return MulapAudioConfig(**{**PRESETS["tiny"]["audio_config"], "pitch_channels": 8})
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ LAYERS = (
     "pretraining",
     "transfer",
     "search",
-    "illustration benchmark mteb_evaluation",
+    "illustration benchmark mteb_evaluation similarity",
     "commands cli",
 )
 # Longer than that, and why it is better in one piece: "file" or "file: function" -> reason.

@@ -380,7 +380,8 @@ class MulapSimilarityConfig(PreTrainedConfig):
     Args:
         audio_config: `MulapAudioConfig` of the backbone, or a dict of its fields.
         onset_bands: frequency ranges in which onsets are followed for the rhythm, besides the whole range.
-        onset_seconds: longest lag of the autocorrelation of the onsets, below the length of a chunk.
+        onset_seconds: longest lag of the autocorrelation of the onsets, below the length of a chunk. Default: two
+            thirds of it.
         head_hidden_size: of each head, a perceptron with two layers.
         head_dropout: on its hidden layer.
         embedding_size: of the embedding of each factor.
@@ -394,7 +395,7 @@ class MulapSimilarityConfig(PreTrainedConfig):
 
     audio_config: dict | PreTrainedConfig | None = None
     onset_bands: int = 4
-    onset_seconds: float | int = 2.0
+    onset_seconds: float | int | None = None
     head_hidden_size: int = 512
     head_dropout: float | int = 0.5
     embedding_size: int = 128
@@ -406,12 +407,14 @@ class MulapSimilarityConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs):
         if not isinstance(self.audio_config, PreTrainedConfig):
             self.audio_config = MulapAudioConfig(**(self.audio_config or {}))
+        if self.onset_seconds is None:
+            self.onset_seconds = self.audio_config.chunk_seconds * 2 / 3
         super().__post_init__(**kwargs)
 
     @property
     def onset_lags(self) -> int:
         """Lags of the autocorrelation, in frames of the log-mel."""
-        return int(self.onset_seconds * self.audio_config.sampling_rate / self.audio_config.hop_length)
+        return round(self.onset_seconds * self.audio_config.sampling_rate / self.audio_config.hop_length)
 
     @property
     def feature_size(self) -> int:

@@ -105,12 +105,14 @@ class MulapForMusicSimilarity(MulapPreTrainedModel):
     """Embeddings of a track by melody (with harmony), rhythm and timbre.
 
     The heads take the mean over the chunks of the backbone's features and of those of the onsets (`MulapOnsets`),
-    because the backbone, made for what sounds, says little about when. Loads from the folder of any MuLaP model; the heads are then untrained, see `training/similarity.py`. A backbone
+    because the backbone, made for what sounds, says little about when.
+
+    Loads from the folder of any MuLaP model; the heads are then untrained, see `training/similarity.py`. A backbone
     with a pitch branch (`MulapAudioConfig.pitch_channels`) is needed for melody.
 
     Any input has a defined result. Audio shorter than a chunk is padded with silence; the heads are trained on three
     chunks, so less than that is less certain. Tracks of silence have similarity 1 with each other in every factor, and
-    so have tracks without pitch, such as drums alone, nearly, in melody: ask whether there is a melody before.
+    music without pitch, such as drums alone, has a melody embedding as well, which says little.
     """
 
     config: MulapSimilarityConfig

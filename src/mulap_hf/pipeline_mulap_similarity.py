@@ -86,11 +86,12 @@ class MulapMusicSimilarityPipeline(MulapAudioPipeline):
             raise ValueError(f"top_k={top_k} must be at least 1, or None for all candidates")
         options = given(sampling_rate=sampling_rate, batch_size=batch_size, num_workers=num_workers)
         anchor = self.index([query], **options)
-        index = candidates if isinstance(candidates, MulapSimilarityIndex) else self.index(candidates, **options)
+        is_index = isinstance(candidates, MulapSimilarityIndex)
+        index = candidates if is_index else self.index(candidates, **options)
         if index.weights != anchor.weights:
             raise ValueError(f"{index} was made by another model: make it again with this pipeline's index(...)")
         scores = {factor: (index.embeds[factor] @ anchor.embeds[factor][0]).clamp(-1, 1) for factor in FACTORS}
-        if is_audio(candidates):
+        if not is_index and is_audio(candidates):
             return {factor: values[0].item() for factor, values in scores.items()}
         total = sum(mix[factor] * values for factor, values in scores.items()) / sum(map(abs, mix.values()))
         return [

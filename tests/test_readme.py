@@ -25,7 +25,7 @@ from helpers import ROOT, write_tone
 from torch.distributed.run import get_args_parser
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, AutoModelForPreTraining, AutoProcessor
 
-from mulap_hf import cli, load_audio
+from mulap_hf import MulapForMusicSimilarity, cli, load_audio
 
 FOLDERS = ("", "training/", "training/accelerate/", "src/mulap_hf/", "model_cards/", "model_cards/*/")
 PAGES = sorted(str(page.relative_to(ROOT)) for folder in FOLDERS for page in ROOT.glob(f"{folder}README.md"))
@@ -67,6 +67,8 @@ def clone(tmp_path_factory) -> Path:
     AutoProcessor.from_pretrained(base).save_pretrained(folder / "outputs" / "pretrained")
     AutoModelForAudioClassification.from_pretrained(tagger).save_pretrained(folder / "outputs" / "transferred")
     AutoFeatureExtractor.from_pretrained(tagger).save_pretrained(folder / "outputs" / "transferred")
+    MulapForMusicSimilarity.from_pretrained(base).save_pretrained(folder / "outputs" / "similarity")
+    AutoFeatureExtractor.from_pretrained(tagger).save_pretrained(folder / "outputs" / "similarity")
     sf.write(folder / "song.mp3", load_audio(base / "samples" / "reggae.flac"), 16000)
     for name in ("a.wav", "b.ogg", "my_music/c.flac", "my_music/d.mp3"):
         write_tone(folder / name, seconds=4)

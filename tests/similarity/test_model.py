@@ -26,9 +26,7 @@ PITCH = {"pitch_channels": 3, "pitch_n_fft": 512, "pitch_hop_length": 128}
 @pytest.fixture(scope="module")
 def config() -> MulapSimilarityConfig:
     audio = micro_config(audio_config=PITCH).audio_config
-    return MulapSimilarityConfig(
-        audio_config=audio, onset_bands=2, head_hidden_size=16, embedding_size=8
-    )
+    return MulapSimilarityConfig(audio_config=audio, onset_bands=2, head_hidden_size=16, embedding_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +172,9 @@ def test_pipeline_ranks_by_the_weights(similarity, folder, tmp_path):
         ranked = compare(query, index, weights=weights, top_k=3)
         assert [one["index"] for one in ranked] == np.argsort(-np.array(expected))[:3].tolist()
         assert ranked[0]["score"] == pytest.approx(max(expected), abs=1e-5)
-    with pytest.raises(ValueError, match=r"weights=\{'groove': 1\} must be a dict with some of melody, rhythm, timbre"):
+    with pytest.raises(
+        ValueError, match=r"weights=\{'groove': 1\} must be a dict with some of melody, rhythm, timbre"
+    ):
         compare(query, index, weights={"groove": 1})
     with pytest.raises(ValueError, match="candidates are empty"):
         compare(query, [])

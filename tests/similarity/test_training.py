@@ -102,7 +102,15 @@ def test_refused_data(script, run_folder, tmp_path):
         out = tmp_path / "out"
         with pytest.raises(MulapError, match=message):
             script.main(
-                ["--model", str(run_folder / "model"), "--output_dir", str(out), "--overwrite_output", "--data", str(data)]
+                [
+                    "--model",
+                    str(run_folder / "model"),
+                    "--output_dir",
+                    str(out),
+                    "--overwrite_output",
+                    "--data",
+                    str(data),
+                ]
             )
 
     refused(r"lacks the folders train, validation, test \(found: none\)", tmp_path / "missing")

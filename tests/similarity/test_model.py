@@ -73,7 +73,8 @@ import json, sys, numpy as np
 from transformers import AutoModel, pipeline
 compare = pipeline("music-similarity", model=sys.argv[1], trust_remote_code=True)
 waveform = np.load(sys.argv[2])
-print("FOUND" + json.dumps([type(compare.model).__name__, compare(waveform, waveform), compare(waveform, [-waveform])]))
+same, ranked = compare(waveform, waveform), compare(waveform, [-waveform])
+print("FOUND" + json.dumps([type(compare.model).__name__, same, ranked]))
 """
     result = run_without_package(code, folder, tmp_path / "waveform.npy", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -172,9 +173,7 @@ def test_pipeline_ranks_by_the_weights(similarity, folder, tmp_path):
         ranked = compare(query, index, weights=weights, top_k=3)
         assert [one["index"] for one in ranked] == np.argsort(-np.array(expected))[:3].tolist()
         assert ranked[0]["score"] == pytest.approx(max(expected), abs=1e-5)
-    with pytest.raises(
-        ValueError, match=r"weights=\{'groove': 1\} must be a dict with some of melody, rhythm, timbre"
-    ):
+    with pytest.raises(ValueError, match=r"weights=\{'groove': 1\} must be a dict with some of melody"):
         compare(query, index, weights={"groove": 1})
     with pytest.raises(ValueError, match="candidates are empty"):
         compare(query, [])
@@ -184,7 +183,7 @@ def test_pipeline_ranks_by_the_weights(similarity, folder, tmp_path):
 
 def test_pipeline_needs_the_heads(model_folder, processor, tmp_path):
     model = settle(MulapForPreTraining(micro_config()))
-    with pytest.raises(ValueError, match="needs a MulapForMusicSimilarity: train one with training/similarity.py"):
+    with pytest.raises(ValueError, match="needs a MulapForMusicSimilarity: train one with"):
         pipeline("music-similarity", model=model, feature_extractor=processor.feature_extractor)
 
 

@@ -12,10 +12,18 @@ import pytest
 import torch
 from helpers import micro_config, run_fresh, settle, start, write_tone
 
-from mulap_hf import MulapAudioModel, MulapForPreTraining, MulapModel, load_audio
+from mulap_hf import (
+    MulapAudioModel,
+    MulapForMusicSimilarity,
+    MulapForPreTraining,
+    MulapModel,
+    MulapSimilarityConfig,
+    load_audio,
+)
+from mulap_hf.cli import run_command
 from mulap_hf.embedding import Embedder
 from mulap_hf.embedding_files import write_embeddings
-from mulap_hf.errors import AudioError
+from mulap_hf.errors import AudioError, ModelError
 
 
 @pytest.fixture
@@ -92,6 +100,25 @@ def test_joint_embeddings_and_the_fingerprints_of_both(music, processor, tmp_pat
     model.save_pretrained(tmp_path / "other")
     other = Embedder(tmp_path / "other", joint=True).fingerprints
     assert [other[name] == value for name, value in about["fingerprints"].items()] == [True, False]
+
+
+def test_embeddings_by_factor(music, tmp_path):
+    config = MulapSimilarityConfig(audio_config=micro_config().audio_config, embedding_size=8)
+    model = settle(MulapForMusicSimilarity(config))
+    model.save_pretrained(tmp_path / "model")
+    options = ["embed", *map(str, music[:2]), "--model", str(tmp_path / "model"), "--space", "factors"]
+    assert run_command([*options, "--output", str(tmp_path / "out.parquet")]) == 0
+    rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    for file, row in zip(music[:2], rows, strict=True):
+        with torch.no_grad():
+            expected = model(torch.from_numpy(load_audio(file))[None])
+        np.testing.assert_allclose(row["embedding"], expected.pooler_output[0], rtol=1e-5)
+        for factor in ("melody", "rhythm", "timbre"):
+            np.testing.assert_allclose(row[f"{factor}_embedding"], expected[f"{factor}_embeds"][0], atol=1e-5)
+    model.audio_model.save_pretrained(tmp_path / "backbone")
+    with pytest.raises(ModelError, match="has no heads for melody, rhythm and timbre: train them with"):
+        Embedder(tmp_path / "backbone", factors=True)
+    assert Embedder(tmp_path / "model").fingerprint == Embedder(tmp_path / "backbone").fingerprint
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -67,10 +67,11 @@ def run_command(arguments: list[str] | None) -> int:
     embed.add_argument("--per_chunk", action="store_true", help="one row per chunk, with times, instead of per track")
     embed.add_argument(
         "--space",
-        choices=("backbone", "joint"),
+        choices=("backbone", "joint", "factors"),
         default="backbone",
         help="joint: also write joint_embedding, the track in the joint embedding space of audio and text, which "
-        "search by words needs",
+        "search by words needs. factors: also write melody_embedding, rhythm_embedding and timbre_embedding, by a "
+        "model of training/similarity.py",
     )
     embed.add_argument("--device", help="cpu, cuda, ...; by default the GPU if there is one")
     embed.add_argument("--overwrite", action="store_true", help="replace an existing output")
@@ -102,15 +103,16 @@ def run_embed(args: argparse.Namespace) -> int:
         )
     if not is_folder and os.path.exists(args.output) and not args.overwrite:
         raise MulapError(f"{args.output} exists: pass --overwrite to replace it")
-    if args.space == "joint" and args.per_chunk:
-        raise MulapError("--space joint has one embedding per track: leave out --per_chunk")
+    if args.space != "backbone" and args.per_chunk:
+        raise MulapError(f"--space {args.space} has one embedding per track: leave out --per_chunk")
     found = find_inputs(args)
     from .embedding import Embedder  # imports torch and transformers
     from .embedding_files import output_format, write_embeddings
     from .embedding_shards import clear_shards
 
     output_format(args.output, args.format)  # before the model is loaded
-    embedder = Embedder(args.model, args.device, args.batch_size, joint=args.space == "joint")
+    spaces = {"joint": args.space == "joint", "factors": args.space == "factors"}
+    embedder = Embedder(args.model, args.device, args.batch_size, **spaces)
     if is_folder and args.overwrite:
         clear_shards(args.output)
     workers = default_workers(len(found.files)) if args.workers is None else args.workers

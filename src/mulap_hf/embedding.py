@@ -2,9 +2,9 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -16,9 +16,10 @@ from .audio import warn
 from .decoding import Piece, decode_files, prefetch
 from .errors import AudioError, ModelError
 from .feature_extraction_mulap import MulapFeatureExtractor
-from .loading import backbone_fingerprint, joint_fingerprint, open_backbone, open_joint_model
+from .loading import backbone_fingerprint, model_fingerprint, open_backbone, open_joint_model, open_similarity
 from .modeling_mulap import MulapModel
 from .modeling_mulap_audio import MulapAudioModel, MulapPreTrainedModel
+from .modeling_mulap_similarity import FACTORS, MulapForMusicSimilarity
 from .pipeline_mulap_tasks import CONTRASTIVE, trained_scores
 
 _PIECES_AHEAD = 8  # of ten seconds, or a chunk
@@ -33,7 +34,8 @@ class TrackEmbedding:
     track: `(features,)`, the mean over its chunks.
     chunks: `(chunks, features)`; chunk i starts at i * `MulapAudioConfig.chunk_seconds`.
     problems: What is missing from the file, a sentence each; see `load_audio`.
-    joint: `(projection size,)` with length 1, the track in the joint embedding space; None if it was not asked for.
+    more: Further embeddings of the track that were asked for, each with length 1, by name: "joint_embedding",
+        `(projection size,)`; "melody_embedding", "rhythm_embedding" and "timbre_embedding", `(embedding size,)`.
     """
 
     path: str
@@ -41,7 +43,7 @@ class TrackEmbedding:
     track: np.ndarray
     chunks: np.ndarray
     problems: tuple[str, ...] = ()
-    joint: np.ndarray | None = None
+    more: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Embedder:
@@ -53,6 +55,7 @@ class Embedder:
         batch_size: Chunks, of several tracks, that go through the model at once. Sets the model's `chunk_batch_size`,
             which is the default.
         joint: Embed tracks in the joint embedding space of audio and text, too.
+        factors: Embed them by melody, rhythm and timbre, too; the model is a `MulapForMusicSimilarity`.
 
     Attributes:
         name: Hub name or absolute path of the model; None if it was passed as a module.
@@ -64,17 +67,19 @@ class Embedder:
 
     def __init__(
         self,
-        model: str | Path | MulapAudioModel | MulapModel,
+        model: str | Path | MulapAudioModel | MulapModel | MulapForMusicSimilarity,
         device: str | None = None,
         batch_size: int | None = None,
         joint: bool = False,
+        factors: bool = False,
     ):
         self.name: str | None = None
         if not isinstance(model, MulapPreTrainedModel):
             self.name = os.path.abspath(model) if os.path.isdir(model) else str(model)
-            model = open_joint_model(model) if joint else open_backbone(model)
+            model = (open_joint_model if joint else open_similarity if factors else open_backbone)(model)
         trained = isinstance(model, MulapModel) and CONTRASTIVE in trained_scores(model.config)
         self.joint = model if trained else None
+        self.similarity = model if isinstance(model, MulapForMusicSimilarity) else None
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             model.to(self.device).eval()
@@ -100,9 +105,19 @@ class Embedder:
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        """A fingerprint for each embedding of a track: "embedding", and "joint_embedding" if there is one."""
-        joint = {} if self.joint is None else {"joint_embedding": joint_fingerprint(self.joint)}
-        return {"embedding": self.fingerprint} | joint
+        """A fingerprint for each embedding of a track: "embedding", and those of `TrackEmbedding.more`."""
+        whole = self.joint or self.similarity
+        more = dict.fromkeys(self.more_sizes, model_fingerprint(whole) if whole else "")
+        return {"embedding": self.fingerprint} | more
+
+    @property
+    def more_sizes(self) -> dict[str, int]:
+        """Sizes of the embeddings in `TrackEmbedding.more`, by name."""
+        if self.joint is not None:
+            return {"joint_embedding": self.joint.config.projection_size}
+        if self.similarity is not None:
+            return {f"{factor}_embedding": self.similarity.config.embedding_size for factor in FACTORS}
+        return {}
 
     def embed(self, path: str | os.PathLike) -> TrackEmbedding:
         """Embeds a whole file.
@@ -153,8 +168,13 @@ class Embedder:
 
     @torch.inference_mode()
     def _encode(self, chunks: list[np.ndarray]) -> np.ndarray:
-        """`(chunk_length,)` each -> float32 `(chunks, features)`."""
-        return self.model(torch.from_numpy(np.stack(chunks)).to(self.device)).pooler_output.float().cpu().numpy()
+        """`(chunk_length,)` each -> float32 `(chunks, features)`, with what the heads of the factors need behind."""
+        inputs = torch.from_numpy(np.stack(chunks)).to(self.device)
+        output = self.model(inputs)
+        features = output.pooler_output
+        if self.similarity is not None:
+            features = self.similarity.chunk_features(inputs, None, output)[:, 0]
+        return features.float().cpu().numpy()
 
     @torch.inference_mode()
     def project(self, track: np.ndarray) -> np.ndarray:
@@ -177,9 +197,18 @@ class Embedder:
         if error is not None:
             error.path = str(end.path)
             return error
-        track = chunks.mean(axis=0)
-        joint = None if self.joint is None else self.project(track)
-        return TrackEmbedding(str(end.path), end.seconds, track, chunks, tuple(end.problems), joint)
+        mean, size = chunks.mean(axis=0), self.feature_size
+        more = {}
+        if self.joint is not None:
+            more = {"joint_embedding": self.project(mean)}
+        elif self.similarity is not None:
+            more = self._by_factor(mean)
+        return TrackEmbedding(str(end.path), end.seconds, mean[:size], chunks[:, :size], tuple(end.problems), more)
+
+    @torch.inference_mode()
+    def _by_factor(self, track: np.ndarray) -> dict[str, np.ndarray]:
+        embeds = self.similarity.similarity(torch.from_numpy(track).to(self.device)[None])
+        return {f"{factor}_embedding": values[0].float().cpu().numpy() for factor, values in embeds.items()}
 
     @torch.inference_mode()
     def chunk_features(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:

@@ -67,6 +67,8 @@ class EmbeddingShards:
         settings = {"model": embedder.fingerprint, "per_chunk": per_chunk}
         if "joint_embedding" in self.schema.names:
             settings["joint"] = embedder.fingerprints["joint_embedding"]
+        elif embedder.more_sizes:
+            settings["factors"] = embedder.fingerprints["melody_embedding"]
         found = json.loads(self.folder.read(_SETTINGS)) if _SETTINGS in names else None
         if found is not None:
             remedy = "remove it, or choose another output"
@@ -218,8 +220,8 @@ def _schema(embedder: Embedder, per_chunk: bool) -> pa.Schema:
     else:
         fields += [("seconds", pa.float64())]
     fields += [("embedding", pa.list_(pa.float32(), embedder.feature_size))]
-    if embedder.joint is not None and not per_chunk:
-        fields += [("joint_embedding", pa.list_(pa.float32(), embedder.joint.config.projection_size))]
+    if not per_chunk:
+        fields += [(name, pa.list_(pa.float32(), size)) for name, size in embedder.more_sizes.items()]
     names = [name for name, _ in fields]
     fingerprints = {name: value for name, value in embedder.fingerprints.items() if name in names}
     about = {"model": embedder.name, "fingerprints": fingerprints}
@@ -234,6 +236,6 @@ def _rows(result: TrackEmbedding, schema: pa.Schema, per_chunk: bool, chunk_seco
         embeddings = [result.chunks]
     else:
         columns = [[result.seconds]]
-        embeddings = [result.track] if result.joint is None else [result.track, result.joint]
+        embeddings = [result.track, *result.more.values()]
     lists = [pa.FixedSizeListArray.from_arrays(rows.ravel(), rows.shape[-1]) for rows in embeddings]
     return pa.record_batch([[row_name(result.path)] * count, *columns, *lists], schema)

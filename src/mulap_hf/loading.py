@@ -17,6 +17,7 @@ from .conversion import BERT_NAMES, first_line, rename
 from .errors import ModelError
 from .modeling_mulap import MulapJointModel, MulapModel
 from .modeling_mulap_audio import MulapAudioModel, MulapPreTrainedModel
+from .modeling_mulap_similarity import MulapForMusicSimilarity
 from .pipeline_mulap_tasks import CONTRASTIVE, trained_scores
 
 # What a backbone computes: the fields of the audio stream without those of a Transformer and those of its execution.
@@ -148,6 +149,21 @@ def open_backbone(model: str | Path) -> MulapAudioModel:
     return backbone
 
 
+def open_similarity(model: str | Path) -> MulapForMusicSimilarity:
+    """Load a model of music similarity by factor.
+
+    Args:
+        model: Folder or Hub name.
+
+    Raises:
+        ModelError: The model cannot be loaded, or is another one.
+    """
+    if saved_kind(model) != "similarity":
+        raise ModelError(f"{model} has no heads for melody, rhythm and timbre: train them with training/similarity.py")
+    with loading_errors(model):
+        return MulapForMusicSimilarity.from_pretrained(model)
+
+
 def open_text_model(model: str | Path) -> MulapModel:
     """Load a MuLaP model with both streams.
 
@@ -191,8 +207,8 @@ def backbone_fingerprint(backbone: MulapAudioModel) -> str:
     return _fingerprint(backbone, backbone.config)
 
 
-def joint_fingerprint(model: MulapModel) -> str:
-    """Return a hash of all weights and the log-mel settings of a model of audio and text."""
+def model_fingerprint(model: MulapModel | MulapForMusicSimilarity) -> str:
+    """Return a hash of all weights of a model with more than a backbone, and of its log-mel settings."""
     return _fingerprint(model, model.config.audio_config)
 
 

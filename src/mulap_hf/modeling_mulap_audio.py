@@ -24,7 +24,7 @@ from .pipeline_mulap_tasks import custom_pipelines, sentence_transformers_files
 JOINT_PARTS = (
     r"^(alignment|audio_embeddings|audio_layers|audio_pooler|text_embeddings|text_layers|text_pooler|connections)\."
 )
-HEADS = r"^(matching_head|mlm_head|mam_head|words_head|chunks_head|classifier)\."
+HEADS = r"^(matching_head|mlm_head|mam_head|words_head|chunks_head|classifier|similarity)\."
 
 
 class MulapMusiCNN(nn.Module):

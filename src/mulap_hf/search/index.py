@@ -19,7 +19,7 @@ from .vectors import EXACT_TRACKS, Vectors, parameters, prepare
 
 ABOUT = "index.json"
 FORMAT = 1
-BACKBONE, JOINT = "embedding", "joint_embedding"
+BACKBONE, JOINT, MELODY = "embedding", "joint_embedding", "melody_embedding"
 _CANDIDATES = 500  # of each embedding, when several are mixed
 
 

@@ -13,7 +13,7 @@ from ..loading import TEXT_KINDS, saved_kind
 from ..pipeline_mulap_tasks import MATCHING
 from ..transfer.features import Features
 from ..transfer.pair_scores import PairScorer
-from .index import BACKBONE, JOINT, Hit, SearchIndex, space_name
+from .index import BACKBONE, JOINT, MELODY, Hit, SearchIndex, space_name
 
 
 class QueryEncoder:
@@ -39,7 +39,10 @@ class QueryEncoder:
         except ModelError as error:
             raise ModelError(f"{error}: {index.folder} was made with it; name its new place with --model") from error
         self.scorer = PairScorer(self.name, device, progress=False) if kind in TEXT_KINDS else None
-        self.embedder = Embedder(self.name, device) if self.scorer is None else self.scorer.extractor
+        if self.scorer is None:
+            self.embedder = Embedder(self.name, device, factors=MELODY in index.columns)
+        else:
+            self.embedder = self.scorer.extractor
         known = index.about["fingerprints"]
         for column, fingerprint in self.embedder.fingerprints.items():
             if column in known and known[column] != fingerprint:
@@ -82,7 +85,7 @@ class QueryEncoder:
                     "the index (--like)"
                 )
         track = self.embedder.embed(path)
-        return {name: track.track if name == BACKBONE else track.joint for name in columns}
+        return {name: track.track if name == BACKBONE else track.more[name] for name in columns}
 
     def rerank(self, text: str, hits: Sequence[Hit]) -> tuple[list[Hit], list[AudioError]]:
         """Sorts tracks by the probability, by the fused streams, that a text describes them.

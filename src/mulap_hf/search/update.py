@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from ..embedding import Embedder
 from ..errors import DataError
 from ..files import make_folder, write_json
-from .index import ABOUT, FORMAT, JOINT, SearchIndex, read_about, space_name
+from .index import ABOUT, FORMAT, JOINT, MELODY, SearchIndex, read_about, space_name
 from .tracks import Embeddings, locate_metadata, open_embeddings, read_metadata, write_tracks
 from .vectors import Vectors, add, build
 
@@ -186,7 +186,7 @@ def _with_model(source: Embeddings, model: str | None) -> Embeddings:
         if not source.fingerprints:
             raise DataError(f"{source.path} does not say which model it is of: name the model with --model")
         return source
-    embedder = Embedder(model, "cpu", joint=JOINT in source.columns)
+    embedder = Embedder(model, "cpu", joint=JOINT in source.columns, factors=MELODY in source.columns)
     found = {name: value for name, value in embedder.fingerprints.items() if name in source.columns}
     if source.fingerprints and any(source.fingerprints.get(name) != value for name, value in found.items()):
         raise DataError(f"--model {model} is not the model that {source.path} was embedded with")

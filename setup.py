@@ -41,6 +41,7 @@ search = [
     "faiss-cpu>=1.12",  # nearest neighbors
     "datasets>=5.2",  # tracks of an index, mapped into memory, with their faiss indexes
     "duckdb>=1.4",  # conditions on metadata in SQL
+    "gradio>=6.31",  # the page of `mulap serve`, which the Space shares
 ]
 extras = {
     "train": [
@@ -73,7 +74,6 @@ extras = {
         "pytest>=8.4",
         "pytest-xdist>=3.8",
         "setuptools>=77",  # builds the wheel that is tested
-        "gradio>=6.31",  # the Space
         "playwright>=1.65",  # drives a browser
         "PySide6-WebEngine>=6.12",  # a Chromium from the package registry, where the machine has none
     ],

@@ -7,6 +7,7 @@ python training/benchmark.py folder        # `mulap embed` on WAV, FLAC and MP3 
 python training/benchmark.py precision     # bfloat16, ONNX Runtime and int8: speed and accuracy
 python training/benchmark.py growth        # growth of time and memory with the amount of work
 python training/benchmark.py data          # input pipeline of training, compared with the speed of the models
+python training/benchmark.py search        # a million vectors: recall, time per query, time to build, memory
 python training/benchmark.py embedding training others --device cuda --dtype bfloat16 --compile
 """
 
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None):
         "precision": run_precision,
         "growth": run_growth,
         "data": run_data,
+        "search": run_search,
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="+", choices=[*parts, "all"], help="parts to measure")
@@ -56,6 +58,7 @@ def main(arguments: list[str] | None = None):
     parser.add_argument(
         "--workers", type=int, nargs="+", default=[0, 1, 2], help="processes, for data and folder; default: 0 1 2"
     )
+    parser.add_argument("--tracks", type=int, default=1_000_000, help="tracks of a catalog, for search")
     parser.add_argument("--tagger", help="folder or Hub name of a tagger of the synthetic corpus, for precision")
     args = parser.parse_args(arguments)
     if args.threads:
@@ -121,6 +124,12 @@ def run_data(args: argparse.Namespace) -> str:
     from mulap_hf.benchmark import data
 
     return data.run(args.output, args.rounds, _batches(args), args.batches, args.workers)
+
+
+def run_search(args: argparse.Namespace) -> str:
+    from mulap_hf.benchmark import search  # only this part requires the extra "search"
+
+    return search.run(args.output, args.rounds, args.tracks)
 
 
 def _dtype(args: argparse.Namespace) -> "torch.dtype":

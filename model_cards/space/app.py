@@ -7,10 +7,13 @@ MULAP_LIBRARY: folder of clips to compare with; default: `library/` beside this 
 
 import html
 import os
-from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
+try:
+    from mulap_hf.search import page  # in a clone
+except ImportError:
+    import page  # as it is published: beside this file
 
 import gradio as gr
 import numpy as np
@@ -18,22 +21,11 @@ import pandas as pd
 import soundfile as sf
 from transformers import pipeline
 
-MAX_SECONDS, MAX_MEGABYTES = 600, 50
+MAX_SECONDS = 600
 RATES = range(1_000, 192_001)  # Hz
-MAX_LABELS, MAX_CHARACTERS = 50, 300
+MAX_LABELS = 50
 TOP_TAGS, NEIGHBORS = 10, 3
 CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00")  # distinct for the color-blind (Okabe and Ito)
-# White text on the default orange is hard to read.
-THEME = gr.themes.Default(primary_hue="blue").set(button_primary_background_fill="*primary_700")
-NO_AUDIO = "This file cannot be read as audio. Please use a wav, flac, ogg or mp3 file."
-# Gradio's own message for other files is a list of MIME types.
-PLAIN_WORDS = f"""() => new MutationObserver(() => {{
-    for (const toast of document.querySelectorAll("[data-testid=toast-text]"))
-        if (toast.textContent.startsWith("Invalid file type")) toast.textContent = "{NO_AUDIO}";
-}}).observe(document.body, {{childList: true, subtree: true}})"""
-FORMATS = ("wav", "flac", "ogg", "mp3")
-
-refusal = partial(gr.Error, print_exception=False)  # mistakes of visitors leave no traceback in the log
 
 
 def read_audio(path: str | Path | None) -> dict:
@@ -45,27 +37,29 @@ def read_audio(path: str | Path | None) -> dict:
         gr.Error: there is no file, or it is too large, too long, empty, broken or not audio.
     """
     if path is None:
-        raise refusal("There is no audio yet: upload or record some, and wait until the upload is complete.")
-    if os.path.getsize(path) > MAX_MEGABYTES * 2**20:
-        raise refusal(f"This file is too large: the limit is {MAX_MEGABYTES} MB.")
+        raise page.refusal("There is no audio yet: upload or record some, and wait until the upload is complete.")
+    if os.path.getsize(path) > page.MAX_MEGABYTES * 2**20:
+        raise page.refusal(f"This file is too large: the limit is {page.MAX_MEGABYTES} MB.")
     blocks, samples = [], 0
     try:
         with sf.SoundFile(path) as file:
             rate = file.samplerate
             if rate not in RATES:
-                raise refusal(f"This audio has {rate} samples per second: it must have {RATES[0]} to {RATES[-1]}.")
+                raise page.refusal(
+                    f"This audio has {rate} samples per second: it must have {RATES[0]} to {RATES[-1]}."
+                )
             for block in file.blocks(1 << 14, dtype="float32", always_2d=True):  # (samples, channels)
                 samples += len(block)
                 if samples > MAX_SECONDS * rate:
-                    raise refusal(f"This audio is too long: the limit is {MAX_SECONDS // 60} minutes.")
+                    raise page.refusal(f"This audio is too long: the limit is {MAX_SECONDS // 60} minutes.")
                 blocks.append(block.mean(axis=1))
     except sf.SoundFileError as error:
-        raise refusal(NO_AUDIO) from error
+        raise page.refusal(page.NO_AUDIO) from error
     if not samples:
-        raise refusal("This file contains no audio.")
+        raise page.refusal("This file contains no audio.")
     waveform = np.concatenate(blocks)
     if not np.isfinite(waveform).all():
-        raise refusal("This file is broken: some of its samples are not numbers.")
+        raise page.refusal("This file is broken: some of its samples are not numbers.")
     return {"raw": waveform, "sampling_rate": rate}
 
 
@@ -77,23 +71,10 @@ def read_labels(text: str) -> list[str]:
     """
     labels = list(dict.fromkeys(filter(None, (label.strip() for label in text.split(",")))))
     if len(labels) < 2:
-        raise refusal("Write at least two labels, separated by commas: calm piano, loud rock")
+        raise page.refusal("Write at least two labels, separated by commas: calm piano, loud rock")
     if len(labels) > MAX_LABELS:
-        raise refusal(f"These are {len(labels)} labels: the limit is {MAX_LABELS}.")
+        raise page.refusal(f"These are {len(labels)} labels: the limit is {MAX_LABELS}.")
     return labels
-
-
-def read_query(text: str) -> str:
-    """A description in words.
-
-    Raises:
-        gr.Error: it is empty, or too long.
-    """
-    if not text.strip():
-        raise refusal("Describe the music in a few words first.")
-    if len(text) > MAX_CHARACTERS:
-        raise refusal(f"This description is too long: the limit is {MAX_CHARACTERS} characters.")
-    return text.strip()
 
 
 def similarities(embedding: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -145,20 +126,20 @@ class Demo:
         self.tag = load("audio-classification", "MULAP_TAGGER", tagger)
         if self.tag.model.config.problem_type == "regression":
             raise SystemExit(f"MULAP_TAGGER={tagger} is a regression model: name a tagger or classifier")
-        self.clips = sorted(path for path in library.glob("*") if path.suffix.lower()[1:] in FORMATS)
+        self.clips = sorted(path for path in library.glob("*") if path.suffix.lower()[1:] in page.FORMATS)
         if not self.clips:
-            raise SystemExit(f"{library} contains no clips: put a few {', '.join(FORMATS)} files there")
+            raise SystemExit(f"{library} contains no clips: put a few {', '.join(page.FORMATS)} files there")
         self.embeddings = np.array([self.embed(read_clip(path)) for path in self.clips])  # (clips, features)
         self.index = self.retrieve.index([read_clip(path) for path in self.clips])
 
     def describe(self, path: str | None):
-        """The tags of a file, their scores over time, and players of the most similar clips in the library."""
+        """The tags of a file, their scores over time, and the most similar clips in the library."""
         audio = read_audio(path)
         tags = {tag["label"]: tag["score"] for tag in self.tag(audio, top_k=TOP_TAGS)}
         colors = dict(zip(tags, CURVES, strict=False))
         plot = gr.LinePlot(curves(self.tag(audio, per_chunk=True, top_k=len(CURVES))), color_map=colors)
         near = similarities(np.array(self.embed(audio)), self.embeddings)
-        return gr.Column(visible=True), tags, plot, legend(colors), *self.players(near)
+        return gr.Column(visible=True), tags, plot, legend(colors), self.players(near)
 
     def compare(self, path: str | None, text: str) -> gr.Label:
         """How well each of the comma-separated labels fits a file: scores that sum to 1."""
@@ -166,8 +147,8 @@ class Demo:
         return gr.Label({label["label"]: label["score"] for label in found}, visible=True)
 
     def search(self, path: str | None, text: str):
-        """A sentence on how well a description fits a file, and players of the clips that it fits best."""
-        query = read_query(text)
+        """A sentence on how well a description fits a file, and the clips that it fits best."""
+        query = page.read_query(text)
         scores = np.zeros(len(self.clips))
         for clip in self.retrieve(query, self.index, top_k=None):
             scores[clip["index"]] = clip["score"]
@@ -177,20 +158,19 @@ class Demo:
             (own,) = self.retrieve(query, [read_audio(path)])
             better = int((scores < own["score"]).sum())
             verdict = f"The description fits your audio better than **{better} of the {len(scores)} clips** here."
-        return verdict, *self.players(scores)
+        return verdict, self.players(scores)
 
-    def players(self, scores: np.ndarray) -> list[gr.Audio]:
-        """Players of the clips with the highest scores, best first; players that are left over are hidden.
+    def players(self, scores: np.ndarray) -> str:
+        """HTML of the clips with the highest scores, best first, with players.
 
         Args:
             scores: `(clips,)`.
         """
-        best = np.argsort(-scores, kind="stable")[:NEIGHBORS]
-        shown = [
-            gr.Audio(self.clips[index], label=f"{rank}. {self.clips[index].stem}", visible=True)
-            for rank, index in enumerate(best.tolist(), start=1)
-        ]
-        return shown + [gr.Audio(None, visible=False)] * (NEIGHBORS - len(shown))
+        best = np.argsort(-scores, kind="stable")[:NEIGHBORS].tolist()
+        return page.track_list(
+            page.Track(self.clips[index].stem, f"gradio_api/file={quote(str(self.clips[index].resolve()))}")
+            for index in best
+        )
 
 
 def read_clip(path: Path) -> dict:
@@ -229,18 +209,10 @@ def load(task: str, variable: str, name: str | None):
 
 def build(demo: Demo) -> gr.Blocks:
     """The page. Sections for results are hidden until there are results."""
-
-    def players() -> list[gr.Audio]:
-        with gr.Row():
-            return [
-                gr.Audio(visible=False, min_width=280, buttons=[], waveform_options={"show_recording_waveform": False})
-                for _ in range(NEIGHBORS)
-            ]
-
-    with gr.Blocks(title="What does this music sound like?", analytics_enabled=False) as page:
+    with gr.Blocks(title="What does this music sound like?", analytics_enabled=False) as blocks:
         gr.Markdown(
             "# What does this music sound like?\nUpload or record music, and see its tags. Files can be "
-            f"{', '.join(FORMATS)}, up to {MAX_SECONDS // 60} minutes and {MAX_MEGABYTES} MB."
+            f"{', '.join(page.FORMATS)}, up to {MAX_SECONDS // 60} minutes and {page.MAX_MEGABYTES} MB."
         )
         audio = gr.Audio(type="filepath", sources=["upload", "microphone"], buttons=[], label="Your music")
         describe = gr.Button("Describe it", variant="primary")
@@ -260,33 +232,35 @@ def build(demo: Demo) -> gr.Blocks:
                     )
                     tag_colors = gr.HTML()
             gr.Markdown("### Similar clips")
-            neighbors = players()
+            neighbors = gr.HTML(padding=False)
         gr.Markdown("## Compare your own words\nWhich of them fits your music best?")
         labels = gr.Textbox(label="Words or phrases, separated by commas", placeholder="calm piano, loud rock, techno")
         choose = gr.Button("Compare them")
         fits = gr.Label(label="How well each of them fits, relative to the others", show_heading=False, visible=False)
         gr.Markdown(f"## Find music by a description\nSearches the {len(demo.clips)} clips of this demo.")
-        query = gr.Textbox(label="Description", placeholder="a slow, sad violin", max_length=MAX_CHARACTERS)
+        query = gr.Textbox(label="Description", placeholder="a slow, sad violin", max_length=page.MAX_CHARACTERS)
         search = gr.Button("Find")
         verdict = gr.Markdown()
-        found = players()
+        found = gr.HTML(padding=False)
 
-        page.load(js=PLAIN_WORDS)
+        blocks.load(js=page.PLAIN_WORDS)
         audio.change(  # hides the results of other audio; not queued, so that it happens before the next request
             lambda: [gr.Column(visible=False), gr.Label(visible=False), ""],
             outputs=[description, fits, verdict],
             queue=False,
         )
-        describe.click(demo.describe, audio, [description, tags, plot, tag_colors, *neighbors])
+        describe.click(demo.describe, audio, [description, tags, plot, tag_colors, neighbors])
         gr.on([choose.click, labels.submit], demo.compare, [audio, labels], fits)
-        gr.on([search.click, query.submit], demo.search, [audio, query], [verdict, *found])
-    return page
+        gr.on([search.click, query.submit], demo.search, [audio, query], [verdict, found])
+    return blocks
 
 
 def main():
     library = Path(os.environ.get("MULAP_LIBRARY", Path(__file__).parent / "library"))
     demo = Demo(os.environ.get("MULAP_MODEL"), os.environ.get("MULAP_TAGGER"), library)
-    build(demo).launch(allowed_paths=[library], max_file_size=MAX_MEGABYTES * 2**20, footer_links=[], theme=THEME)
+    build(demo).launch(
+        allowed_paths=[library], max_file_size=page.MAX_MEGABYTES * 2**20, footer_links=[], theme=page.THEME
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from .errors import MulapError
 from .files import printable
 from .remote import is_address
 from .scripts import run_script
-from .search.arguments import add_index_command, add_search_command
+from .search.arguments import add_search_commands
 
 FEW_FILES, MOST_WORKERS = 20, 8
 NOTHING_DONE = 2
@@ -88,8 +88,7 @@ def run_command(arguments: list[str] | None) -> int:
         help="chunks that go through the model at once; by default as it is configured",
     )
     embed.set_defaults(run=run_embed)
-    add_index_command(commands)
-    add_search_command(commands)
+    add_search_commands(commands)
     args = parser.parse_args(arguments)
     return args.run(args)
 

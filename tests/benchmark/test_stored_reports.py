@@ -8,6 +8,7 @@ from helpers import ROOT
 from mulap_hf.benchmark.growth import render_growth
 from mulap_hf.benchmark.precision import render_accuracy
 from mulap_hf.benchmark.report import render
+from mulap_hf.benchmark.search import render_search
 
 REPORTS = sorted((ROOT / "model_cards" / "benchmark").glob("*.json"))
 
@@ -17,4 +18,5 @@ def test_stored_pages_are_up_to_date(path):
     report = json.loads(path.read_text(encoding="utf-8"))
     text = render_growth(report) if "sizes" in report else render(report)
     text += render_accuracy(report) if "accuracy" in report else ""
+    text += render_search(report) if "catalogs" in report else ""
     assert path.with_suffix(".md").read_text(encoding="utf-8") == text

@@ -270,7 +270,7 @@ def test_a_space_of_two_published_models(published, published_tagger, home, tmp_
     space = published.repositories["space", "org/demo"]
     assert space.variables == {"MULAP_MODEL": "org/mulap-tiny", "MULAP_TAGGER": "org/mulap-tags"}
     files = space.find("main").files
-    assert {"app.py", "requirements.txt", "library/my clip.flac"} <= set(files)
+    assert {"app.py", "page.py", "requirements.txt", "library/my clip.flac"} <= set(files)
     card = files["README.md"].data.decode()
     assert "models:\n- org/mulap-tiny\n- org/mulap-tags" in card
     assert check_card(card, "space") == ([], [])

@@ -16,13 +16,14 @@ from helpers import ROOT, import_script, micro_config, save_both, settle, write_
 from huggingface_hub import RepoCard
 
 from mulap_hf import MulapForAudioClassification, MulapModel
+from mulap_hf.publishing.space import Demo, assemble_space
 
 gr = pytest.importorskip("gradio", reason="gradio is not installed: pip install gradio")
 
 APP = ROOT / "model_cards" / "space" / "app.py"
 TAGS = ["calm", "loud", "piano"]
 # As if the package were not installed: a Space has transformers only.
-START = f"import runpy, sys; sys.modules['mulap_hf'] = None; runpy.run_path({str(APP)!r}, run_name='__main__')"
+START = "import runpy, sys; sys.modules['mulap_hf'] = None; runpy.run_path('app.py', run_name='__main__')"
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +44,10 @@ def models(processor, tmp_path_factory):
         model.matching_head.weight *= 300
     for name, saved in (("model", model), ("tagger", tagger)):
         save_both(saved, processor, folder / name)
-    for seed in range(4):
-        write_tone(folder / "library" / f"clip {seed}.flac", seconds=2, seed=seed)
+    clips = [folder / "library" / f"clip {seed}.flac" for seed in range(4)]
+    for seed, clip in enumerate(clips):
+        write_tone(clip, seconds=2, seed=seed)
+    assemble_space(APP.parent, folder / "space", Demo("org/model", "org/tagger", clips))
     return folder, model, tagger
 
 
@@ -101,13 +104,14 @@ def test_card_is_what_the_hub_takes():
 
 
 def test_labels_and_queries(app):
+    page = app.page
     assert app.read_labels(" piano, loud rock,,piano,\n") == ["piano", "loud rock"]
-    assert app.read_query(" sad violin ") == "sad violin"
+    assert page.read_query(" sad violin ") == "sad violin"
     for read, text, message in (
         (app.read_labels, "piano, , piano", "at least two"),
         (app.read_labels, ",".join(map(str, range(51))), "the limit is 50"),
-        (app.read_query, " ", "in a few words"),
-        (app.read_query, "a" * 301, "the limit is 300"),
+        (page.read_query, " ", "in a few words"),
+        (page.read_query, "a" * 301, "the limit is 300"),
     ):
         with pytest.raises(gr.Error, match=message):
             read(text)
@@ -198,7 +202,6 @@ def site(models):
     settings = {
         "MULAP_MODEL": str(models[0] / "model"),
         "MULAP_TAGGER": str(models[0] / "tagger"),
-        "MULAP_LIBRARY": str(models[0] / "library"),
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(models[0] / "uploads"),
         "HF_HUB_OFFLINE": "1",
@@ -206,7 +209,9 @@ def site(models):
     command = [sys.executable, "-c", START]
     with (
         open_page() as page,
-        subprocess.Popen(command, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True) as process,
+        subprocess.Popen(
+            command, env={**os.environ, **settings}, cwd=models[0] / "space", stdout=subprocess.PIPE, text=True
+        ) as process,
     ):
         try:
             assert any(url in line for line in process.stdout), "the app ended before it served its page"

@@ -40,6 +40,7 @@ def test_real_processes(catalog, tmp_path):
     done = run(MULAP, "index", folder / "music.parquet", "--output", folder / "whitened", "--whiten", 3)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
+        "--whiten 3 is fitted on 6 tracks only: compare with an index without it",
         f"6 tracks indexed in {folder / 'whitened'}",
         "backbone: whitened to 3 principal components, exact",
         "joint: plain, exact",

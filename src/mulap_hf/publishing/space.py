@@ -14,6 +14,7 @@ from .arguments import Destination
 from .assemble import copy_samples, generate_samples
 from .hub import explain
 
+PAGE = Path(__file__).parents[1] / "search" / "page.py"  # what it shares with `mulap serve`
 _LIBRARY = "library"
 _CLIPS = 12  # one for every style of the synthetic corpus
 
@@ -33,7 +34,7 @@ class Demo:
 
 
 def assemble_space(space: Path, target: Path, demo: Demo):
-    """Copies the app, names the models in its card, and adds the library.
+    """Copies the app and what it shares with `mulap serve`, names the models in its card, and adds the library.
 
     Args:
         space: folder of the app.
@@ -46,6 +47,7 @@ def assemble_space(space: Path, target: Path, demo: Demo):
     target.mkdir(parents=True)
     for name in ("app.py", "requirements.txt", "README.md"):
         shutil.copyfile(space / name, target / name)
+    shutil.copyfile(PAGE, target / PAGE.name)
     card = RepoCard.load(target / "README.md", repo_type="space")
     card.data.models = [demo.model, demo.tagger]
     card.save(target / "README.md")

@@ -1,10 +1,11 @@
-"""The options of `mulap index` and `mulap search`."""
+"""The options of `mulap index`, `mulap search` and `mulap serve`."""
 
 import argparse
 
 from ..arguments import at_least
 
 WHITENED = 32
+HOST, PORT = "127.0.0.1", 7860
 
 
 def weights(text: str) -> dict[str, float]:
@@ -17,6 +18,13 @@ def weights(text: str) -> dict[str, float]:
         except ValueError:
             raise argparse.ArgumentTypeError(f"{part!r} is not NAME=NUMBER, such as melody=1,rhythm=.5") from None
     return found
+
+
+def add_search_commands(commands):
+    """Adds `index`, `search` and `serve` to the commands of a parser."""
+    add_index_command(commands)
+    add_search_command(commands)
+    add_serve_command(commands)
 
 
 def add_index_command(commands):
@@ -40,7 +48,7 @@ def add_index_command(commands):
         const=WHITENED,
         metavar="COMPONENTS",
         help="whiten to so many principal components of the catalog, by default %(const)s, before audio is compared "
-        "with audio; default: only subtract the mean",
+        "with audio; needs thousands of tracks; default: only subtract the mean",
     )
     index.add_argument("--add", action="store_true", help="add to an existing index; tracks that it has are replaced")
     index.add_argument(
@@ -101,3 +109,27 @@ def run_search(args: argparse.Namespace) -> int:
     from .commands import search
 
     return search(args)
+
+
+def add_serve_command(commands):
+    serve = commands.add_parser(
+        "serve",
+        help="a page in the browser to search and play an index",
+        description="Serves a page to search an index by words or by a file, and to play its tracks. Only this "
+        "machine can open it, unless --host says otherwise; then all who reach that address can play the tracks.",
+    )
+    serve.add_argument("index", metavar="INDEX", help="folder of the index")
+    serve.add_argument("--host", default=HOST, help="address to serve on; default: %(default)s, this machine only")
+    serve.add_argument("--port", type=at_least(0), default=PORT, help="default: %(default)s; 0 takes a free one")
+    serve.add_argument("-k", type=at_least(1), default=10, help="number of tracks per search; default: %(default)s")
+    serve.add_argument(
+        "--root", help="folder that relative paths of the index start from; default: where the index was built"
+    )
+    add_model_options(serve)
+    serve.set_defaults(run=run_serve)
+
+
+def run_serve(args: argparse.Namespace) -> int:
+    from .serve import serve  # imports torch, faiss and gradio
+
+    return serve(args)

@@ -22,6 +22,8 @@ from .tracks import Embeddings, locate_metadata, open_embeddings, read_metadata,
 from .vectors import Vectors, add, build
 
 LOCK = ".lock"
+TRACKS_PER_COMPONENT = 10
+"""Fewer tracks per principal component than this may be too few to whiten; the user is told to compare."""
 REBUILD_FRACTION = 0.3  # of the rows that are new or removed since the index was built
 """The fraction of changed rows above which building the index again is recommended."""
 
@@ -81,6 +83,8 @@ def create_index(
             "spaces": spaces,
         }
         _switch(folder, about)
+    if whiten and len(rows) < TRACKS_PER_COMPONENT * whiten:
+        notes.append(f"--whiten {whiten} is fitted on {len(rows)} tracks only: compare with an index without it")
     return [*notes, f"{len(rows)} tracks indexed in {folder}", *describe(about)]
 
 

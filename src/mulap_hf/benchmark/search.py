@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -25,14 +24,21 @@ QUERIES = 200
 _SPECTRUM = 0.55  # standard deviations fall as rank ** -0.55: 13 effective dimensions of 96, as features of real music
 _TRACKS_PER_CLUSTER, _SPREAD = 50, 0.6  # and the deviation within a cluster, relative to that of the clusters
 _BLOCK = 1 << 16
-# A process that loads an index and searches it once, then prints its peak memory in KiB.
-_SEARCH_ONCE = """
-import resource, sys
+# The peak memory of a process, in KiB. `ru_maxrss` of a child begins with the memory of its parent.
+_PEAK = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+_BUILD = f"""
+import sys
+from mulap_hf.cli import run_command
+run_command(["index", sys.argv[1], "--output", sys.argv[2]])
+{_PEAK}
+"""
+_SEARCH_ONCE = f"""
+import sys
 import numpy as np
 from mulap_hf.search.index import SearchIndex
 index = SearchIndex(sys.argv[1])
-index.search({"embedding": np.ones(index.vectors("embedding").size)})
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+index.search({{"embedding": np.ones(index.vectors("embedding").size)}})
+{_PEAK}
 """
 
 
@@ -103,14 +109,9 @@ def build_and_check(table: Path, folder: Path, queries: np.ndarray) -> tuple[dic
     Returns:
         What was measured of it, and the variants to time: the index, and an exact search.
     """
-    command = [sys.executable, "-m", "mulap_hf.cli", "index", str(table), "--output", str(folder)]
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
+    start, before = time.perf_counter(), os.times()
+    build_mib = _run(_BUILD, table, folder)
+    seconds, after = time.perf_counter() - start, os.times()
     index = SearchIndex(folder)
     space, faiss_index = index.about["spaces"]["embedding"], index.faiss_index("embedding")
     lists, probes = space.get("lists", 0), space.get("probes", 0)
@@ -122,9 +123,6 @@ def build_and_check(table: Path, folder: Path, queries: np.ndarray) -> tuple[dic
         index.search({"embedding": query}, NEIGHBORS)
         times.append(1000 * (time.perf_counter() - begin))
         cpu_times.append(1000 * (time.process_time() - cpu))
-    once = subprocess.run(
-        [sys.executable, "-c", _SEARCH_ONCE, str(folder)], capture_output=True, text=True, check=True
-    )
     facts = {
         "recall": float(np.mean([len({*a} & {*b}) / NEIGHBORS for a, b in zip(exact, found, strict=True)])),
         "recall_at_build": space.get("recall"),
@@ -134,9 +132,9 @@ def build_and_check(table: Path, folder: Path, queries: np.ndarray) -> tuple[dic
         "p95_ms": float(np.percentile(times, 95)),
         "cpu_ms": float(np.median(cpu_times)),
         "build_seconds": seconds,
-        "build_cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "build_mib": usage.ru_maxrss / 1024,
-        "search_mib": int(re.findall(r"\d+", once.stdout)[-1]) / 1024,
+        "build_cpu_seconds": sum(after[2:4]) - sum(before[2:4]),
+        "build_mib": build_mib,
+        "search_mib": _run(_SEARCH_ONCE, folder),
         "disk_mib": sum(file.stat().st_size for file in folder.iterdir()) / 2**20,
     }
     few = queries[:10]  # an exact search of a million tracks takes a while
@@ -147,6 +145,13 @@ def build_and_check(table: Path, folder: Path, queries: np.ndarray) -> tuple[dic
         ),
     ]
     return facts, variants
+
+
+def _run(code: str, *arguments: Path) -> float:
+    """Run Python code in a separate process; return what it prints at the end in units of 1024: its memory in MiB."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return int(output.split()[-1]) / 1024
 
 
 def render_search(report: Mapping[str, Any]) -> str:

@@ -36,6 +36,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # A person listens.
     "model_cards/results/illustrations/illustrations.md": ("you can hear keys and drum beat",),
     "src/mulap_hf/synthetic/captions.py": ("You can hear {words.players}.",),
+    "src/mulap_hf/synthetic/description_words.py": ("can be heard",),
+    "src/mulap_hf/synthetic/descriptions.py": ("You can hear {players}",),
     # The published name of a split.
     "src/mulap_hf/data/corpora/__init__.py": ("fault-filtered",),
     "src/mulap_hf/data/corpora/gtzan.py": ("fault-filtered", "Fault-filtered"),

@@ -65,6 +65,7 @@ def test_a_soundfont_without_a_preset_leaves_it_to_another_renderer(mixed):
 
 
 def test_a_mixed_corpus_is_the_same_in_any_process(mixed, tmp_path):
+    mixed = replace(mixed, production="varied", composition="varied", caption_style="varied")
     folder = write_corpus(mixed, "train", 6, tmp_path, num_workers=2, progress=False)
     rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
     for index, row in enumerate(rows):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from ..errors import MulapError
 from ..scripts import run_script
 from .factors import FACTORS
-from .generate import PRODUCTIONS, SPLITS, CorpusConfig
+from .generate import CAPTION_STYLES, COMPOSITIONS, PRODUCTIONS, SPLITS, CorpusConfig
+from .word_comparison import compare_words, read_captions
 from .write import write_corpus, write_grids, write_notes, write_parquet, write_triplets
 
 __all__ = ["main"]
@@ -19,7 +20,14 @@ def _parser() -> argparse.ArgumentParser:
         "captions. To resume an interrupted run, repeat the command.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder of the corpus; all splits may share it")
+    tasks = parser.add_mutually_exclusive_group(required=True)
+    tasks.add_argument("--output", metavar="DIR", help="folder of the corpus; all splits may share it")
+    tasks.add_argument(
+        "--compare_words",
+        metavar="FILE",
+        help="write no corpus, but print which frequent words of these captions the generated ones use; a .csv, .tsv "
+        "or .jsonl file with a column caption, or a .txt file with one caption per line",
+    )
     parser.add_argument("--split", choices=list(SPLITS), default="train", help="which split to write")
     parser.add_argument("--num_clips", type=int, default=2000, help="number of clips or notes")
     parser.add_argument("--clip_seconds", type=float, default=20.0, help="length of a clip in seconds")
@@ -75,6 +83,18 @@ def _add_sound_options(parser: argparse.ArgumentParser) -> None:
         help="production chain. plain: reverb, equalizers, drive, noise, level. varied: also stereo positions, kinds "
         "of rooms, saturation and noise, compression, and lossy codecs",
     )
+    parser.add_argument(
+        "--composition",
+        choices=list(COMPOSITIONS),
+        default="plain",
+        help="varied: songs with additional instruments, other octaves, sections, voices and noises",
+    )
+    parser.add_argument(
+        "--captions",
+        choices=list(CAPTION_STYLES),
+        default="plain",
+        help="varied: several sentences about instruments, rhythm, form and recording",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -99,7 +119,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         held_out_soundfont=parsed.held_out_soundfont,
         synthesizer_fraction=parsed.synthesizer_fraction,
         production=parsed.production,
+        composition=parsed.composition,
+        caption_style=parsed.captions,
     )
+    if parsed.compare_words:
+        print(compare_words(read_captions(parsed.compare_words), config))
+        return
     if parsed.triplets:
         write_triplets(
             config, parsed.split, parsed.triplets, parsed.num_clips, parsed.output, num_workers=parsed.num_workers

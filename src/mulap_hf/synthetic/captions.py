@@ -20,7 +20,7 @@ from .vocabulary import (
     tempo_class_of,
 )
 
-__all__ = ["Caption", "CaptionRates", "Facts", "write_caption"]
+__all__ = ["Caption", "CaptionRates", "Facts", "Writer", "capitalize", "write_caption"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class _Words:
         return _join(" ", self.mood, self.tempo, self.style, self.noun)
 
 
-class _Writer:
+class Writer:
     """Draws for each attribute whether the caption mentions it, and whether truly or falsely."""
 
     def __init__(self, rng: np.random.Generator, rates: CaptionRates):
@@ -175,7 +175,7 @@ def _join(separator: str, *parts: str | None) -> str:
     return separator.join(part for part in parts if part)
 
 
-def _capitalize(text: str) -> str:
+def capitalize(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
@@ -193,12 +193,12 @@ def _plain(words: _Words) -> str:
 
 def _catalog(words: _Words) -> str:
     players = f"featuring {words.players}" if words.players else None
-    feel = f"{_capitalize(words.second_mood)} feel." if words.second_mood else None
-    return _join(" ", _capitalize(_join(" ", words.phrase, players)) + ".", feel)
+    feel = f"{capitalize(words.second_mood)} feel." if words.second_mood else None
+    return _join(" ", capitalize(_join(" ", words.phrase, players)) + ".", feel)
 
 
 def _about_the_players(words: _Words) -> str:
-    subject = _capitalize(words.players or "instruments")
+    subject = capitalize(words.players or "instruments")
     return _join(" ", subject, words.verb, "this", words.phrase, words.key) + "."
 
 
@@ -208,7 +208,7 @@ def _keywords(words: _Words) -> str:
 
 
 def _advertisement(words: _Words) -> str:
-    claim = _join(", ", _capitalize(f"{words.praise} {words.phrase}"), words.second_mood, f"perfect for {words.use}")
+    claim = _join(", ", capitalize(f"{words.praise} {words.phrase}"), words.second_mood, f"perfect for {words.use}")
     instruments = f"Instruments: {', '.join(words.instruments)}." if words.instruments else None
     return _join(" ", claim + ".", instruments)
 
@@ -218,7 +218,7 @@ def _conversation(words: _Words) -> str:
     if words.second_mood not in (None, words.mood):
         moods.append(words.second_mood)
     opening = _join(", ", f"This {words.noun} is {' and '.join(moods)}", words.tempo) + "."
-    style = f"{_capitalize(words.style)}." if words.style else None
+    style = f"{capitalize(words.style)}." if words.style else None
     players = f"You can hear {words.players}." if words.players else None
     return _join(" ", opening, style, players)
 
@@ -241,7 +241,7 @@ def write_caption(facts: Facts, rng: np.random.Generator, rates: CaptionRates) -
         rng: Random generator of all draws.
         rates: Probabilities of omissions, errors, irrelevant sentences and typos.
     """
-    writer = _Writer(rng, rates)
+    writer = Writer(rng, rates)
     if writer.chance(rates.irrelevant):
         text = " ".join(writer.irrelevant_sentence() for _ in range(rng.integers(1, 3)))
     else:

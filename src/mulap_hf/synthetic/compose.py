@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .affect import perceived_affect
+from .arrangement import arrange, draw_noise, vary_instruments, vary_octaves
 from .grooves import CRASH, GROOVES, QUIET_GROOVES, TRIPLE_GROOVES
 from .instruments import HELD_OUT_DRUM_KITS, INSTRUMENTS
 from .patterns import BASS_PATTERNS, COMPING_PATTERNS, Bar, Hit, drum_fill, drum_hits, plays_fill
-from .song import Note, Song, Track
+from .song import Note, Section, Song, Track
 from .styles import STYLE_NAMES, STYLES, Part, Style
 from .theory import Chord, parse_progression, scale_pitch_classes, voice_chord
 
@@ -182,7 +183,8 @@ def _play_bass(plan: Plan, held_out_presets: bool) -> list[Track]:
     if rng.random() >= part.probability:
         return []
     track = _new_track(plan, "bass", choose(rng, part.instruments), 1.0, held_out_presets)
-    pattern = BASS_PATTERNS[choose(rng, part.patterns)]
+    track.pattern = choose(rng, part.patterns)
+    pattern = BASS_PATTERNS[track.pattern]
     for index in range(plan.num_bars):
         for hit in pattern(plan.bar(index)):
             plan.play(track, index, hit, 0.9 * plan.velocity + 12)
@@ -204,7 +206,7 @@ def comping_center(instrument: str, pattern: str, register: float) -> int:
 def _play_comping(plan: Plan, part: Part, active: np.ndarray, held_out_presets: bool) -> Track:
     rng = plan.rng
     track = _new_track(plan, "comping", choose(rng, part.instruments), 0.75, held_out_presets)
-    name = choose(rng, part.patterns)
+    name = track.pattern = choose(rng, part.patterns)
     center = comping_center(track.instrument, name, plan.register)
     spread = 0.1 if track.instrument in STRUMMED else 0.0
     voicing: list[int] | None = None
@@ -300,6 +302,7 @@ def compose(
     duration: float,
     held_out_presets: bool = False,
     borrowing: float = 0.15,
+    varied: bool = False,
 ) -> Song:
     """Compose one clip.
 
@@ -309,6 +312,7 @@ def compose(
         duration: Length of the clip in seconds. The clip starts at a random time in the first two bars.
         held_out_presets: Play the presets that occur only in the split `test_presets`.
         borrowing: Probability that a part (drums, bass, comping, lead, harmony) is borrowed from another style.
+        varied: Vary instruments and octaves, and divide the song into sections, see `arrangement`.
     """
     plan = _make_plan(rng, style, duration, borrowing)
     groove, tracks = _play_drums(plan, held_out_presets)
@@ -317,7 +321,20 @@ def compose(
     tracks += comping
     if not comping or rng.random() < plan.sources["lead"].lead.probability:
         tracks.append(_play_lead(plan, held_out_presets))
-    tracks = cut_window(tracks, rng.random() * 2 * plan.bar_seconds, duration)
+    start = rng.random() * 2 * plan.bar_seconds
+    sections: tuple[Section, ...] = ()
+    if varied:
+        if not held_out_presets:
+            vary_instruments(tracks, rng)
+        vary_octaves(tracks, rng)
+        sections = tuple(
+            Section(kind, max(first - start, 0.0), min(end - start, duration))
+            for kind, first, end in arrange(tracks, plan.bar_seconds, plan.num_bars, rng)
+            if end > start and first < start + duration
+        )
+        if not held_out_presets:
+            tracks += draw_noise(start + duration, rng)
+    tracks = cut_window(tracks, start, duration)
     if tracks:
         arousal, valence = perceived_affect(tracks, duration, plan.tempo, plan.mode, plan.brightness, rng)
     else:
@@ -335,4 +352,5 @@ def compose(
         arousal=arousal,
         valence=valence,
         brightness=plan.brightness,
+        sections=sections,
     )

@@ -13,8 +13,9 @@ import numpy as np
 import soxr
 
 from ..errors import DataError
-from .captions import CaptionRates, Facts, write_caption
+from .captions import Caption, CaptionRates, Facts, write_caption
 from .compose import compose
+from .descriptions import write_description
 from .effects import Effects, draw_effects, master
 from .ensemble import Players
 from .production import Production, draw_production, produce
@@ -25,7 +26,16 @@ from .styles import STYLE_NAMES
 from .synth import NumpySynth
 from .tags import true_tags
 
-__all__ = ["CORPUS_VERSION", "PRODUCTIONS", "SPLITS", "CorpusConfig", "fingerprint", "make_clip"]
+__all__ = [
+    "CAPTION_STYLES",
+    "COMPOSITIONS",
+    "CORPUS_VERSION",
+    "PRODUCTIONS",
+    "SPLITS",
+    "CorpusConfig",
+    "fingerprint",
+    "make_clip",
+]
 
 CORPUS_VERSION = 1
 """Version of the generator, part of every seed. Increase it with every change that alters the generated corpus."""
@@ -43,9 +53,12 @@ PRODUCTIONS: dict[str, Callable[[np.random.Generator, float], Effects | Producti
 }
 """Production chains: "plain" masters the mono mix; "varied" also has stereo, rooms, compression and lossy codecs."""
 
+COMPOSITIONS = ("plain", "varied")
+CAPTION_STYLES = ("plain", "varied")
+
 _ORDER_STREAM = 1_000  # offset of the random streams that order the styles (or instrument families) of a split
 _MAX_ATTEMPTS = 30
-_ADDED_SETTINGS = ("synthesizer_fraction", "production")
+_ADDED_SETTINGS = ("synthesizer_fraction", "production", "composition", "caption_style")
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,9 @@ class CorpusConfig:
         borrowing: Probability that a part of a song is borrowed from another style.
         max_silence: Largest accepted fraction of silent frames; clips above it are composed again.
         captions: Probabilities of omissions, errors and typos in the captions.
+        composition: "plain", or "varied" for songs with additional instruments, other octaves, sections of different
+            density, voices and noises.
+        caption_style: "plain", or "varied" for several sentences about instruments, rhythm, form and recording.
     """
 
     seed: int = 0
@@ -79,6 +95,8 @@ class CorpusConfig:
     captions: CaptionRates = field(default_factory=CaptionRates)
     synthesizer_fraction: float = 0.0
     production: str = "plain"
+    composition: str = "plain"
+    caption_style: str = "plain"
 
     def __post_init__(self):
         if self.seed < 0:
@@ -92,8 +110,13 @@ class CorpusConfig:
                 f"synthesizer_fraction is {self.synthesizer_fraction}, but there is no soundfont to mix with: "
                 "the synthesizer plays everything; give a soundfont or drop synthesizer_fraction"
             )
-        if self.production not in PRODUCTIONS:
-            raise DataError(f"unknown production {self.production!r}; choose one of {', '.join(PRODUCTIONS)}")
+        for name, choices in (
+            ("production", PRODUCTIONS),
+            ("composition", COMPOSITIONS),
+            ("caption_style", CAPTION_STYLES),
+        ):
+            if (value := getattr(self, name)) not in choices:
+                raise DataError(f"unknown {name} {value!r}; choose one of {', '.join(choices)}")
 
     @property
     def soundfonts(self) -> tuple[str, ...]:
@@ -214,6 +237,7 @@ def _song_and_sound(
             config.clip_seconds,
             held_out_presets=split == "test_presets",
             borrowing=config.borrowing,
+            varied=config.composition == "varied",
         )
         if not song.tracks:
             continue
@@ -272,6 +296,17 @@ def finish(
     return produce(stems, tracks, effects, brightness, rng)
 
 
+def caption_of(
+    config: CorpusConfig, song: Song, audible: list[Track], effects: Effects | Production, rng: np.random.Generator
+) -> Caption:
+    """Return a caption of a song in the style of the configuration."""
+    if config.caption_style == "varied":
+        return write_description(song, audible, effects, rng, config.captions)
+    instruments = sorted({track.label for track in audible} - {""})
+    facts = Facts(song.style, instruments, song.tempo, song.key, song.arousal, song.valence)
+    return write_caption(facts, rng, config.captions)
+
+
 def make_clip(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
     """Make one clip.
 
@@ -294,9 +329,9 @@ def make_clip(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
     effects = PRODUCTIONS[config.production](effects_rng, config.effect_strength)
     audio = finish(rendering.stems, song.tracks, renderer, effects, song.brightness, effects_rng)
 
-    instruments = sorted({track.label for track in rendering.audible})
-    facts = Facts(song.style, instruments, song.tempo, song.key, song.arousal, song.valence)
-    caption = write_caption(facts, np.random.default_rng(caption_seeds), config.captions)
+    labels_of_tracks = {track.label for track in rendering.audible}
+    instruments = sorted(labels_of_tracks - {""})
+    caption = caption_of(config, song, rendering.audible, effects, np.random.default_rng(caption_seeds))
     labels = {
         "clip_id": f"{split}-{index:06d}",
         "sampling_rate": config.sampling_rate,
@@ -304,7 +339,7 @@ def make_clip(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
         "caption": caption.text,
         "style": song.style,
         "instruments": instruments,
-        "tags": true_tags(song.style, instruments, song.tempo, song.arousal, song.valence),
+        "tags": true_tags(song.style, labels_of_tracks, song.tempo, song.arousal, song.valence),
         "tempo": song.tempo,
         "key": song.key,
         "mode": song.mode,
@@ -328,4 +363,6 @@ def make_clip(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
         ],
         "effects": asdict(effects),
     }
+    if config.composition == "varied":
+        labels["sections"] = [section._asdict() for section in song.sections]
     return {**rounded(labels), "audio": to_sampling_rate(audio, config)}

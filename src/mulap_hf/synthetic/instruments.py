@@ -4,11 +4,16 @@ from dataclasses import dataclass
 
 __all__ = [
     "DRUM_KITS",
+    "EXTRA_INSTRUMENTS",
     "HELD_OUT_DRUM_KITS",
     "INSTRUMENTS",
     "INSTRUMENT_LABELS",
+    "NOISES",
     "NOTE_FAMILIES",
+    "VOICES",
+    "Extra",
     "Instrument",
+    "label_of",
 ]
 
 
@@ -78,3 +83,78 @@ INSTRUMENT_LABELS = tuple(sorted({instrument.label for instrument in INSTRUMENTS
 
 # The eleven instrument families of NSynth (Engel et al., ICML 2017). NSynth has no family for pads.
 NOTE_FAMILIES = tuple(sorted({instrument.family for instrument in INSTRUMENTS.values()} - {"synth pad"}))
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An instrument that only varied songs have.
+
+    Attributes:
+        program: General MIDI program.
+        replaces: Names of the instruments in `INSTRUMENTS` whose part it may play.
+        pitches: Lowest and highest MIDI pitch of its melodies.
+        label: Label in the ground truth of clips; "" if no label of `INSTRUMENT_LABELS` is true of it.
+    """
+
+    program: int
+    replaces: tuple[str, ...]
+    pitches: tuple[int, int]
+    label: str = ""
+
+
+VOICES: dict[str, Extra] = {
+    "female voice": Extra(85, (), (57, 79)),
+    "male voice": Extra(85, (), (43, 62)),
+}
+"""Singing voices, without words; any melody may be sung."""
+
+NOISES: dict[str, Extra] = {
+    "riser": Extra(119, (), (60, 60)),
+    "waves": Extra(122, (), (60, 60)),
+    "birds": Extra(123, (), (84, 100)),
+    "applause": Extra(126, (), (60, 60)),
+}
+"""Sounds around the music."""
+
+EXTRA_INSTRUMENTS: dict[str, Extra] = {
+    **VOICES,
+    **NOISES,
+    "clavinet": Extra(7, ("electric piano", "harpsichord"), (48, 76)),
+    "celesta": Extra(8, ("bells", "vibraphone"), (64, 90), "bells"),
+    "xylophone": Extra(13, ("vibraphone", "bells", "steel drums"), (60, 88)),
+    "dulcimer": Extra(15, ("harp", "acoustic guitar", "banjo"), (50, 80)),
+    "reed organ": Extra(20, ("organ", "accordion"), (50, 79), "organ"),
+    "slap bass": Extra(37, ("electric bass", "synth bass"), (33, 55), "bass"),
+    "viola": Extra(41, ("violin", "cello"), (50, 76)),
+    "contrabass": Extra(43, ("cello", "acoustic bass"), (30, 50)),
+    "tremolo strings": Extra(44, ("strings",), (50, 80), "strings"),
+    "pizzicato strings": Extra(45, ("strings", "harp"), (48, 80), "strings"),
+    "tuba": Extra(58, ("trombone", "french horn"), (30, 52)),
+    "english horn": Extra(69, ("oboe",), (52, 76)),
+    "bassoon": Extra(70, ("clarinet", "oboe"), (38, 62)),
+    "piccolo": Extra(72, ("flute",), (74, 96), "flute"),
+    "shakuhachi": Extra(77, ("flute",), (57, 80), "flute"),
+    "whistle": Extra(78, ("flute", "harmonica"), (70, 92)),
+    "ocarina": Extra(79, ("flute",), (64, 86), "flute"),
+    "chiff lead": Extra(83, ("synth lead",), (55, 80), "synth lead"),
+    "charang lead": Extra(84, ("synth lead", "distorted guitar"), (52, 80), "synth lead"),
+    "fifths lead": Extra(86, ("synth lead",), (50, 76), "synth lead"),
+    "polysynth": Extra(90, ("synth pad", "synth lead"), (50, 80), "synth pad"),
+    "choir pad": Extra(91, ("choir", "synth pad"), (50, 78), "synth pad"),
+    "bowed glass": Extra(92, ("synth pad",), (50, 80), "synth pad"),
+    "metallic pad": Extra(93, ("synth pad",), (50, 80), "synth pad"),
+    "sitar": Extra(104, ("banjo", "acoustic guitar", "harp"), (48, 76)),
+    "shamisen": Extra(106, ("banjo", "acoustic guitar"), (50, 78)),
+    "koto": Extra(107, ("harp", "acoustic guitar"), (50, 80)),
+    "kalimba": Extra(108, ("vibraphone", "bells", "steel drums"), (60, 84)),
+    "bagpipes": Extra(109, ("accordion", "harmonica", "violin"), (58, 78)),
+    "shanai": Extra(111, ("oboe", "saxophone"), (58, 80)),
+    "tinkle bell": Extra(112, ("bells",), (72, 96), "bells"),
+}
+
+
+def label_of(instrument: str) -> str:
+    """Return the label of an instrument in the ground truth of clips, "" if it has none."""
+    if instrument == "drums":
+        return "drums"
+    return INSTRUMENTS[instrument].label if instrument in INSTRUMENTS else EXTRA_INSTRUMENTS[instrument].label

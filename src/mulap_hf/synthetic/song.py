@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .instruments import INSTRUMENTS
+from .instruments import label_of
 from .theory import KEY_NAMES
 
-__all__ = ["Note", "Song", "Track"]
+__all__ = ["Note", "Section", "Song", "Track"]
 
 
 class Note(NamedTuple):
@@ -23,11 +23,12 @@ class Track:
     """One track: an instrument and its notes.
 
     Attributes:
-        role: "drums", "bass", "comping" or "lead".
-        instrument: Name in `instruments.INSTRUMENTS`, or "drums".
+        role: "drums", "bass", "comping" or "lead"; "noise" for sounds around the music.
+        instrument: Name in `instruments.INSTRUMENTS` or `instruments.EXTRA_INSTRUMENTS`, or "drums".
         program: General MIDI program, or drum kit.
         gain: Linear gain in the mix, applied after the calibration of the preset.
         notes: Notes in the order of their start.
+        pattern: Name of the pattern of a bass or an accompaniment.
     """
 
     role: str
@@ -35,6 +36,7 @@ class Track:
     program: int
     gain: float = 1.0
     notes: list[Note] = field(default_factory=list)
+    pattern: str = ""
 
     @property
     def is_drums(self) -> bool:
@@ -43,8 +45,16 @@ class Track:
 
     @property
     def label(self) -> str:
-        """Label of the instrument in the ground truth."""
-        return "drums" if self.is_drums else INSTRUMENTS[self.instrument].label
+        """Label of the instrument in the ground truth, "" if it has none (see `instruments.EXTRA_INSTRUMENTS`)."""
+        return label_of(self.instrument)
+
+
+class Section(NamedTuple):
+    """A section of a varied song: its kind, a key of `arrangement.KINDS`, and start and end in seconds."""
+
+    kind: str
+    start: float
+    end: float
 
 
 @dataclass
@@ -63,7 +73,8 @@ class Song:
         progression: Chord symbols, one per bar.
         arousal: Arousal in [-1, 1], see `affect.perceived_affect`.
         valence: Valence in [-1, 1], see `affect.perceived_affect`.
-        brightness: Spectral tilt in dB, applied by `effects.master`.
+        brightness: Spectral tilt in dB, applied by the production chain.
+        sections: The sections within the clip; empty for plain songs.
     """
 
     tracks: list[Track]
@@ -78,6 +89,7 @@ class Song:
     arousal: float
     valence: float
     brightness: float
+    sections: tuple[Section, ...] = ()
 
     @property
     def key(self) -> str:

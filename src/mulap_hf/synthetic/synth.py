@@ -12,11 +12,13 @@ import numpy as np
 import scipy  # submodules are imported on first use
 
 from .patches import DRUM_KIT_SOUNDS, DRUM_VOICES, PATCHES, DrumKitSound, DrumVoice, Patch
+from .patches_extra import EXTRA_PATCHES
 from .render import SAMPLING_RATE, calibration_gain, calibration_track
 from .song import Note, Track
 
 __all__ = ["NumpySynth"]
 
+_ALL_PATCHES = PATCHES | EXTRA_PATCHES
 _TABLE_SIZE = 4096
 _HIGHEST_HARMONIC = 7_400.0  # Hz
 _MAX_HARMONICS = 48
@@ -242,7 +244,7 @@ def _render_track(track: Track, samples: int, rng: np.random.Generator, variety:
         kit = DRUM_KIT_SOUNDS[track.program]
         stem = _play(_DrumKit(kit, rng, variety), track.notes, samples)
         return _distort(stem, kit.drive) if kit.drive else stem
-    patch = PATCHES[track.program]
+    patch = _ALL_PATCHES[track.program]
     if variety:
         patch = _deviate(patch, rng)
     stem = _play(_Voice(patch, rng, tuning=variety * rng.normal(0, 5)), track.notes, samples)
@@ -277,4 +279,4 @@ class NumpySynth:
 
     def can_play(self, track: Track) -> bool:
         """See `Renderer.can_play`."""
-        return track.program in (DRUM_KIT_SOUNDS if track.is_drums else PATCHES)
+        return track.program in (DRUM_KIT_SOUNDS if track.is_drums else _ALL_PATCHES)

@@ -39,7 +39,7 @@ def true_tags(style: str, instruments: Collection[str], tempo: float, arousal: f
 
     Args:
         style: Name of the style.
-        instruments: Labels of the audible instruments.
+        instruments: Labels of the audible instruments; "" stands for instruments without a label.
         tempo: Beats per minute; "slow" below 85, "fast" from 120, no tempo tag in between.
         arousal: Arousal in [-1, 1].
         valence: Valence in [-1, 1].
@@ -54,4 +54,4 @@ def true_tags(style: str, instruments: Collection[str], tempo: float, arousal: f
     if len(instruments) == 1:
         tags.add("solo")
     tags.update(group for group, members in _GROUPS.items() if members.intersection(instruments))
-    return sorted(tags)
+    return sorted(tags - {""})

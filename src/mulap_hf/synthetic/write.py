@@ -348,11 +348,11 @@ def write_grids(
     return _write_folder(make_grid_piece, _grid_name, config, split, number, directory, folder, num_workers, progress)
 
 
-def _parquet_schema(production: str) -> "pyarrow.Schema":
+def _parquet_schema(config: CorpusConfig) -> "pyarrow.Schema":
     """Return the schema of the parquet shards: the columns of `make_clip`, with the audio as FLAC bytes.
 
     Args:
-        production: Name of the production chain, which decides on the fields of `effects`.
+        config: Settings of the corpus; the chain decides on the fields of `effects`, and varied songs have `sections`.
     """
     import pyarrow as pa
 
@@ -367,7 +367,8 @@ def _parquet_schema(production: str) -> "pyarrow.Schema":
         return pa.list_(real) if "tuple" in str(setting.type) else real
 
     effects = [
-        (setting.name, type_of(setting)) for setting in fields(Production if production == "varied" else Effects)
+        (setting.name, type_of(setting))
+        for setting in fields(Production if config.production == "varied" else Effects)
     ]
     columns = {
         "clip_id": text,
@@ -392,6 +393,8 @@ def _parquet_schema(production: str) -> "pyarrow.Schema":
         "tracks": pa.list_(track),
         "effects": pa.struct(effects),
     }
+    if config.composition == "varied":
+        columns["sections"] = pa.list_(pa.struct({"kind": text, "start": real, "end": real}.items()))
     return pa.schema(columns.items())
 
 
@@ -406,7 +409,7 @@ def _write_shard(
         row, flac = _encoded(make_clip, config, split, index)
         rows.append({**row, "audio": {"bytes": flac, "path": f"{row['clip_id']}.flac"}})
     buffer = io.BytesIO()
-    table = pa.Table.from_pylist(rows, schema=_parquet_schema(config.production))
+    table = pa.Table.from_pylist(rows, schema=_parquet_schema(config))
     pyarrow.parquet.write_table(table, buffer, row_group_size=_CLIPS_PER_ROW_GROUP)
     _write_whole(_shard_path(directory, split, *bounds[shard]), buffer.getvalue(), scratch)
 

@@ -81,6 +81,8 @@ def test_traits_follow_from_the_notes(songs):
         traits = traits_of(song, song.tracks, CLEAN)
         names = {track.instrument for track in song.tracks}
         assert ("voice" in traits) == bool(VOICES.keys() & names)
+        if "voice" in traits:
+            assert "instrumental" not in " ".join(captions(song, CLEAN, 20)).lower()
         assert ("no drums" in traits) == ("drums" not in names)
         assert ("triple" in traits) == (song.beats_per_bar == 3)
         assert ("fast" in traits) == (song.tempo >= 120)

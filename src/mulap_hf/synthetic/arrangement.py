@@ -136,7 +136,7 @@ def draw_noise(duration: float, rng: np.random.Generator) -> list[Track]:
         return []
     name = list(NOISES)[rng.integers(len(NOISES))]
     low, high = NOISES[name].pitches
-    track = Track("noise", name, NOISES[name].program, gain=10 ** (rng.uniform(-14, -4) / 20))
+    track = Track("noise", name, NOISES[name].program, gain=10 ** (rng.uniform(-26, -12) / 20))
     time = rng.uniform(0, 2)
     while time < duration:
         length = rng.uniform(0.15, 0.5) if name == "birds" else rng.uniform(1.5, 6)

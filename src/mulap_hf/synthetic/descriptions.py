@@ -77,6 +77,7 @@ class _Description:
         tempo_class = tempo_class_of(song.tempo)
         tempo = writer.mention("tempo", tempo_class, _TEMPO_WORDS)
         quality = [trait for trait in QUALITIES if trait in traits]
+        nouns = [noun for noun in _NOUNS if "no voice" in traits or "instrumental" not in noun]
         choose = writer.choose
         self.values = {
             "style": style or "",
@@ -84,8 +85,8 @@ class _Description:
             "mood2": choose(MOODS[mood]),
             "tempo": tempo or choose(_TEMPO_WORDS[tempo_class]),
             "quality": choose(QUALITIES[choose(quality)]) if quality and writer.chance(0.7) else "",
-            "noun": choose(_NOUNS),
-            "noun2": choose(_NOUNS),
+            "noun": choose(nouns),
+            "noun2": choose(nouns),
             "place": choose(PLACES[mood] + PLACES.get(song.style, ()) * 2),
             "key": song.key,
             "mode": song.mode,

@@ -52,6 +52,7 @@ extras = {
         "tensorboard>=2.20",  # the default tracker
         "matplotlib>=3.10",  # plots in reports
         "scikit-learn>=1.7",  # neighbors and t-SNE of the map of clips; in tests the yardstick of our metrics
+        "threadpoolctl>=3.5",  # probes on real recordings in one thread, as their matrices are small
     ],
     "tables": tables,
     "onnx": onnx,

@@ -27,6 +27,7 @@ LAYERS = (
     "transfer",
     "search",
     "illustration benchmark mteb_evaluation similarity",
+    "real_music",
     "commands cli",
 )
 # Longer than that, and why it is better in one piece: "file" or "file: function" -> reason.

@@ -77,7 +77,10 @@ class Tagger:
                 "pass --tagger with a classifier"
             )
         self.embedder = Embedder(classifier.audio_model, device)
-        classifier.to(self.embedder.device)
+        self.head = classifier.to(self.embedder.device).classifier
+        self.kind = (
+            "single_label" if classifier.config.problem_type == "single_label_classification" else "multi_label"
+        )
         self.labels = [classifier.config.id2label[index] for index in range(classifier.config.num_labels)]
         self._pipeline = MulapAudioClassificationPipeline(
             model=classifier, feature_extractor=self.embedder.feature_extractor, device=self.embedder.device

@@ -106,6 +106,11 @@ class ProbeArguments:
     standardize: bool = option(
         True, "Standardize features, and targets of a regression, by their statistics on the training tracks."
     )
+    calibrate: bool = option(
+        False,
+        "Divide the logits of the trained head by a temperature that is fitted on the validation split, so that "
+        "probabilities are closer to frequencies. It becomes part of the weights; the order of the scores stays.",
+    )
     learning_rate: float = option(
         1e-3, "Initial learning rate of Adam; halved when the validation metric stops improving."
     )

@@ -21,7 +21,6 @@ from ..errors import AudioError, DataError
 from ..files import make_folder
 from .degradations import degrade
 from .handcrafted import handcrafted_features
-from .tasks import PreparedData
 
 HANDCRAFTED = "handcrafted"
 _BATCH_SECONDS = 600  # of audio in one batch
@@ -42,6 +41,27 @@ class Extractor(Protocol):
 
     def chunk_features(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:
         """Return the features of each mono waveform `(samples,)`: float32 `(chunks, features)`."""
+
+
+class AudioRows(Protocol):
+    """Interface of datasets without labels; `tasks.PreparedData` describes the members.
+
+    A row has `id` and `audio`, a struct of `bytes` and `path`. `offset` and `seconds` may limit it to a part.
+    """
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def seconds(self) -> float | None: ...
+
+    def ids(self, split: str) -> list[str]: ...
+
+    def rows(self, split: str) -> Iterator[dict[str, Any]]: ...
+
+    def stores_audio(self, split: str) -> bool: ...
+
+    def fingerprint(self, split: str) -> str: ...
 
 
 class HandcraftedExtractor:
@@ -133,9 +153,7 @@ class FeatureCache:
         self.directory = Path(directory)
         self.progress = progress
 
-    def features(
-        self, extractor: Extractor, data: PreparedData, split: str, degradation: str | None = None
-    ) -> Features:
+    def features(self, extractor: Extractor, data: AudioRows, split: str, degradation: str | None = None) -> Features:
         """Return the features of a split, computing those that are not in the cache.
 
         Args:
@@ -165,7 +183,7 @@ class FeatureCache:
             decoded = {name: line for name, line in index.items() if "chunks" in line}
             if len(decoded) < len(index) and not data.stores_audio(split):
                 index = decoded
-            if len(index) < len(ids):
+            if not index.keys() >= set(ids):
                 label = f"{split} {degradation or ''}".strip()
                 self._extract(extractor, data, split, degradation, folder, index, label)
         return _load(folder, index, ids, extractor.feature_size)
@@ -173,7 +191,7 @@ class FeatureCache:
     def _extract(
         self,
         extractor: Extractor,
-        data: PreparedData,
+        data: AudioRows,
         split: str,
         degradation: str | None,
         folder: Path,
@@ -184,7 +202,9 @@ class FeatureCache:
         num_chunks = sum(line.get("chunks", 0) for line in index.values())
         rows = (row for row in data.rows(split) if row["id"] not in index)
         load_row = partial(load_waveform, rate=extractor.sampling_rate, seconds=data.seconds, degradation=degradation)
-        bar = tqdm(total=len(data.ids(split)), initial=len(index), unit="track", desc=label, disable=not self.progress)
+        ids = data.ids(split)
+        done = sum(name in index for name in ids)  # the index may have rows of an earlier, larger or smaller split
+        bar = tqdm(total=len(ids), initial=done, unit="track", desc=label, disable=not self.progress)
         # The lines of the index decide. Surplus features and an incomplete line are from an interrupted run.
         (folder / "index.jsonl").write_text(
             "".join(json.dumps(line) + "\n" for line in index.values()), encoding="utf-8"
@@ -215,9 +235,9 @@ def load_waveform(
     """Decode the audio of a row.
 
     Args:
-        row: A row of `PreparedData.rows`.
+        row: A row of `AudioRows.rows`.
         rate: Sampling rate of the waveform in Hz.
-        seconds: Length of the waveform from the start of the audio; None for all of it.
+        seconds: Length of the waveform, unless the row has one; None for all of the audio.
         degradation: Name of a degradation in `DEGRADATIONS`; None for clean audio.
 
     Returns:
@@ -225,7 +245,8 @@ def load_waveform(
     """
     content, path = row["audio"]["bytes"], row["audio"]["path"]
     try:
-        waveform = load_audio(path if content is None else content, rate, duration=seconds)
+        source, duration = path if content is None else content, row.get("seconds", seconds)
+        waveform = load_audio(source, rate, row.get("offset", 0.0), duration)
         return row["id"], waveform if degradation is None else degrade(waveform, degradation, row["id"])
     except AudioError as error:
         return row["id"], error

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..data.schema import Skipped, Task
 from ..errors import DataError
 from ..files import replacing
+from ..metrics.calibration import fit_temperature
 from ..metrics.scores import intervals, score, score_outputs, without_nan
 from .arguments import ProbeArguments
 from .features import Extractor, FeatureCache, Features
-from .probe import LabeledFeatures, Probe, train_probe
+from .probe import LabeledFeatures, Probe, rescale_outputs, train_probe
 from .tasks import TRAIN, VALIDATION, Targets, TaskData
 
 REGRESSION_TRACKS = 10  # tracks of a regression per "label per class"
@@ -95,6 +97,10 @@ def learn(
         train = LabeledFeatures(train.features.select(ids), train.targets[rows])
     start = time.perf_counter()
     probe = train_probe(args, data.task, train, validation, seed, checkpoint, cache.progress)
+    if args.calibrate and data.task.kind != "regression":
+        temperature = fit_temperature(data.task.kind, validation.targets, probe.predict(validation.features))
+        scale = torch.full((data.task.num_outputs,), 1 / temperature)
+        rescale_outputs(probe.head, torch.zeros_like(scale), scale)
     seconds = time.perf_counter() - start
     metrics = score(data.task.kind, validation.targets, probe.predict(validation.features))
     return Learned(probe, metrics, len(train.targets), len(validation.targets), skipped + more, seconds)

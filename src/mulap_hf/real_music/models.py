@@ -1,0 +1,48 @@
+"""The models of the benchmark by their names in tables."""
+
+from pathlib import Path
+
+import torch
+
+from ..embedding import Embedder
+from ..errors import DataError
+from ..loading import open_backbone, saved_kind
+from ..modeling_mulap_audio import MulapAudioModel
+from ..transfer.features import HANDCRAFTED, Extractor, open_extractor
+
+_RANDOM = "random:"
+
+
+def name_models(models: list[str]) -> dict[str, str]:
+    """Return the models by name: of NAME=MODEL, or the last part of a path.
+
+    Raises:
+        DataError: Two models have the same name.
+        ModelError: A model cannot be found.
+    """
+    found: dict[str, str] = {}
+    for text in models:
+        name, equals, model = text.partition("=")
+        if not equals or Path(text).is_dir():  # a folder may have = in its name
+            folder = text.removeprefix(_RANDOM)
+            name, model = ("random " if folder != text else "") + Path(folder).name, text
+        if name in found:
+            raise DataError(f"--models {text}: {name!r} names two models; pass NAME={model} with another name")
+        if model != HANDCRAFTED:
+            saved_kind(model.removeprefix(_RANDOM))
+        found[name] = model
+    return found
+
+
+def open_model(model: str, device: str | None, seed: int) -> Extractor:
+    """Open a backbone, handcrafted features, or for random:DIR the backbone of DIR with random weights.
+
+    Raises:
+        ModelError: The model cannot be loaded, or is not a MuLaP model.
+    """
+    if not model.startswith(_RANDOM):
+        return open_extractor(model, device)
+    config = open_backbone(model.removeprefix(_RANDOM)).config
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Embedder(MulapAudioModel(config), device)

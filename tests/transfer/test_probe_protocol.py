@@ -9,11 +9,13 @@ from scipy.stats import norm
 
 from mulap_hf.data.schema import Task
 from mulap_hf.errors import DataError
+from mulap_hf.metrics.calibration import fit_temperature
 from mulap_hf.metrics.scores import score
 from mulap_hf.transfer.arguments import ProbeArguments
-from mulap_hf.transfer.features import Features
+from mulap_hf.transfer.features import FeatureCache, Features, HandcraftedExtractor
 from mulap_hf.transfer.probe import LabeledFeatures, train_probe
-from mulap_hf.transfer.protocol import choose_few
+from mulap_hf.transfer.protocol import choose_few, learn, predict
+from mulap_hf.transfer.tasks import open_task
 
 CLASSES = Task("classes", "single_label", ("label",), ("a", "b", "c"))
 TAGS = Task("tags", "multi_label", ("tags",), ("a", "b", "c"))
@@ -184,3 +186,22 @@ def test_few_labels_are_few_of_each_and_nested():
     assert set(few) < set(more)
     assert (tags[few].sum(0) >= np.minimum(10, tags.sum(0))).all() and len(few) < 40
     assert len(choose_few(VALUES, np.zeros((300, 2)), 10, seed=0)) == 100
+
+
+def test_calibrated_probabilities(dataset, tmp_path):
+    """The order of the scores stays; the temperature is the best one for the validation tracks."""
+    data, cache = open_task(dataset, "register"), FeatureCache(tmp_path / "features", progress=False)
+    how = ProbeArguments(max_epochs=10)
+    plain, calibrated = (
+        predict(
+            learn(HandcraftedExtractor(), data, replace(how, calibrate=on), cache).probe,
+            HandcraftedExtractor(),
+            data,
+            cache,
+            "validation",
+        ).scores
+        for on in (False, True)
+    )
+    truth = data.targets("validation").of(data.ids("validation"))
+    temperature = fit_temperature("single_label", truth, plain)
+    np.testing.assert_allclose(calibrated, plain / temperature, rtol=1e-4, atol=1e-5)

@@ -51,8 +51,8 @@ def draw_confusion(results: Mapping[str, Any], shown: list[str], path: Path) -> 
         labels = [short(label, 16) for label in classes]
         axes.set_xticks(range(len(classes)), labels, rotation=90, parse_math=False)
         axes.set_yticks(range(len(classes)), labels, parse_math=False)
-        axes.set(xlabel="predicted", ylabel="true")
-        axes.set_title(f"{short(name)}: percent of each true class", fontsize="medium", parse_math=False)
+        axes.set(xlabel="predicted, in percent of each true class", ylabel="true")
+        axes.set_title(short(name), parse_math=False)
     save_picture(figure, path)
     return path.name
 

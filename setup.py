@@ -29,6 +29,7 @@ tables = [
     "openpyxl>=3.1",  # catalogs as XLSX
     "mutagen>=1.47",  # titles, artists and genres in the tags of audio files
 ]
+ray = ["ray[data]>=2.50"]  # mulap embed --ray: the machines of a cluster
 s3 = ["s3fs>=2025.9"]  # s3:// as input and output, and as training data
 sentence_transformers = [
     "sentence-transformers>=6.2",  # SentenceTransformer(folder): embeddings of audio and texts, fine-tuning
@@ -61,6 +62,7 @@ extras = {
     "sentence-transformers": sentence_transformers,
     "s3": s3,
     "mteb": mteb,
+    "ray": ray,
     "test": [
         *onnx,
         "peft>=0.21",  # adapters on a model with running statistics
@@ -68,6 +70,7 @@ extras = {
         *search,
         *tables,
         *s3,
+        *ray,
         "moto[server]>=5.1",  # an S3 server on this machine
         "polars>=1.30",  # read our tables, as does
         "duckdb>=1.3",

@@ -4,6 +4,7 @@ python training/benchmark.py embedding     # embedding speed: fast path, referen
 python training/benchmark.py training      # pre-training steps: forward, backward, optimizer
 python training/benchmark.py others        # embedding speed of MuLaP, CLAP, AST, Wav2Vec2, MERT and Whisper
 python training/benchmark.py folder        # `mulap embed` on WAV, FLAC and MP3 files
+python training/benchmark.py cluster       # `mulap embed --ray` on one machine, compared with the same without Ray
 python training/benchmark.py precision     # bfloat16, ONNX Runtime and int8: speed and accuracy
 python training/benchmark.py growth        # growth of time and memory with the amount of work
 python training/benchmark.py data          # input pipeline of training, compared with the speed of the models
@@ -29,6 +30,7 @@ def main(arguments: list[str] | None = None):
         "training": run_training,
         "others": run_others,
         "folder": run_folder,
+        "cluster": run_cluster,
         "precision": run_precision,
         "growth": run_growth,
         "data": run_data,
@@ -106,6 +108,12 @@ def run_folder(args: argparse.Namespace) -> str:
     from mulap_hf.benchmark import folder
 
     return folder.run(args.output, args.rounds, args.presets, workers=args.workers, device=args.device)
+
+
+def run_cluster(args: argparse.Namespace) -> str:
+    from mulap_hf.benchmark import cluster  # only this part requires the extra "ray"
+
+    return cluster.run(args.output, args.rounds, args.presets)
 
 
 def run_precision(args: argparse.Namespace) -> str:

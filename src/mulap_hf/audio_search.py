@@ -84,7 +84,7 @@ def _find_remote(address: str, found: AudioFiles) -> Iterator[str]:
                         kind = "hidden files"
                     found.skipped[kind].append(file)
                     continue
-                when = modified(filesystem, info)
+                when = modified(info)
                 if when is not None:
                     found.modified[file] = when
                 yield file

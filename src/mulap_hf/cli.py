@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .arguments import at_least
 from .audio_search import AudioFiles, find_audio_files, read_paths
@@ -35,6 +35,14 @@ def run_command(arguments: list[str] | None) -> int:
     """
     parser = argparse.ArgumentParser(prog="mulap", description="MuLaP: music audio representations.")
     commands = parser.add_subparsers(dest="command", required=True)
+    add_embed_command(commands)
+    add_search_commands(commands)
+    args = parser.parse_args(arguments)
+    return args.run(args)
+
+
+def add_embed_command(commands: Any):
+    """Adds `mulap embed` to the commands of a parser."""
     embed = commands.add_parser(
         "embed",
         help="embeddings of audio files as a parquet file, or a folder of them",
@@ -44,6 +52,12 @@ def run_command(arguments: list[str] | None) -> int:
         "1 = some failed, 2 = nothing was done. What else is in the folders, and incomplete files, are listed and do "
         "not change it.",
     )
+    add_file_options(embed)
+    add_model_options(embed)
+    embed.set_defaults(run=run_embed)
+
+
+def add_file_options(embed: argparse.ArgumentParser):
     embed.add_argument(
         "paths",
         nargs="*",
@@ -54,7 +68,6 @@ def run_command(arguments: list[str] | None) -> int:
         "--paths", dest="table", metavar="TABLE", help="parquet or CSV file with a column of paths or addresses"
     )
     embed.add_argument("--path_column", help="that column; by default the first that has a usual name, such as path")
-    embed.add_argument("--model", required=True, help="folder or Hub name of a MuLaP model")
     embed.add_argument(
         "--output",
         required=True,
@@ -64,6 +77,10 @@ def run_command(arguments: list[str] | None) -> int:
     embed.add_argument(
         "--format", choices=("parquet", "npy", "jsonl"), help="of the file; by default that of its name, or parquet"
     )
+
+
+def add_model_options(embed: argparse.ArgumentParser):
+    embed.add_argument("--model", required=True, help="folder or Hub name of a MuLaP model")
     embed.add_argument("--per_chunk", action="store_true", help="one row per chunk, with times, instead of per track")
     embed.add_argument(
         "--space",
@@ -87,10 +104,14 @@ def run_command(arguments: list[str] | None) -> int:
         type=at_least(1),
         help="chunks that go through the model at once; by default as it is configured",
     )
-    embed.set_defaults(run=run_embed)
-    add_search_commands(commands)
-    args = parser.parse_args(arguments)
-    return args.run(args)
+    embed.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="embed with all machines of the Ray cluster at this address (host:port, or auto), or of this machine if "
+        "there is no address; the output is a folder",
+    )
 
 
 def run_embed(args: argparse.Namespace) -> int:
@@ -102,6 +123,10 @@ def run_embed(args: argparse.Namespace) -> int:
         )
     if not is_folder and os.path.exists(args.output) and not args.overwrite:
         raise MulapError(f"{args.output} exists: pass --overwrite to replace it")
+    if args.ray and not is_folder:
+        raise MulapError(f"{args.output}: --ray writes a folder of parquet files: end it with /, as in embeddings/")
+    if args.ray and args.workers is not None:
+        raise MulapError("--workers is for runs without --ray: each core of a cluster decodes")
     if args.space != "backbone" and args.per_chunk:
         raise MulapError(f"--space {args.space} has one embedding per track: leave out --per_chunk")
     found = find_inputs(args)
@@ -111,7 +136,13 @@ def run_embed(args: argparse.Namespace) -> int:
 
     output_format(args.output, args.format)  # before the model is loaded
     spaces = {"joint": args.space == "joint", "factors": args.space == "factors"}
-    embedder = Embedder(args.model, args.device, args.batch_size, **spaces)
+    if args.ray:
+        from .embedding_ray import RayEmbedder
+
+        address = None if args.ray == "local" else args.ray
+        embedder = RayEmbedder(args.model, address, args.device, args.batch_size, **spaces)
+    else:
+        embedder = Embedder(args.model, args.device, args.batch_size, **spaces)
     if is_folder and args.overwrite:
         clear_shards(args.output)
     workers = default_workers(len(found.files)) if args.workers is None else args.workers

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -161,13 +161,13 @@ class Embedder:
                         ended.append((piece, features.pop(piece.number)))
                 while len(waiting) >= (batch_size if piece else 1):
                     batch, waiting = waiting[:batch_size], waiting[batch_size:]
-                    for (track, _), feature in zip(batch, self._encode([chunk for _, chunk in batch]), strict=True):
+                    for (track, _), feature in zip(batch, self.encode([chunk for _, chunk in batch]), strict=True):
                         track.append(feature)
                 while ended and not any(track is ended[0][1] for track, _ in waiting):
                     yield self._result(*ended.popleft())
 
     @torch.inference_mode()
-    def _encode(self, chunks: list[np.ndarray]) -> np.ndarray:
+    def encode(self, chunks: Sequence[np.ndarray]) -> np.ndarray:
         """`(chunk_length,)` each -> float32 `(chunks, features)`, with what the heads of the factors need behind."""
         inputs = torch.from_numpy(np.stack(chunks)).to(self.device)
         output = self.model(inputs)

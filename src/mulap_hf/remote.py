@@ -1,5 +1,6 @@
 """Files and folders here or on any storage that fsspec opens by its address: s3://, gs://, hf:// and others."""
 
+import io
 import os
 import re
 import shutil
@@ -8,9 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+from zlib import crc32
 
 from .errors import DataError, MissingPackageError, MulapError
 from .files import make_folder, replacing
+
+# What differs between versions of a file, as the storages call it.
+_MARKS = ("ETag", "etag", "blob_id", "md5Hash", "content_md5", "LastModified", "last_modified", "mtime", "updated")
 
 
 def is_address(path: Any) -> bool:
@@ -37,25 +42,58 @@ def open_filesystem(address: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def explained(address: str, what: str) -> Iterator[None]:
+def explained(address: str, what: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Turns whatever a storage raises into one clear error.
 
     Args:
         address: What is read or written, for the message.
         what: For instance "it cannot be read".
+        passing: Exceptions that are not of the storage, and are passed on as they are.
 
     Raises:
         DataError: Anything failed in the block.
     """
     try:
         yield
-    except MulapError:
+    except (MulapError, *passing):
         raise
     except Exception as error:  # each kind of storage has its own classes
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         if isinstance(error, FileNotFoundError):
             reason = f"it does not exist ({reason})"
         raise DataError(f"{address}: {what}: {reason}: check the address, the credentials and the network") from error
+
+
+def open_binary(path: str | os.PathLike) -> BinaryIO:
+    """A file, here or at an address, to be read from its start to its end.
+
+    Raises:
+        OSError: The file is here and cannot be opened.
+        MulapError: The file is at an address and cannot be opened; also raised while it is read.
+    """
+    if not is_address(path):
+        return open(path, "rb")
+    filesystem, place = open_filesystem(path)
+    with explained(path, "it cannot be read"):
+        return _Reader(filesystem.open(place, "rb"), path)
+
+
+class _Reader(io.RawIOBase):
+    """A remote file whose errors are explained."""
+
+    def __init__(self, file: BinaryIO, address: str):
+        self.file, self.address = file, address
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        with explained(self.address, "it cannot be read"):
+            return self.file.read(size)
+
+    def close(self):
+        self.file.close()
+        super().close()
 
 
 def copy_here(address: str) -> BinaryIO:
@@ -76,12 +114,36 @@ def copy_here(address: str) -> BinaryIO:
     return copy
 
 
-def modified(filesystem: Any, info: dict[str, Any]) -> float | None:
+def list_files(address: str) -> dict[str, dict[str, Any]]:
+    """What the storage says of each file in and below a remote folder, or of a remote file, by address.
+
+    Raises:
+        MulapError: It cannot be listed, or there is nothing.
+    """
+    filesystem, root = open_filesystem(address)
+    with explained(address, "it cannot be listed"):
+        found = filesystem.find(root, detail=True)
+        if not found:
+            raise FileNotFoundError(root)
+    return {filesystem.unstrip_protocol(name): found[name] for name in sorted(found)}
+
+
+def version_of(files: dict[str, dict[str, Any]]) -> int | None:
+    """A number that differs if any of the files from `list_files` differs; None if the storage does not tell."""
+    lines = []
+    for address, info in files.items():
+        marks = [info[name] for name in _MARKS if info.get(name) is not None]
+        if not marks:
+            return None
+        lines.append(f"{address} {info['size']} {marks[0]}")
+    return crc32("\n".join(lines).encode())
+
+
+def modified(info: dict[str, Any]) -> float | None:
     """When a file was last modified, in seconds since 1970; None if its storage does not say.
 
     Args:
-        filesystem: Of fsspec.
-        info: What its `find(..., detail=True)` says of the file.
+        info: From `list_files`.
     """
     for name in ("LastModified", "mtime", "last_modified", "updated"):
         value = info.get(name)

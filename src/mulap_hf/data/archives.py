@@ -2,11 +2,13 @@
 
 import json
 import tarfile
-from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TypeVar
 
 from ..audio_limits import AUDIO_EXTENSIONS, FFMPEG_EXTENSIONS
 from ..errors import DataError
+from ..remote import open_binary
 from .captions import Captions, named_columns
 from .described import TableOptions
 from .paths import walk
@@ -15,11 +17,12 @@ from .splits import name_splits
 from .tables import clean_text
 from .templates import Template
 
+Archive = TypeVar("Archive", Path, str)  # here, or at an address
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _AUDIO_SUFFIXES = tuple(suffix[1:] for suffix in (*AUDIO_EXTENSIONS, *FFMPEG_EXTENSIONS))
 
 
-def is_archive(path: Path) -> bool:
+def is_archive(path: PurePath) -> bool:
     """Whether a file is a tar by its name, compressed or not."""
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
@@ -30,13 +33,26 @@ def find_archives(source: Path) -> dict[str | None, dict[str, Path]]:
     The split is that which a folder above the tar, or the tar, is named after (see `splits.name_splits`), else None.
     """
     if source.is_file():
-        return {None: {_stem(PurePosixPath(source.name)): source}}
-    inside = {path: PurePosixPath(path.relative_to(source).as_posix()) for path in walk(source) if is_archive(path)}
+        return archives_by_split({source: PurePosixPath(source.name)}, named=False)
+    return archives_by_split(
+        {path: PurePosixPath(path.relative_to(source).as_posix()) for path in walk(source) if is_archive(path)}
+    )
+
+
+def archives_by_split(
+    inside: Mapping[Archive, PurePosixPath], named: bool = True
+) -> dict[str | None, dict[str, Archive]]:
+    """Tars by split, and by the names that go before ids, see `find_archives`.
+
+    Args:
+        inside: with their paths in the folder.
+        named: whether these may be named after splits.
+    """
     parts = {path: [*name.parent.parts, PurePosixPath(_stem(name)).name] for path, name in inside.items()}
     splits = name_splits(part for words in parts.values() for part in words)
-    found: dict[str | None, dict[str, Path]] = {}
+    found: dict[str | None, dict[str, Archive]] = {}
     for path, name in inside.items():
-        split = next((splits[part] for part in parts[path] if splits[part]), None)
+        split = next((splits[part] for part in parts[path] if splits[part] and named), None)
         found.setdefault(split, {})[_stem(name)] = path
     return found
 
@@ -46,7 +62,7 @@ def _stem(name: PurePosixPath) -> str:
     return name.as_posix().removesuffix(name.name[len(name.name) - len(suffix) :])
 
 
-def read_archives(archives: dict[str, Path], options: TableOptions) -> Iterator[Example | Skipped]:
+def read_archives(archives: dict[str, Path | str], options: TableOptions) -> Iterator[Example | Skipped]:
     """The items of tars, one after another; what comes after the damage of a broken one is left out.
 
     Args:
@@ -58,13 +74,13 @@ def read_archives(archives: dict[str, Path], options: TableOptions) -> Iterator[
             for key, members in _samples(archive):
                 yield _example(f"{name}/{key}", members, options)
         except (tarfile.TarError, EOFError, OSError) as error:
-            yield Skipped(archive.name, "the rest of a broken tar file", str(error))
+            yield Skipped(PurePath(archive).name, "the rest of a broken tar file", str(error))
 
 
-def _samples(archive: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+def _samples(archive: Path | str) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Keys, and members by what follows the key in their names, in lower case."""
     current, members = None, {}
-    with tarfile.open(archive, mode="r|*") as tar:
+    with open_binary(archive) as file, tarfile.open(fileobj=file, mode="r|*") as tar:
         for member in tar:
             folder, _, name = member.name.rpartition("/")
             stem, _, suffix = name.partition(".")

@@ -25,7 +25,8 @@ class PairStream:
     ids, labels, texts: of all its rows, where they are known without reading the audio; texts are the captions.
     multi_label: whether the label column holds lists of labels, rather than one label per row.
     find_groups: what gives the group of each row, where ids are known. It may open files: it is called to draw only.
-    notes: what was found in drawing, a sentence each.
+    notes: what was found in opening and drawing, a sentence each.
+    version: of the files that it is read from, where their storage tells.
     """
 
     dataset: IterableDataset
@@ -36,6 +37,7 @@ class PairStream:
     multi_label: bool = False
     find_groups: Callable[[], Groups] | None = None
     notes: tuple[str, ...] = ()
+    version: int | None = None
 
     @property
     def num_pairs(self) -> int | None:
@@ -44,7 +46,7 @@ class PairStream:
     @property
     def fingerprint(self) -> int | None:
         """Equal as long as the same rows come in the same order; None where that cannot be known."""
-        return None if self.ids is None else crc32("\n".join(self.ids).encode())
+        return self.version if self.ids is None else crc32("\n".join(self.ids).encode())
 
     def captions(self, most: int = 100_000) -> list[str]:
         """The first captions, to train a tokenizer on."""

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..remote import is_address
 from .corpora import CORPORA
 from .schema import SETTINGS_FILE
 
@@ -15,6 +16,8 @@ def provenance(data: str | Path) -> dict[str, Any]:
         JSON values: `folder`, or of a dataset on the Hub `hub`; of what `prepare_dataset.py` made also `corpus`,
         `options`, `title`, `url` and `license`.
     """
+    if is_address(data):
+        return {"folder": data}
     folder = Path(data)
     if not folder.exists():
         return {"hub": str(data)}

@@ -1,32 +1,36 @@
 """Opens described or labeled audio as a stream of rows, from wherever it lies: decoded only after the shuffle."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from zlib import crc32
 
 import datasets
 from datasets import Audio, Dataset, Features, IterableDataset, List, Value, load_dataset
+from huggingface_hub import HfApi
 
 from ..errors import AudioError, DataError
-from .archives import column_of, find_archives, is_archive, read_archives
+from ..remote import is_address, list_files, version_of
+from .archives import archives_by_split, column_of, find_archives, is_archive, read_archives
 from .audio_cells import audio_of
 from .captions import Captions, named_columns
 from .described import Described, TableOptions, find_tables, read_described, splits_in
 from .hub_datasets import check_caption_feature, classes_of, name_classes
 from .pairs import PairStream
-from .paths import WAVEFORM_SUFFIX, has_audio_suffix, walk
+from .paths import WAVEFORM_SUFFIX, has_audio_suffix, is_hidden, walk
 from .recordings import Groups, audio_digest, group_files, group_rows
 from .schema import Example, Skipped
-from .shards import find_shards, has_column, read_column, read_recordings, readable, shards_of
+from .shards import by_split, find_shards, has_column, in_split, read_column, read_recordings, readable, shards_of
 from .tables import clean_labels, clean_text
 
 __all__ = ["PairStream", "has_split", "open_pairs"]
 
 # datasets 5 sleeps 5 s whenever it has read several parquet files to their end, which is every epoch.
 datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0.1
+_UNKNOWN_VERSION = "{}: whether it has changed cannot be found out: a run that is resumed is exact only if it has not"
 TABLE_SHARDS = 64  # of a table of files: enough for all ranks and workers
 _FEATURES = Features(
     {
@@ -54,6 +58,7 @@ def open_pairs(
     * a folder of audio files, if captions are not needed or are composed of the tags in the files;
     * a folder of parquet files, prepared by `training/prepare_dataset.py` or with an audio and a caption column;
     * a WebDataset tar, or a folder of them;
+    * parquet files or tars on other storage, by their address: `s3://bucket/folder`, `hf://datasets/org/name`;
     * a dataset on the Hub with an audio and a caption column, by its name.
 
     Args:
@@ -72,6 +77,8 @@ def open_pairs(
     options = TableOptions(
         caption_column=caption_column, label_column=label_column, needs_captions=needs_captions, **more
     )
+    if is_address(source):
+        return _open_remote(source, options, split)
     path = Path(source)
     if not path.exists():
         if str(source).count("/") == 1 and not str(source).startswith((".", "/", "~")):
@@ -83,11 +90,7 @@ def open_pairs(
     if kind == "shards":
         return _open_shards([path] if path.is_file() else shards_of(path, split), options)
     if kind == "archives":
-        found = find_archives(path)
-        named = [name for name in found if name]
-        if named and split not in named:
-            raise DataError(f"{path}: it has no split {split!r}; there are {', '.join(sorted(named))}")
-        return _open_archives(path, found[split if named else None], options)
+        return _open_archives(path, in_split(find_archives(path), split, path), options)
     described = read_described(path, options)
     split = split if described.named else "train"
     if split not in described.splits:
@@ -103,6 +106,8 @@ def has_split(source: str | Path, split: str, **options: str | None) -> bool:
         split: for instance "validation".
         options: fields of `described.TableOptions`.
     """
+    if is_address(source):
+        return split in _remote_files(source)[1]
     path = Path(source)
     if not path.exists():
         return False
@@ -147,6 +152,32 @@ def _recognize(path: Path, split: str) -> tuple[str, Path]:
     )
 
 
+def _remote_files(address: str) -> tuple[str, dict[str | None, Any], int | None]:
+    """The parquet files, or else the tars, at an address by split, and their version.
+
+    Raises:
+        MulapError: it cannot be listed, or there are neither.
+    """
+    files = list_files(address)
+    root = address.rstrip("/")
+    inside = {file: PurePosixPath(file.removeprefix(root).lstrip("/") or PurePosixPath(file).name) for file in files}
+    shards = {file: path for file, path in inside.items() if path.suffix == ".parquet" and not is_hidden(path)}
+    archives = {file: path for file, path in inside.items() if is_archive(path) and not is_hidden(path)}
+    used = shards or archives
+    if not used:
+        raise DataError(f"{address}: no parquet or tar files there; other forms of data must be on this machine")
+    version = version_of({file: files[file] for file in used})
+    return "shards" if shards else "archives", by_split(shards) if shards else archives_by_split(archives), version
+
+
+def _open_remote(address: str, options: TableOptions, split: str) -> PairStream:
+    kind, found, version = _remote_files(address)
+    files = in_split(found, split, address)
+    pairs = _open_shards(files, options) if kind == "shards" else _open_archives(address, files, options)
+    pairs = replace(pairs, version=version)
+    return pairs if pairs.fingerprint is not None else replace(pairs, notes=(_UNKNOWN_VERSION.format(address),))
+
+
 def _open_table(described: Described, split: str, options: TableOptions) -> PairStream:
     rows, groups, skipped = [], [], []
     for item in described.splits[split]:
@@ -174,7 +205,7 @@ def _open_table(described: Described, split: str, options: TableOptions) -> Pair
     return PairStream(dataset, skipped, ids, labels, texts, multi_label, find_groups, described.notes)
 
 
-def _open_archives(source: Path, archives: dict[str, Path], options: TableOptions) -> PairStream:
+def _open_archives(source: Path | str, archives: dict[str, Path | str], options: TableOptions) -> PairStream:
     shards = [(name, str(path)) for name, path in archives.items()]  # a list is what is sharded
     first = None
     if options.label_column:
@@ -190,7 +221,7 @@ def _open_archives(source: Path, archives: dict[str, Path], options: TableOption
 
 
 def _archive_items(archives: list[tuple[str, str]], options: TableOptions) -> Iterator[Example | Skipped]:
-    return read_archives({name: Path(path) for name, path in archives}, options)
+    return read_archives(dict(archives), options)
 
 
 def _archive_rows(archives: list[tuple[str, str]], options: TableOptions) -> Iterator[dict]:
@@ -205,10 +236,13 @@ def _open_hub(name: str, options: TableOptions, split: str) -> PairStream:
         raise DataError(
             f"{name} does not exist here as a folder, and could not be opened as a dataset of the Hub: {error}"
         ) from error
-    return _open_dataset(dataset, name, options)
+    pairs = _open_dataset(dataset, name, options)
+    with suppress(Exception):  # the revision is for resuming only
+        return replace(pairs, version=crc32(HfApi().dataset_info(name).sha.encode()))
+    return replace(pairs, notes=(_UNKNOWN_VERSION.format(name),))
 
 
-def _open_shards(shards: list[Path], options: TableOptions) -> PairStream:
+def _open_shards(shards: list[Path] | list[str], options: TableOptions) -> PairStream:
     shards, broken = readable(shards)
     dataset = load_dataset("parquet", data_files=list(map(str, shards)), split="train", streaming=True)
     return replace(_open_dataset(dataset, shards[0], options, shards), skipped=broken)

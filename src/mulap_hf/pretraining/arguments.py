@@ -80,7 +80,8 @@ class DataArguments:
     train_data: str | None = option(
         None,
         "Described audio: a folder with metadata.jsonl or metadata.csv (file_name, caption), a JSON file of audio_id, "
-        "caption and audio_path, a folder of parquet or tar files, or a Hub dataset. Default: the synthetic corpus.",
+        "caption and audio_path, a folder of parquet or tar files, here or by address (s3://bucket/folder), or a Hub "
+        "dataset. Default: the synthetic corpus.",
     )
     validation_data: str | None = option(
         None,

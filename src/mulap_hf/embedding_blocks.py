@@ -1,0 +1,100 @@
+"""What the workers of a Ray cluster do with blocks of files: decode them, and compute features of their chunks.
+
+Workers that decode import this module, and should not import torch, which takes seconds and half a gigabyte.
+"""
+
+import os
+import pickle
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from .decoding import Piece, decode_files
+
+_BLOCK_BYTES = 8 * 2**20  # of samples, from decoding to the model
+_FILES = pa.schema([("number", pa.int64()), ("path", pa.binary())])
+_PIECES = pa.schema(
+    [
+        ("number", pa.int64()),  # of the file
+        ("start", pa.int64()),  # number of the first chunk in the file
+        ("count", pa.int64()),  # of chunks
+        ("values", pa.binary()),  # float32 samples, or features, of the chunks
+        ("end", pa.binary()),  # the last `Piece` of the file, pickled, without its chunks
+    ]
+)
+
+
+def file_block(files: list[tuple[int, str | os.PathLike]]) -> pa.Table:
+    """Numbers and paths of files as the input of `decode_block`."""
+    rows = [{"number": number, "path": os.fsencode(path)} for number, path in files]
+    return pa.Table.from_pylist(rows, _FILES)
+
+
+def decode_block(files: pa.Table, sampling_rate: int, chunk_length: int) -> Iterator[pa.Table]:
+    """The chunks of files, some megabytes at a time.
+
+    Args:
+        files: From `file_block`.
+        sampling_rate: Of the chunks, in Hz.
+        chunk_length: In samples.
+    """
+    numbers = files["number"].to_pylist()
+    paths = [os.fsdecode(path) for path in files["path"].to_pylist()]
+    rows: list[dict[str, Any]] = []
+    size, start = 0, 0
+    # In another process, so that a file that crashes the decoder fails alone.
+    for piece in decode_files(paths, sampling_rate, chunk_length, workers=1):
+        values = np.stack(piece.chunks).tobytes() if len(piece.chunks) else b""
+        end = pickle.dumps(replace(piece, chunks=())) if piece.last else None
+        place = {"number": numbers[piece.number], "start": start, "count": len(piece.chunks)}
+        rows.append({**place, "values": values, "end": end})
+        start = 0 if piece.last else start + len(piece.chunks)
+        size += len(values)
+        if size >= _BLOCK_BYTES:
+            yield pa.Table.from_pylist(rows, _PIECES)
+            rows, size = [], 0
+    yield pa.Table.from_pylist(rows, _PIECES)
+
+
+class EncodeBlock:
+    """The model in an actor: `(chunks, features)` for the samples of each piece of a block.
+
+    Args:
+        model: Reference to the backbone in Ray's object store.
+        device: Where to compute.
+        threads: Of torch, on a CPU.
+    """
+
+    def __init__(self, model: Any, device: str, threads: int):
+        import ray
+        import torch
+
+        from .embedding import Embedder
+
+        torch.set_num_threads(threads)
+        self.embedder = Embedder(ray.get(model), device)
+
+    def __call__(self, pieces: pa.Table) -> pa.Table:
+        config = self.embedder.model.config
+        samples = b"".join(pieces["values"].to_pylist())
+        chunks = np.frombuffer(samples, dtype=np.float32).reshape(-1, config.chunk_length)
+        starts = range(0, len(chunks), config.chunk_batch_size)
+        batches = [self.embedder.encode(chunks[start : start + config.chunk_batch_size]) for start in starts]
+        features = np.concatenate(batches) if batches else np.zeros((0, 1), dtype=np.float32)
+        rows = [part.tobytes() for part in np.split(features, np.cumsum(pieces["count"].to_numpy())[:-1])]
+        return pieces.set_column(3, "values", pa.array(rows, pa.binary()))
+
+
+def read_pieces(pieces: pa.Table) -> Iterator[tuple[int, int, list[np.ndarray], Piece | None]]:
+    """Of each piece: the number of its file, that of its first chunk, its features, and the end if it is the last.
+
+    Args:
+        pieces: From `EncodeBlock`.
+    """
+    for row in pieces.to_pylist():
+        values = np.frombuffer(row["values"], dtype=np.float32)
+        features = list(values.reshape(row["count"], -1)) if row["count"] else []
+        yield row["number"], row["start"], features, pickle.loads(row["end"]) if row["end"] else None

@@ -1,0 +1,214 @@
+"""Embeddings of files by the machines of a Ray cluster: decoding in tasks, the model in actors."""
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import __version__
+from .decoding import Piece
+from .embedding import Embedder, TrackEmbedding
+from .embedding_blocks import EncodeBlock, decode_block, file_block, read_pieces
+from .errors import AudioError, MissingPackageError, MulapError
+from .modeling_mulap_audio import MulapPreTrainedModel
+from .remote import is_address
+
+_MOST_FILES_PER_TASK = 32  # a task that is lost is repeated, and its files with it
+_TASKS_PER_CORE = 8
+_FILES_PER_RUN = 200_000  # Ray Data keeps track of all tasks of a run
+_BLOCK_BYTES = 16 * 2**20  # the most that a worker gives to the next one at a time
+_CORES_PER_ACTOR = 4
+_SECONDS_TO_CONNECT = 10
+
+
+class RayEmbedder(Embedder):
+    """An embedder whose `embed_all` uses all machines of a Ray cluster.
+
+    Args:
+        model: As for `Embedder`. The nodes get it from here: they need the package, but not the folder.
+        address: Of the cluster: `host:port`, or "auto" for the one that this machine is a node of. Default: a
+            cluster of this machine alone, which ends with the process.
+        device: Where the actors compute. Default: the GPUs of the cluster if it has any.
+        batch_size: As for `Embedder`.
+        joint, factors: As for `Embedder`.
+
+    Raises:
+        MissingPackageError: Ray is not installed.
+        MulapError: There is no cluster at the address, or one of its nodes lacks this version of the package.
+        ModelError: As for `Embedder`.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | MulapPreTrainedModel,
+        address: str | None = None,
+        device: str | None = None,
+        batch_size: int | None = None,
+        joint: bool = False,
+        factors: bool = False,
+    ):
+        self._ray = connect(address)
+        super().__init__(model, "cpu", batch_size, joint, factors)
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        gpus = 0 if device == "cpu" else int(sum(node.get("GPU", 0) for node in nodes))
+        cores = [int(node.get("CPU", 0)) for node in nodes]
+        self._cores = sum(cores)
+        self._threads = min(_CORES_PER_ACTOR, max(cores))
+        self._actor_gpus = int(gpus > 0)
+        self._actors = gpus or sum(-(-count // _CORES_PER_ACTOR) for count in cores)
+        self._actor_device = device or ("cuda" if gpus else "cpu")
+        models = f"a model on each of {gpus} GPUs" if gpus else f"{self._actors} models"
+        print(f"Ray cluster: {len(nodes)} nodes, {self._cores} cores, {models}", file=sys.stderr)
+
+    def embed_all(self, paths: Iterable[str | os.PathLike], workers: int = 0) -> Iterator[TrackEmbedding | AudioError]:
+        """Embeds files, see `Embedder.embed_all`.
+
+        Args:
+            paths: Audio files: addresses, or paths under which every node finds them.
+            workers: Not used: each core of the cluster decodes.
+        """
+        paths = iter(paths)
+        while files := list(islice(paths, _FILES_PER_RUN)):
+            yield from self._run(files)
+
+    def _run(self, files: list[str | os.PathLike]) -> Iterator[TrackEmbedding | AudioError]:
+        tracks: dict[int, dict[int, list[np.ndarray]]] = {}  # features by their first chunk
+        ends: dict[int, tuple[int, Piece]] = {}  # with their number of chunks
+        for block in self._blocks(files):
+            for number, start, features, end in read_pieces(block):
+                parts = tracks.setdefault(number, {})
+                parts[start] = features
+                if end is not None:
+                    ends[number] = start + len(features), end
+                if number in ends and sum(map(len, parts.values())) == ends[number][0]:
+                    del tracks[number]
+                    features = [row for start in sorted(parts) for row in parts[start]]
+                    yield self._result(_renamed(ends.pop(number)[1], files[number]), features)
+
+    def _blocks(self, files: list[str | os.PathLike]) -> Iterator[Any]:
+        """Blocks of features, as they are computed."""
+        data = self._ray.data
+        context = data.DataContext.get_current()
+        context.enable_progress_bars, context.target_max_block_size = False, _BLOCK_BYTES
+        count = max(1, min(_MOST_FILES_PER_TASK, len(files) // (_TASKS_PER_CORE * self._cores)))
+        numbered = [(number, _absolute(path)) for number, path in enumerate(files)]
+        groups = [file_block(numbered[start : start + count]) for start in range(0, len(files), count)]
+        config = self.model.config
+        decode = partial(decode_block, sampling_rate=self.sampling_rate, chunk_length=config.chunk_length)
+        blocks = data.from_arrow(groups).map_batches(
+            decode, batch_size=None, batch_format="pyarrow", zero_copy_batch=True, num_cpus=1
+        )
+        features = blocks.map_batches(
+            EncodeBlock,
+            fn_constructor_args=(self._ray.put(self.similarity or self.model), self._actor_device, self._threads),
+            compute=data.ActorPoolStrategy(size=self._actors),
+            batch_size=None,
+            batch_format="pyarrow",
+            zero_copy_batch=True,
+            num_cpus=0,  # the model and the decoders share the cores, as in a run without Ray
+            num_gpus=self._actor_gpus,
+        )
+        yield from features.iter_batches(batch_size=None, batch_format="pyarrow")
+
+
+def connect(address: str | None) -> Any:
+    """Connects this process to a Ray cluster, unless it is connected.
+
+    Args:
+        address: See `RayEmbedder`.
+
+    Returns:
+        The module `ray`.
+
+    Raises:
+        MissingPackageError: Ray is not installed.
+        MulapError: There is no cluster at the address, or one of its nodes lacks this version of the package.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what Ray's C++ code writes to stderr
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingPackageError('--ray needs Ray: pip install "mulap-hf[ray]"') from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    if ray.is_initialized():
+        return ray
+    options = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        address, remedy = "local", "try again when the machine is less busy"
+        options["include_dashboard"] = False
+    else:
+        _check_address(address)
+        remedy = "check `ray status`, RAY_AUTH_TOKEN, and that Ray and Python are the same there"
+    try:
+        ray.init(address, **options)
+    except Exception as error:  # Ray's own time-outs are plain exceptions
+        reason = str(error).strip().partition("\n")[0]
+        raise MulapError(f"--ray {address}: the cluster cannot be started or joined: {reason}: {remedy}") from error
+    if address != "local":
+        _check_nodes(ray)
+    return ray
+
+
+def _check_address(address: str):
+    """Ray would try for minutes to connect to an address where nothing answers."""
+    if address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise MulapError(f"--ray {address}: give host:port or auto, and name the files before --ray")
+    try:
+        socket.create_connection((host, int(port)), _SECONDS_TO_CONNECT).close()
+    except OSError as error:
+        raise MulapError(
+            f"--ray {address}: no cluster answers there ({error.strerror or error}): start one with "
+            "`ray start --head`, or leave out the address to use this machine"
+        ) from error
+
+
+def _check_nodes(ray: Any):
+    """Raises:
+    MulapError: A node lacks this version of the package.
+    """
+
+    def version() -> str:  # a local function: Ray sends its code, not its name
+        import mulap_hf
+
+        return mulap_hf.__version__
+
+    nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    ask = ray.remote(num_cpus=0, max_retries=0)(version)
+    answers = {node: ask.options(scheduling_strategy=strategy(node, soft=False)).remote() for node in nodes}
+    for node, answer in answers.items():
+        try:
+            found = ray.get(answer)
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None) or error
+            found = f"none ({str(cause).strip().splitlines()[-1]})"
+        if found != __version__:
+            raise MulapError(
+                f"node {nodes[node]} of the cluster has mulap-hf {found}: install {__version__} there, as here"
+            )
+
+
+def _absolute(path: str | os.PathLike) -> str | os.PathLike:
+    """Nodes work in other folders."""
+    return path if is_address(path) else os.path.abspath(path)
+
+
+def _renamed(end: Piece, path: str | os.PathLike) -> Piece:
+    """The end of a file with its path as it was given, in its messages, too."""
+    old, new = str(end.path), os.fsdecode(path)
+    problems = [problem.replace(old, new, 1) for problem in end.problems]
+    error = None if end.error is None else AudioError(str(end.error).replace(old, new, 1))
+    return replace(end, path=new, error=error, problems=problems)

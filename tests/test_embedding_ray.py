@@ -31,6 +31,7 @@ PATIENT = {
     "RAY_AUTH_TOKEN": secrets.token_hex(16),
     "RAY_worker_register_timeout_seconds": "600",
     "RAY_agent_register_timeout_ms": "600000",
+    "RAY_worker_niceness": "0",
     "OMP_NUM_THREADS": "1",
 }
 FILES, BROKEN = 400, 8

@@ -146,6 +146,7 @@ def connect(address: str | None) -> Any:
     if address is None:
         address, remedy = "local", "try again when the machine is less busy"
         options["include_dashboard"] = False
+        os.environ.setdefault("RAY_worker_niceness", "0")  # by default, Ray's workers give way to all other programs
     else:
         _check_address(address)
         remedy = "check `ray status`, RAY_AUTH_TOKEN, and that Ray and Python are the same there"

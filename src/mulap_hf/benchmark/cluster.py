@@ -1,11 +1,11 @@
 """Speed of `mulap embed --ray` on this machine alone, compared with the same command without Ray."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..cli import default_workers
 from ..configuration_mulap import MulapConfig
 from ..embedding import Embedder
 from ..embedding_files import write_embeddings
@@ -51,7 +51,7 @@ def run(output: Path, rounds: int, presets: Sequence[str], files: int = 500, fil
 def make_variants(preset: str, music: Sequence[Path], table: Path, units: float) -> list[Variant]:
     """Return the variants: without Ray, with a cluster that is running, and with one that has to be started."""
     model = MulapAudioModel(MulapConfig.from_preset(preset).audio_config)
-    workers = default_workers(len(music))
+    workers = min(8, os.cpu_count() or 1)  # as `mulap embed` takes by default
 
     def embed(embedder: Embedder):
         shutil.rmtree(table, ignore_errors=True)

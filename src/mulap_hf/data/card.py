@@ -33,6 +33,7 @@ def write_card(
         pretty_name=f"{title} (prepared for MuLaP)",
         task_categories=["audio-classification"] if reading.tasks else ["feature-extraction"],
         tags=["music", "audio", "mulap"],
+        size_categories=[_size_category(sum(done.rows for done in report.splits.values()))],
         configs=[{"config_name": "default", "data_files": files}],
     )
     columns = ", ".join(f"`{name}`" for name in reading.columns)
@@ -56,6 +57,12 @@ def write_card(
         sections.append("## Left out\n\n" + _left_out(report))
     text = "\n\n".join(sections) + "\n"
     DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{text}").save(folder / CARD_FILE)
+
+
+def _size_category(rows: int) -> str:
+    """The Hub's name for a number of rows."""
+    bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+    return next((name for bound, name in bounds if rows < bound), "1M<n<10M")
 
 
 def _source(corpus: Corpus, root: str) -> str:

@@ -155,6 +155,7 @@ def make_card(
         ],
         datasets=[facts["data"]["hub"]] if facts["data"].get("hub") else None,
         base_model=facts["base_model"] if facts["base_on_hub"] else None,
+        base_model_relation="finetune" if facts["base_on_hub"] else None,
         metrics=sorted({_HUB_METRICS.get(name, name) for name, _, _ in _scores(metrics)}) or None,
         widget=[_widget(sample) for sample in samples if sample.output] or None,
         model_name=facts["title"],

@@ -34,6 +34,9 @@ s3 = ["s3fs>=2025.9"]  # s3:// as input and output, and as training data
 sentence_transformers = [
     "sentence-transformers>=6.2",  # SentenceTransformer(folder): embeddings of audio and texts, fine-tuning
 ]
+notebooks = [
+    "ipykernel>=6.29",  # runs the notebooks of training/examples, in Jupyter or an editor
+]
 mteb = [
     *sentence_transformers,
     "mteb>=2.26",  # tasks and scores of the benchmark of embedding models
@@ -63,6 +66,7 @@ extras = {
     "s3": s3,
     "mteb": mteb,
     "ray": ray,
+    "notebooks": notebooks,
     "test": [
         *onnx,
         "peft>=0.21",  # adapters on a model with running statistics
@@ -75,6 +79,8 @@ extras = {
         "polars>=1.30",  # read our tables, as does
         "duckdb>=1.3",
         *mteb,
+        *notebooks,
+        "nbclient>=0.10",  # executes them
         "pytest>=8.4",
         "pytest-xdist>=3.8",
         "setuptools>=77",  # builds the wheel that is tested

@@ -50,7 +50,7 @@ STARTS = """
 import contextlib, io, runpy, sys
 from pathlib import Path
 import mulap_hf.cli
-starts = [lambda path=path: runpy.run_path(str(path), run_name="__main__") for path in Path(sys.argv[1]).glob("*.py")]
+starts = [lambda path=path: runpy.run_path(str(path), run_name="__main__") for path in Path(sys.argv[1]).rglob("*.py")]
 for name in ("mulap_hf.synthetic", "mulap_hf.transfer.corpus_probe"):
     starts.append(lambda name=name: runpy.run_module(name, run_name="__main__"))
 starts.append(mulap_hf.cli.main)
@@ -72,4 +72,4 @@ print(len(starts))
 def test_help_and_mistakes_import_nothing_heavy():
     result = run_fresh("-c", STARTS, ROOT / "training")
     assert result.returncode == 0, result.stderr
-    assert int(result.stdout) == len(list((ROOT / "training").glob("*.py"))) + 3
+    assert int(result.stdout) == len(list((ROOT / "training").rglob("*.py"))) + 3

@@ -19,7 +19,7 @@ import numpy as np
 
 from .audio_chunks import NEGLIGIBLE
 from .audio_containers import FFMPEG_FORMATS, Stream, find_flac, inspect, left_out, what_else
-from .audio_decoders import Decoder, FFmpegDecoder, SoundFileDecoder
+from .audio_decoders import Decoder, SoundFileDecoder, open_ffmpeg
 from .audio_limits import LOUDEST, SHORTEST_SECONDS
 from .errors import AudioError, AudioWarning, MissingPackageError, MulapError
 from .remote import copy_here, is_address
@@ -201,7 +201,7 @@ class _Audio:
         stream, format, ffmpeg = self.contents.streams[index], self.contents.format, self.contents.ffmpeg
         try:
             if ffmpeg is not None:
-                decoder = FFmpegDecoder(self.file, stream, ffmpeg)
+                decoder = open_ffmpeg(self.file, stream, ffmpeg)
             else:
                 is_whole = not stream.prefix and (stream.start, stream.end) == (0, self.size)
                 decoder = SoundFileDecoder(self.file, stream, self.path if is_whole else None)
@@ -214,7 +214,7 @@ class _Audio:
             if ffmpeg is not None or format not in FFMPEG_FORMATS:
                 raise AudioError(reason) from error
             try:
-                decoder = FFmpegDecoder(
+                decoder = open_ffmpeg(
                     self.file, Stream(stream.start, stream.end, stream.prefix), FFMPEG_FORMATS[format]
                 )
             except MissingPackageError:

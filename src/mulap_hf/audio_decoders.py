@@ -1,6 +1,7 @@
 """Decoders of audio streams: libsndfile, and FFmpeg for the formats that libsndfile does not decode.
 
-Both read samples in order from an open file. Neither is imported before a file needs it.
+FFmpeg comes with PyAV, or else is used through torchcodec, where that is installed. All read samples in order from an
+open file. None is imported before a file needs it.
 """
 
 import io
@@ -16,6 +17,7 @@ from .errors import AudioError, MissingPackageError
 
 _UNKNOWN_FRAMES = 2**62  # libsndfile gives a larger number where it does not know
 _STEP = 8192  # frames that are decoded at a time where data may be damaged; as many may be lost before the damage
+_BLOCK, _LEAD = 10.0, 1.0  # seconds that torchcodec decodes at a time, and that it decodes again before them
 _ESTIMATES = ("aac", "ac3", "amr")  # formats of which FFmpeg only estimates the duration
 
 
@@ -292,6 +294,74 @@ class FFmpegDecoder(Decoder):
         # Not planes: of those, PyAV reads no more than eight, and crashes where there are more channels.
         pieces = [piece.to_ndarray().reshape(-1, self.channels) for piece in self._resampler.resample(frame)]
         return seconds, np.concatenate(pieces) if pieces else np.zeros((0, self.channels), dtype=np.float32)
+
+
+class TorchcodecDecoder(Decoder):
+    """FFmpeg, by torchcodec, which needs FFmpeg's libraries on the machine: where PyAV is not installed.
+
+    Args:
+        file: An open binary file.
+        stream: What of it to decode.
+
+    Raises:
+        MissingPackageError: torchcodec is not installed, or does not find FFmpeg.
+        AudioError: FFmpeg cannot decode the file; the message is a clause.
+    """
+
+    def __init__(self, file: BinaryIO, stream: Stream):
+        try:
+            from torchcodec.decoders import AudioDecoder
+        except (ImportError, OSError, RuntimeError) as error:  # which of them depends on its version
+            raise MissingPackageError("torchcodec is not installed, or does not find FFmpeg") from error
+        self._part, self.problems = Part(file, stream), []
+        try:
+            self._decoder = AudioDecoder(self._part)
+        except (RuntimeError, ValueError) as error:
+            if "libtorchcodec" in str(error):
+                raise MissingPackageError("torchcodec does not find FFmpeg") from error
+            raise AudioError(f"FFmpeg finds no audio in it: {str(error)[:200]}") from error
+        metadata = self._decoder.metadata
+        self.rate, self.channels = metadata.sample_rate, metadata.num_channels
+        self.frames = self.promised = None
+        self._time = max(0.0, metadata.begin_stream_seconds or 0.0)
+        self._rest = np.zeros((0, self.channels), np.float32)
+
+    def _read(self, count: int) -> np.ndarray:
+        while len(self._rest) < count and len(block := self._next_block()):
+            self._rest = np.concatenate([self._rest, block])
+        if self._part.error is not None:
+            raise self._part.error
+        block, self._rest = self._rest[:count], self._rest[count:]
+        return block
+
+    def _next_block(self) -> np.ndarray:
+        """The next seconds, `(samples, channels)`; none at the end."""
+        start = max(0.0, self._time - _LEAD)  # decoders need some packets until they are right
+        try:
+            samples = self._decoder.get_samples_played_in_range(start, self._time + _BLOCK)
+        except RuntimeError as error:
+            if "No audio frames" not in str(error):
+                self.error = str(error)[:200]
+            return self._rest[:0]
+        block = samples.data.numpy().T[max(0, round((self._time - samples.pts_seconds) * self.rate)) :]
+        self._time += len(block) / self.rate
+        return block
+
+    def close(self):
+        self._decoder = None
+
+
+def open_ffmpeg(file: BinaryIO, stream: Stream, format: str) -> Decoder:
+    """The decoder of PyAV, or that of torchcodec where PyAV is not installed; see both.
+
+    Raises:
+        MissingPackageError: Neither is installed.
+        AudioError: FFmpeg cannot decode the file; the message is a clause.
+    """
+    try:
+        return FFmpegDecoder(file, stream, format)
+    except MissingPackageError:
+        return TorchcodecDecoder(file, stream)
 
 
 def _text(error: Exception) -> str:

@@ -124,6 +124,8 @@ def _rows(recording: Recording, excerpts: int) -> list[dict[str, Any]]:
     if excerpts == 1:
         return [{"id": f"{identity} 0", "audio": audio, "seconds": _NOTE_SECONDS}]
     whole = audio_seconds(recording.path)
+    if whole <= 0:
+        raise AudioError(f"{recording.path} has no samples: replace it")
     seconds = min(_TRACK_SECONDS, whole / excerpts)
     starts = [(index + 0.5) * whole / excerpts - seconds / 2 for index in range(excerpts)]
     return [

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,14 @@ import mulap_hf
 from mulap_hf.publishing.assemble import assemble
 from mulap_hf.publishing.card import Sample, make_card
 from mulap_hf.publishing.check import read_snippets, run_as_user
+from mulap_hf.synthetic import CorpusConfig
+from mulap_hf.synthetic.factors import FACTORS, Factors, make_piece
 
 MODELS = ROOT / "model_cards"
-BASE, TAGGER = MODELS / "mulap-tiny", MODELS / "mulap-tiny-tagger"
+BASE, SMALL, TAGGER, SIMILARITY = (
+    MODELS / f"mulap-{name}" for name in ("tiny", "small", "tiny-tagger", "tiny-similarity")
+)
+ALL = (BASE, SMALL, TAGGER, SIMILARITY)
 MOST_BYTES = 10e6  # of the weights
 
 
@@ -26,17 +32,17 @@ def stored_outputs(folder: Path) -> dict:
     return json.loads((folder / "sample_outputs.json").read_text())
 
 
-def embeddings(model) -> dict[str, list[float]]:
+def embeddings(model, folder: Path = BASE) -> dict[str, list[float]]:
     """Of the samples, by the backbone."""
     found = {}
-    for path in stored_outputs(BASE):
-        waveform = torch.from_numpy(mulap_hf.load_audio(BASE / path))[None]
+    for path in stored_outputs(folder):
+        waveform = torch.from_numpy(mulap_hf.load_audio(folder / path))[None]
         with torch.no_grad():
             found[path] = model.audio_model(waveform).pooler_output[0].tolist()
     return found
 
 
-@pytest.mark.parametrize("folder", [BASE, TAGGER], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", ALL, ids=lambda folder: folder.name)
 def test_a_folder_holds_nothing_that_publishing_adds(folder):
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"} <= names
@@ -45,7 +51,7 @@ def test_a_folder_holds_nothing_that_publishing_adds(folder):
     assert (folder / "model.safetensors").stat().st_size < MOST_BYTES
 
 
-@pytest.mark.parametrize("folder", [BASE, TAGGER], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", ALL, ids=lambda folder: folder.name)
 def test_the_card_is_what_the_templates_give(folder):
     settings, metrics = (
         json.loads((folder / f"{name}.json").read_text()) for name in ("training_settings", "metrics")
@@ -61,17 +67,34 @@ def test_the_card_is_what_the_templates_give(folder):
     assert stored.content == card.content, "render the card again: MULAP_RENDER_CARDS=1 pytest " + __file__
 
 
-def test_embeddings_and_scores_of_the_samples():
-    model, processor = AutoModel.from_pretrained(BASE).eval(), AutoProcessor.from_pretrained(BASE)
-    assert type(model) is mulap_hf.MulapModel
-    found = embeddings(model)
-    for path, expected in stored_outputs(BASE).items():
+@pytest.mark.parametrize("folder", [BASE, SMALL], ids=lambda folder: folder.name)
+def test_embeddings_and_scores_of_the_samples(folder):
+    model, processor = AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
+    assert type(model) is mulap_hf.MulapModel and model.dtype == torch.float32
+    found = embeddings(model, folder)
+    for path, expected in stored_outputs(folder).items():
         np.testing.assert_allclose(found[path], expected["embedding"], rtol=1e-3, atol=1e-3)
         texts = [score["label"] for score in expected["scores"]]
-        inputs = processor(audio=mulap_hf.load_audio(BASE / path), text=texts, sampling_rate=16000)
+        inputs = processor(audio=mulap_hf.load_audio(folder / path), text=texts, sampling_rate=16000)
         with torch.no_grad():
             scores = model(**inputs).logits_per_audio[0].softmax(dim=0)
         np.testing.assert_allclose(scores, [score["score"] for score in expected["scores"]], atol=1e-3)
+
+
+def test_each_head_finds_the_piece_that_shares_its_factor():
+    """Three pieces share one factor each with the query: its melody, its rhythm, or its timbre."""
+    model = AutoModel.from_pretrained(SIMILARITY).eval()
+    config = CorpusConfig(clip_seconds=9.0)
+    for song in range(3):
+        seeds = [Factors(*(1000 + 10 * song + number for _ in FACTORS)) for number in range(4)]
+        query, *others = seeds
+        shared = {f: replace(other, **{f: getattr(query, f)}) for f, other in zip(FACTORS, others, strict=True)}
+        pieces = [make_piece(config, "test", factors)["audio"] for factors in (query, *shared.values())]
+        with torch.no_grad():
+            output = model(torch.from_numpy(np.stack(pieces)))
+        for row, factor in enumerate(shared):
+            embeds = output[f"{factor}_embeds"]
+            assert (embeds[1:] @ embeds[0]).argmax().item() == row, (song, factor)
 
 
 def test_tags_of_the_samples():
@@ -159,3 +182,11 @@ def test_the_published_tagger_gives_the_same_tags(tmp_path):
         np.testing.assert_allclose(*scores, atol=1e-3)
     here = embeddings(AutoModelForAudioClassification.from_pretrained(TAGGER).eval())
     assert found["pipelines"]["feature-extraction"] == here
+
+
+def test_the_snippets_of_the_similarity_model(tmp_path):
+    repo_id = f"mulap-hf/{SIMILARITY.name}"
+    assemble(SIMILARITY, tmp_path / "model", repo_id, "apache-2.0", sorted((SIMILARITY / "samples").iterdir()))
+    snippets = {f"snippet_{number}": code for number, code in enumerate(read_snippets(SIMILARITY))}
+    result = run_as_user(tmp_path / "model", repo_id, snippets)
+    assert snippets and result.returncode == 0, result.stderr

@@ -29,7 +29,7 @@ from mulap_hf import MulapForMusicSimilarity, cli, load_audio
 
 FOLDERS = ("", "training/", "training/accelerate/", "src/mulap_hf/", "model_cards/", "model_cards/*/")
 PAGES = sorted(str(page.relative_to(ROOT)) for folder in FOLDERS for page in ROOT.glob(f"{folder}README.md"))
-CARDS = ("model_cards/mulap-tiny/README.md", "model_cards/mulap-tiny-tagger/README.md")
+CARDS = tuple(f"model_cards/mulap-{name}/README.md" for name in ("tiny", "small", "tiny-tagger", "tiny-similarity"))
 SCRIPTS = sorted(path.name for path in (ROOT / "training").glob("*.py"))
 RUN = (
     "mulap embed my_music/ song.mp3 --model outputs/pretrained --output embeddings.parquet",

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from .audio import load_audio as load_audio
     from .configuration_mulap import MulapAudioConfig as MulapAudioConfig
     from .configuration_mulap import MulapConfig as MulapConfig
-    from .configuration_mulap import MulapSimilarityConfig as MulapSimilarityConfig
     from .configuration_mulap import MulapTextConfig as MulapTextConfig
+    from .configuration_mulap_similarity import MulapSimilarityConfig as MulapSimilarityConfig
     from .errors import AudioError as AudioError
     from .errors import AudioWarning as AudioWarning
     from .errors import MulapError as MulapError
@@ -50,7 +50,7 @@ _MODULES = {
     "MulapModel": "modeling_mulap",
     "MulapMusicSimilarityPipeline": "pipeline_mulap_similarity",
     "MulapProcessor": "processing_mulap",
-    "MulapSimilarityConfig": "configuration_mulap",
+    "MulapSimilarityConfig": "configuration_mulap_similarity",
     "MulapTextConfig": "configuration_mulap",
     "MulapTextMusicRetrievalPipeline": "pipeline_mulap",
     "MulapZeroShotAudioClassificationPipeline": "pipeline_mulap",

@@ -12,7 +12,8 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
-from .configuration_mulap import MulapAudioConfig, MulapConfig, MulapSimilarityConfig, MulapTextConfig
+from .configuration_mulap import MulapAudioConfig, MulapConfig, MulapTextConfig
+from .configuration_mulap_similarity import MulapSimilarityConfig
 from .conversion import BERT_NAMES, first_line, rename
 from .errors import ModelError
 from .modeling_mulap import MulapJointModel, MulapModel

@@ -9,7 +9,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
-from .configuration_mulap import MulapSimilarityConfig
+from .configuration_mulap_similarity import MulapSimilarityConfig
 from .modeling_mulap_arguments import mask_of_audio, only_known_arguments
 from .modeling_mulap_audio import (
     HEADS,
@@ -119,7 +119,7 @@ class MulapForMusicSimilarity(MulapPreTrainedModel):
     input_modalities = ("audio",)
     supports_gradient_checkpointing = False
     _auto_map = {
-        "AutoConfig": "configuration_mulap.MulapSimilarityConfig",
+        "AutoConfig": "configuration_mulap_similarity.MulapSimilarityConfig",
         "AutoModel": "modeling_mulap_similarity.MulapForMusicSimilarity",
         "AutoFeatureExtractor": "feature_extraction_mulap.MulapFeatureExtractor",
     }

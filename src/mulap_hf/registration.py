@@ -73,7 +73,8 @@ def register():
     )
     from transformers.pipelines import PIPELINE_REGISTRY
 
-    from .configuration_mulap import MulapAudioConfig, MulapConfig, MulapSimilarityConfig
+    from .configuration_mulap import MulapAudioConfig, MulapConfig
+    from .configuration_mulap_similarity import MulapSimilarityConfig
     from .feature_extraction_mulap import MulapFeatureExtractor
     from .modeling_mulap import MulapForAudioClassification, MulapForPreTraining, MulapModel
     from .modeling_mulap_audio import MulapAudioModel

@@ -13,7 +13,7 @@ import torch
 from accelerate import PartialState
 
 from ..audio_search import find_audio_files
-from ..configuration_mulap import MulapSimilarityConfig
+from ..configuration_mulap_similarity import MulapSimilarityConfig
 from ..data.provenance import provenance
 from ..embedding import Embedder
 from ..errors import DataError

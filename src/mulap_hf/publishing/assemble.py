@@ -13,7 +13,8 @@ from transformers import AutoConfig, pipeline
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from ..audio import load_audio, refuse
-from ..configuration_mulap import MulapAudioConfig, MulapConfig, MulapSimilarityConfig
+from ..configuration_mulap import MulapAudioConfig, MulapConfig
+from ..configuration_mulap_similarity import MulapSimilarityConfig
 from ..errors import AudioError, PublishError
 from ..files import known, printable, write_json
 from ..loading import TEXT_KINDS, model_kind

@@ -136,6 +136,7 @@ def run_embed(args: argparse.Namespace) -> int:
 
     output_format(args.output, args.format)  # before the model is loaded
     spaces = {"joint": args.space == "joint", "factors": args.space == "factors"}
+    embedder: Embedder
     if args.ray:
         from .embedding_ray import RayEmbedder
 

@@ -139,7 +139,7 @@ def _write_npy(shards: EmbeddingShards, names: Iterable[str], file: Path):
         npy.write_array_header_1_0(matrix, {"descr": "<f4", "fortran_order": False, "shape": shape})
         for table in shards.tables(names):
             for embeddings in table["embedding"].chunks:
-                matrix.write(np.ascontiguousarray(embeddings.flatten(), dtype="<f4"))
+                matrix.write(np.ascontiguousarray(embeddings.flatten(), dtype="<f4").tobytes())
 
 
 def _write_rows(shards: EmbeddingShards, names: Iterable[str], output: Path):

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import groupby
 
@@ -87,7 +87,7 @@ class EmbeddingShards:
             self._written[shard] = float((table.schema.metadata or {}).get(_WRITTEN, 0))
             self._index(shard, table["path"])
 
-    def drop_changed(self, names: dict[str, str | os.PathLike], modified: dict[str, float]):
+    def drop_changed(self, names: dict[str, str | os.PathLike], modified: Mapping[str, float]):
         """Removes the rows of files that were modified after they were embedded.
 
         Args:

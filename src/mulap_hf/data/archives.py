@@ -48,7 +48,7 @@ def archives_by_split(
         inside: with their paths in the folder.
         named: whether these may be named after splits.
     """
-    parts = {path: [*name.parent.parts, PurePosixPath(_stem(name)).name] for path, name in inside.items()}
+    parts = {path: [*inner.parent.parts, PurePosixPath(_stem(inner)).name] for path, inner in inside.items()}
     splits = name_splits(part for words in parts.values() for part in words)
     found: dict[str | None, dict[str, Archive]] = {}
     for path, name in inside.items():

@@ -130,9 +130,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             config, parsed.split, parsed.triplets, parsed.num_clips, parsed.output, num_workers=parsed.num_workers
         )
         return
-    kinds = {"grids": write_grids, "notes": write_notes}
-    write = next((write for kind, write in kinds.items() if getattr(parsed, kind)), write_corpus)
-    write = write_parquet if parsed.format == "parquet" else write
+    if parsed.format == "parquet":
+        write_parquet(config, parsed.split, parsed.num_clips, parsed.output, num_workers=parsed.num_workers)
+        return
+    write = write_grids if parsed.grids else write_notes if parsed.notes else write_corpus
     write(config, parsed.split, parsed.num_clips, parsed.output, num_workers=parsed.num_workers)
 
 

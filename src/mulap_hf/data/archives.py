@@ -17,7 +17,7 @@ from .splits import name_splits
 from .tables import clean_text
 from .templates import Template
 
-Archive = TypeVar("Archive", Path, str)  # here, or at an address
+Archive = TypeVar("Archive")  # a path here, or an address
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _AUDIO_SUFFIXES = tuple(suffix[1:] for suffix in (*AUDIO_EXTENSIONS, *FFMPEG_EXTENSIONS))
 
@@ -48,7 +48,7 @@ def archives_by_split(
         inside: with their paths in the folder.
         named: whether these may be named after splits.
     """
-    parts = {path: [*inner.parent.parts, PurePosixPath(_stem(inner)).name] for path, inner in inside.items()}
+    parts = {path: [*name.parent.parts, PurePosixPath(_stem(name)).name] for path, name in inside.items()}
     splits = name_splits(part for words in parts.values() for part in words)
     found: dict[str | None, dict[str, Archive]] = {}
     for path, name in inside.items():

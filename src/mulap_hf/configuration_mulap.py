@@ -183,7 +183,7 @@ class MulapAudioConfig(PreTrainedConfig):
         if self.chunk_length // self.pitch_decimation < self.pitch_n_fft:
             raise ValueError(
                 f"pitch_n_fft={self.pitch_n_fft} samples, one in {self.pitch_decimation}, are longer than "
-                f"chunk_length={self.chunk_length}"
+                f"chunk_length={self.chunk_length}: set a smaller pitch_n_fft, or pitch_channels=0 for no pitch branch"
             )
 
 

@@ -26,9 +26,8 @@ from mulap_hf.errors import DataError
 bucket = s3_server.bucket
 CLIPS = 14
 TINY = {
-    "audio_config": {"chunk_length": 4800, "pitch_channels": 0,
-    "n_fft": 256, "num_mel_bins": 24, "timbral_channels": 4,
-                     "temporal_channels": 3, "temporal_lengths": [9, 5], "midend_channels": 6},
+    "audio_config": {"chunk_length": 4800, "pitch_channels": 0, "n_fft": 256, "num_mel_bins": 24,
+                     "timbral_channels": 4, "temporal_channels": 3, "temporal_lengths": [9, 5], "midend_channels": 6},
 }  # fmt: skip
 
 

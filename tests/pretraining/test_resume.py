@@ -15,9 +15,8 @@ from safetensors.torch import load_file
 SCRIPT = ROOT / "training" / "pretrain.py"
 STEPS = 12
 CONFIG = {
-    "audio_config": {"chunk_length": 4800, "pitch_channels": 0,
-    "n_fft": 256, "num_mel_bins": 24, "timbral_channels": 4,
-                     "temporal_channels": 3, "temporal_lengths": [9, 5], "midend_channels": 6},
+    "audio_config": {"chunk_length": 4800, "pitch_channels": 0, "n_fft": 256, "num_mel_bins": 24,
+                     "timbral_channels": 4, "temporal_channels": 3, "temporal_lengths": [9, 5], "midend_channels": 6},
     "projection_size": 16, "matching_similarity": True, "matching_negatives": "hard",
 }  # fmt: skip
 

@@ -7,12 +7,11 @@ from functools import cached_property
 import torch
 from transformers import (
     AudioClassificationPipeline,
-    BatchFeature,
     ZeroShotAudioClassificationPipeline,
 )
 
-from .audio_inputs_mulap import audio_path, is_audio
-from .pipeline_mulap_audio import MulapAudioPipeline, NamedAudio, checksum_of, given
+from .audio_inputs_mulap import is_audio
+from .pipeline_mulap_audio import MulapAudioPipeline, MulapRankingPipeline, checksum_of, given
 from .pipeline_mulap_tasks import CLASSIFIER, CONTRASTIVE, MATCHING, trained_scores
 
 _ACTIVATIONS = {
@@ -285,7 +284,7 @@ class MulapMusicIndex:
         return f"MulapMusicIndex({len(self)} clips, {self.kind}, {megabytes:.1f} MB)"
 
 
-class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
+class MulapTextMusicRetrievalPipeline(MulapRankingPipeline, MulapPairPipeline):
     """Retrieval of music by text: `retrieve("calm piano", candidates=files)` returns a list of
     `{"index", "score", "path"}`, the best first; `path` is given if the candidate is a file or URL.
 
@@ -293,9 +292,6 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
     log-odds that the text describes the audio. `index = retrieve.index(files)` encodes the candidates once, for many
     queries.
     """
-
-    def _sanitize_parameters(self, sampling_rate: float | None = None):
-        return given(sampling_rate=sampling_rate), {}, {}
 
     @property
     def kind(self) -> str:
@@ -375,11 +371,6 @@ class MulapTextMusicRetrievalPipeline(MulapPairPipeline):
     def _check_index(self, index: MulapMusicIndex):
         if (index.kind, index.weights) != (self.kind, self._weights):
             raise ValueError(f"{index} was made by another model: make it again with this pipeline's index(...)")
-
-    def preprocess(self, audio, **options) -> BatchFeature:
-        features = super().preprocess(audio, **options)
-        features["path"] = audio_path(audio.audio if isinstance(audio, NamedAudio) else audio)
-        return features
 
     def _forward(self, model_inputs):
         paths = model_inputs.pop("path")

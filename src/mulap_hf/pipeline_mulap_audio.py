@@ -79,6 +79,18 @@ class MulapAudioPipeline(Pipeline):
             raise AudioError(f"{name}: {error}".replace(": clip 0 ", " ", 1)) from error
 
 
+class MulapRankingPipeline(MulapAudioPipeline):
+    """Base of the pipelines that rank recordings: the path of each goes through with its samples."""
+
+    def _sanitize_parameters(self, sampling_rate: float | None = None):
+        return given(sampling_rate=sampling_rate), {}, {}
+
+    def preprocess(self, audio, sampling_rate: float | None = None) -> BatchFeature:
+        features = super().preprocess(audio, sampling_rate)
+        features["path"] = audio_path(audio.audio if isinstance(audio, NamedAudio) else audio)
+        return features
+
+
 def checksum_of(weights: Mapping[str, torch.Tensor]) -> int:
     """A checksum of some weights by name."""
     checksum = 0

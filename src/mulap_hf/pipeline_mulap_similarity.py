@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from transformers import BatchFeature
 
-from .audio_inputs_mulap import audio_path, is_audio
+from .audio_inputs_mulap import is_audio
 from .modeling_mulap_similarity import FACTORS
-from .pipeline_mulap_audio import MulapAudioPipeline, NamedAudio, checksum_of, given
+from .pipeline_mulap_audio import MulapRankingPipeline, checksum_of, given
 
 
 @dataclass(repr=False)
@@ -32,7 +31,7 @@ class MulapSimilarityIndex:
         return f"MulapSimilarityIndex({len(self)} candidates, {', '.join(self.embeds)})"
 
 
-class MulapMusicSimilarityPipeline(MulapAudioPipeline):
+class MulapMusicSimilarityPipeline(MulapRankingPipeline):
     """Similarity of music by melody, rhythm and timbre, each in [-1, 1].
 
     `compare("a.mp3", "b.mp3")` returns `{"melody", "rhythm", "timbre"}`. `compare("a.mp3", files, weights={"rhythm":
@@ -50,9 +49,6 @@ class MulapMusicSimilarityPipeline(MulapAudioPipeline):
                 f"the model is a {type(self.model).__name__}, and this pipeline needs a MulapForMusicSimilarity: "
                 "train one with training/similarity.py"
             )
-
-    def _sanitize_parameters(self, sampling_rate: float | None = None):
-        return given(sampling_rate=sampling_rate), {}, {}
 
     @torch.no_grad()
     def __call__(
@@ -119,11 +115,6 @@ class MulapMusicSimilarityPipeline(MulapAudioPipeline):
     @cached_property
     def _weights(self) -> int:
         return checksum_of(self.model.state_dict())
-
-    def preprocess(self, audio, **options) -> BatchFeature:
-        features = super().preprocess(audio, **options)
-        features["path"] = audio_path(audio.audio if isinstance(audio, NamedAudio) else audio)
-        return features
 
     def _forward(self, model_inputs):
         paths = model_inputs.pop("path")

@@ -82,9 +82,7 @@ def open_pieces(folder: str | Path, factors: Sequence[str]) -> Pieces:
     groups = {factor: _numbered([row[factor] for row in rows]) for factor in factors}
     for factor, numbers in groups.items():
         if not (np.unique(numbers[numbers >= 0], return_counts=True)[1] > 1).any():
-            raise DataError(
-                f"{path}: no two pieces have the same {factor!r}; drop it from --factors, or add the column"
-            )
+            raise DataError(f"{path}: no two pieces have the same {factor!r}; add the column to its lines")
     return Pieces(Path(folder), [row["file_name"] for row in rows], groups)
 
 

@@ -9,7 +9,6 @@ from ..modeling_mulap_similarity import FACTORS
 
 REPORT_FILE = "similarity_report.md"
 PICTURES_FOLDER = "similarity_report"
-HEADS = "heads"
 
 
 def write_similarity_report(

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ..modeling_mulap_similarity import FACTORS, MulapForMusicSimilarity
 from .arguments import SimilarityArguments
-from .evaluation import draw_triplets, triplet_accuracy
+from .evaluation import Triplets, draw_triplets, triplet_accuracy
 from .pieces import components
 
 
@@ -51,6 +51,7 @@ def train_heads(
     schedule = OneCycleLR(optimizer, args.learning_rate, total_steps=args.steps)
     history: list[dict[str, float]] = []
     best = -1.0
+    triplets = {factor: draw_triplets(validation.groups, factor, args.seed) for factor in FACTORS}
     batches = _batches(components(train.groups), args.batch_size, args.seed)
     with torch.random.fork_rng(devices=[]), tqdm(total=args.steps, unit="step", disable=not progress) as bar:
         torch.manual_seed(args.seed)
@@ -64,7 +65,7 @@ def train_heads(
             schedule.step()
             bar.update()
             if step % args.eval_steps == 0 or step == args.steps:
-                scores = validate(model, validation, args.seed)
+                scores = validate(model, validation.features, triplets)
                 history.append({"step": step, "loss": loss.item(), **scores})
                 mean = sum(scores.values()) / len(scores)
                 bar.set_postfix_str(", ".join(f"{name} {value:.3f}" for name, value in scores.items()), False)
@@ -76,17 +77,18 @@ def train_heads(
     return history
 
 
-def validate(model: MulapForMusicSimilarity, tracks: LabeledTracks, seed: int = 0) -> dict[str, float]:
+def validate(
+    model: MulapForMusicSimilarity, tracks: torch.Tensor, triplets: Mapping[str, Triplets]
+) -> dict[str, float]:
     """Return, for each factor, the accuracy of its head on triplets of the factor.
 
     The negative of a triplet shares all but the factor with the anchor, or, where there is no such piece, nothing.
     """
-    embeds = embed(model, tracks.features)
+    embeds = embed(model, tracks)
     scores = {}
-    for factor in FACTORS:
-        triplets = draw_triplets(tracks.groups, factor, seed)
-        hard = triplet_accuracy(embeds[factor], triplets, "alike", resamples=1)["value"]
-        easy = triplet_accuracy(embeds[factor], triplets, "different", resamples=1)["value"]
+    for factor, drawn in triplets.items():
+        hard = triplet_accuracy(embeds[factor], drawn, "alike", resamples=1)["value"]
+        easy = triplet_accuracy(embeds[factor], drawn, "different", resamples=1)["value"]
         scores[factor] = next(value for value in (hard, easy, 0.0) if value is not None)
     return scores
 

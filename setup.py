@@ -75,6 +75,7 @@ extras = {
         *tables,
         *s3,
         *ray,
+        "mido>=1.3",  # reads the scores (MIDI files) of the synthetic corpus
         "moto[server]>=5.1",  # an S3 server on this machine
         "polars>=1.30",  # read our tables, as does
         "duckdb>=1.3",

@@ -11,6 +11,8 @@ from mulap_hf import MulapForPreTraining
 from mulap_hf.errors import MulapError
 from mulap_hf.similarity.evaluation import draw_triplets, triplet_accuracy
 from mulap_hf.similarity.pieces import components, open_pieces
+from mulap_hf.synthetic import CorpusConfig
+from mulap_hf.synthetic.write import write_grids
 
 FACTORS = ["melody", "rhythm", "timbre"]
 
@@ -56,7 +58,11 @@ def run_folder(script, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     pitch = {"pitch_channels": 3, "pitch_n_fft": 512, "pitch_hop_length": 128, "chunk_length": 24000}
     settle(MulapForPreTraining(micro_config(audio_config=pitch))).save_pretrained(folder / "model")
+    scores = write_grids(CorpusConfig(seed=1, clip_seconds=3.0), "test", 3, folder / "scores", progress=False)
+    rows = [json.loads(line) | {"rhythm": None} for line in (scores / "metadata.jsonl").read_text().splitlines()]
+    (scores / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     options = {
+        "test_data": scores,
         "model": folder / "model",
         "output_dir": folder / "out",
         "corpus_dir": folder / "corpus",
@@ -82,6 +88,9 @@ def test_a_run_leaves_a_model_a_report_and_a_card(run_folder, capsys):
     results = json.loads((out / "similarity.json").read_text())
     assert results["tests"]["test"]["pieces"] == 32
     assert [row["step"] for row in results["history"]] == [10, 20]
+    further = results["tests"]["grids_test"]["own"]["the head of the factor"]
+    assert further["melody"]["value"] is not None and further["rhythm"]["value"] is None
+    assert "grids_test: 24 pieces" in report
     assert (out / "similarity_report" / "test.png").stat().st_size > 1000
     card = (out / "README.md").read_text()
     assert "music-similarity" in card and "melody_accuracy" in card

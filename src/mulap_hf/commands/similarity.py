@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -61,7 +61,7 @@ def similarity(args: SimilarityArguments, hub_args: HubArguments):
     settings = {"similarity": asdict(args) | {"fingerprint": embedder.fingerprint}}
     folder = RunFolder.open(args.output_dir, settings, args.overwrite_output, may_differ=("overwrite_output",))
     data = make_pieces(args) if args.data is None else Path(args.data)
-    splits = open_splits(data)
+    splits = open_splits(data, args.test_data)
     cache = FeatureCache(args.cache_dir)
     model = make_model(embedder, args)
     extractor = SimilarityExtractor(model)
@@ -75,7 +75,7 @@ def similarity(args: SimilarityArguments, hub_args: HubArguments):
     tests = {
         split: evaluate(model, random, tracks, handcrafted_embeds(splits[split], features, cache), args)
         for split, (tracks, features) in found.items()
-        if split.startswith("test")
+        if split not in (TRAIN, VALIDATION)
     }
     neighbors = nearest_recordings(extractor, args.recordings, cache) if args.recordings else {}
     facts = {
@@ -122,8 +122,8 @@ def make_pieces(args: SimilarityArguments) -> Path:
     return Path(args.corpus_dir) / "grids"
 
 
-def open_splits(data: Path) -> dict[str, Pieces]:
-    """Open the folders train, validation and test (or test_*) in a folder.
+def open_splits(data: Path, test_data: Sequence[str] = ()) -> dict[str, Pieces]:
+    """Open the folders train, validation and test (or test_*) in a folder, and further folders of test pieces.
 
     Raises:
         DataError: One is missing, or cannot be used.
@@ -136,7 +136,13 @@ def open_splits(data: Path) -> dict[str, Pieces]:
             f"--data {data} lacks the folders {', '.join(missing)} (found: {', '.join(names) or 'none'}); see "
             "python -m mulap_hf.synthetic --grids"
         )
-    return {name: open_pieces(data / name, FACTORS) for name in (TRAIN, VALIDATION, *tests)}
+    splits = {name: open_pieces(data / name, FACTORS) for name in (TRAIN, VALIDATION, *tests)}
+    for folder in test_data:
+        name = "_".join(Path(folder).resolve().parts[-2:])  # scores/test and grids/test differ
+        if name in splits:
+            raise DataError(f"--test_data has two folders that end in {'/'.join(Path(folder).resolve().parts[-2:])}")
+        splits[name] = open_pieces(folder, FACTORS, all_known=False)
+    return splits
 
 
 def labeled_tracks(
@@ -235,11 +241,12 @@ def _unit(features: np.ndarray) -> np.ndarray:
 
 
 def _flat(results: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
-    """The numbers of the heads by one name each, for the card."""
+    """The known numbers of the heads by one name each, for the card."""
     own = next(iter(results["own"].values()))
-    return {f"{factor}_accuracy": own[factor] for factor in FACTORS} | {
+    found = {f"{factor}_accuracy": own[factor] for factor in FACTORS} | {
         f"{head}_head_on_{factor}": number
         for head, numbers in results["matrix"].items()
         for factor, number in numbers.items()
         if head != factor
     }
+    return {name: number for name, number in found.items() if number["value"] is not None}

@@ -18,6 +18,10 @@ class SimilarityArguments:
         "Folder with the folders train, validation and test (or test_*), each with audio and a metadata.jsonl whose "
         "lines have file_name, melody, rhythm and timbre: equal values share the factor. Default: synthetic pieces.",
     )
+    test_data: list[str] = option(
+        [],
+        "Further folders of test pieces, each with audio and such a metadata.jsonl, where a factor may be unknown.",
+    )
     corpus_dir: str = option("outputs/similarity_corpus", "Folder of the synthetic pieces; they are made once.")
     num_grids: int = option(
         2500, "Synthetic grids to train on: eight pieces each, all combinations of two melodies, rhythms and timbres."

@@ -36,13 +36,13 @@ def draw_triplets(groups: Mapping[str, np.ndarray], factor: str, seed: int = 0) 
     """Draw one triplet per piece, of at most `MOST_ANCHORS` pieces.
 
     Args:
-        groups: For each factor `(pieces,)`, as `Pieces.groups`.
+        groups: For each factor `(pieces,)`, as `Pieces.groups`. One that is unknown for all pieces is not considered.
         factor: The factor that anchor and positive share.
         seed: Random seed.
     """
     rng = np.random.default_rng(seed)
-    others = [name for name in groups if name != factor]
     members = {name: _members(numbers) for name, numbers in groups.items()}
+    others = [name for name in groups if name != factor and members[name]]
 
     def sharing(name: str, piece: int) -> set[int]:
         return members[name].get(int(groups[name][piece]), set()) - {piece}

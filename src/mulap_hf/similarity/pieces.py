@@ -53,7 +53,7 @@ class Pieces:
         return {factor: groups[rows] for factor, groups in self.groups.items()}
 
 
-def open_pieces(folder: str | Path, factors: Sequence[str]) -> Pieces:
+def open_pieces(folder: str | Path, factors: Sequence[str], all_known: bool = True) -> Pieces:
     """Open a folder of audio whose `metadata.jsonl` says which pieces share which factor.
 
     A line per file has `file_name` and, for each factor, anything that is equal for pieces that share the factor:
@@ -62,6 +62,7 @@ def open_pieces(folder: str | Path, factors: Sequence[str]) -> Pieces:
     Args:
         folder: The folder, such as `DIR/grids/train` of `python -m mulap_hf.synthetic --grids`.
         factors: Names of the columns.
+        all_known: Whether every factor must be known; otherwise one is enough.
 
     Raises:
         DataError: There is no such file, a line is not as above, or a factor has no two pieces that share it.
@@ -80,10 +81,14 @@ def open_pieces(folder: str | Path, factors: Sequence[str]) -> Pieces:
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise DataError(f"{path}, line {number}: expected a JSON object with file_name ({error})") from error
     groups = {factor: _numbered([row[factor] for row in rows]) for factor in factors}
-    for factor, numbers in groups.items():
-        if not (np.unique(numbers[numbers >= 0], return_counts=True)[1] > 1).any():
-            raise DataError(f"{path}: no two pieces have the same {factor!r}; add the column to its lines")
+    unknown = [factor for factor, numbers in groups.items() if not _has_pair(numbers)]
+    if unknown and (all_known or len(unknown) == len(groups)):
+        raise DataError(f"{path}: no two pieces have the same {unknown[0]!r}; add the column to its lines")
     return Pieces(Path(folder), [row["file_name"] for row in rows], groups)
+
+
+def _has_pair(numbers: np.ndarray) -> bool:
+    return bool((np.unique(numbers[numbers >= 0], return_counts=True)[1] > 1).any())
 
 
 def _numbered(values: list[Any]) -> np.ndarray:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..files import format_interval, markdown_table
 from ..modeling_mulap_similarity import FACTORS
 
@@ -71,13 +73,15 @@ def _tables(results: Mapping[str, Any]) -> list[str]:
 def _draw_matrix(matrix: Mapping[str, Mapping[str, Mapping[str, float]]], split: str, path: Path):
     from matplotlib.figure import Figure
 
-    values = [[matrix[head][factor]["value"] for factor in FACTORS] for head in FACTORS]
+    found = [[matrix[head][factor]["value"] for factor in FACTORS] for head in FACTORS]
+    values = np.array(found, dtype=float)  # (heads, factors), NaN where a factor is unknown
     figure = Figure(figsize=(4.6, 3.8), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(values, vmin=0.5, vmax=1, cmap="Blues")
     for row, numbers in enumerate(values):
         for column, value in enumerate(numbers):
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if value > 0.8 else "black")
+            text = "–" if np.isnan(value) else f"{value:.2f}"
+            axes.text(column, row, text, ha="center", va="center", color="white" if value > 0.8 else "black")
     axes.set_xticks(range(len(FACTORS)), FACTORS)
     axes.set_yticks(range(len(FACTORS)), [f"{head} head" for head in FACTORS])
     axes.set_xlabel("factor of the triplets")

@@ -1,6 +1,7 @@
 """Command line of the synthetic corpus: write one split to a folder."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from ..errors import MulapError
@@ -8,7 +9,7 @@ from ..scripts import run_script
 from .factors import FACTORS
 from .generate import CAPTION_STYLES, COMPOSITIONS, PRODUCTIONS, SPLITS, CorpusConfig
 from .word_comparison import compare_words, read_captions
-from .write import write_corpus, write_grids, write_notes, write_parquet, write_triplets
+from .write import write_corpus, write_grids, write_notes, write_parquet, write_scores, write_triplets
 
 __all__ = ["main"]
 
@@ -52,6 +53,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write grids to DIR/grids: all eight combinations of two melodies, two rhythms and two timbres; "
         "--num_clips is the number of grids; flac only",
+    )
+    kinds.add_argument(
+        "--scores",
+        metavar="FOLDER",
+        help="write every score (MIDI file) in FOLDER to DIR/scores, played with every timbre: four instruments of each "
+        "soundfont, or of the synthesizer; needs mido; flac only",
     )
     parser.add_argument("--num_workers", type=int, help="number of processes; by default one per CPU core")
     return parser
@@ -109,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "--notes writes flac only; drop --format parquet, and convert the folder with "
             "training/prepare_dataset.py synthetic_notes"
         )
-    for kind in ("triplets", "grids"):
+    for kind in ("triplets", "grids", "scores"):
         if getattr(parsed, kind) and parsed.format == "parquet":
             raise MulapError(f"--{kind} writes flac only; drop --format parquet")
     config = CorpusConfig(
@@ -124,6 +131,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     if parsed.compare_words:
         print(compare_words(read_captions(parsed.compare_words), config))
+        return
+    if parsed.scores:
+        folder, scores = write_scores(
+            config, parsed.split, parsed.scores, parsed.output, num_workers=parsed.num_workers
+        )
+        for reason in scores.skipped:
+            print(f"Left out: {reason}", file=sys.stderr)
+        print(f"{len(scores.files)} scores in {folder}, {len(scores.skipped)} files left out")
         return
     if parsed.triplets:
         write_triplets(

@@ -4,6 +4,7 @@ An interrupted run can be repeated at any time: files are written atomically, an
 The content of the folder does not depend on the number of processes.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -28,6 +29,7 @@ from .generate import CorpusConfig, fingerprint, is_held_out, make_clip, players
 from .notes import make_note
 from .parallel import run_in_processes
 from .production import Production
+from .scores import Scores, find_scores, make_score_piece, timbres_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -38,6 +40,7 @@ __all__ = [
     "write_notes",
     "write_parquet",
     "write_pretraining_corpus",
+    "write_scores",
     "write_triplets",
 ]
 
@@ -117,6 +120,11 @@ def _piece_name(split: str, index: int) -> str:
 
 def _grid_name(split: str, index: int) -> str:
     return f"audio/{split}-{index // GRID_SIZE:06d}-{index % GRID_SIZE}.flac"
+
+
+def _score_name(scores: Scores, timbres: int, split: str, index: int) -> str:
+    score = hashlib.sha256(scores.files[index // timbres].encode()).hexdigest()[:12]
+    return f"audio/{score}-{index % timbres:02d}.flac"
 
 
 def _write_item(
@@ -346,6 +354,49 @@ def write_grids(
     directory = Path(directory)
     folder, number = directory / "grids" / split, num_grids * GRID_SIZE
     return _write_folder(make_grid_piece, _grid_name, config, split, number, directory, folder, num_workers, progress)
+
+
+def write_scores(
+    config: CorpusConfig,
+    split: str,
+    folder: str | os.PathLike,
+    directory: str | os.PathLike,
+    num_workers: int | None = None,
+    progress: bool = True,
+) -> tuple[Path, Scores]:
+    """Write every MIDI file of a folder, played with every timbre, to `directory/scores/<split>`.
+
+    See `scores.make_score_piece`; the format is that of `write_corpus`.
+
+    Args:
+        config: Settings of the corpus.
+        split: Name of a split in `SPLITS`, which decides on the renderers.
+        folder: Folder of the MIDI files.
+        directory: Folder of the corpus.
+        num_workers: Number of processes; see `write_corpus`.
+        progress: Show a progress bar.
+
+    Returns:
+        The folder of the split, and the scores, with those that could not be used.
+
+    Raises:
+        DataError: The folder holds a corpus with other settings, or there is no usable MIDI file.
+        MissingPackageError: mido is not installed.
+    """
+    scores, timbres = find_scores(folder, config.clip_seconds), len(timbres_of(config, split))
+    directory = Path(directory)
+    written = _write_folder(
+        partial(make_score_piece, scores),
+        partial(_score_name, scores, timbres),
+        config,
+        split,
+        len(scores.files) * timbres,
+        directory,
+        directory / "scores" / split,
+        num_workers,
+        progress,
+    )
+    return written, scores
 
 
 def _parquet_schema(config: CorpusConfig) -> "pyarrow.Schema":

@@ -9,13 +9,13 @@ from mulap_hf.configuration_mulap import PRESETS
 from mulap_hf.modeling_mulap_spectrum import MulapSemitones
 
 RATE = 16000
-A4 = 45  # semitones above C1
+A4 = 33  # semitones above C2
 
 
 def tone(*semitones: int, seconds: float = 3.0) -> torch.Tensor:
-    """`(samples,)`: a sum of sines, in semitones above C1 (32.7 Hz)."""
+    """`(samples,)`: a sum of sines, in semitones above C2 (65.4 Hz)."""
     times = torch.arange(int(seconds * RATE)) / RATE
-    return sum(0.1 * torch.sin(2 * torch.pi * 32.703 * 2 ** (semitone / 12) * times) for semitone in semitones)
+    return sum(0.1 * torch.sin(2 * torch.pi * 65.406 * 2 ** (semitone / 12) * times) for semitone in semitones)
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,10 @@ def backbone(config) -> MulapAudioModel:
     return MulapAudioModel(config).eval()
 
 
-@pytest.mark.parametrize("semitone", [0, 12, A4, 60, 71])
+@pytest.mark.parametrize("semitone", [0, 12, A4, 40, 47])
 def test_a_sine_is_its_semitone(config, semitone):
     semitones = MulapSemitones(config)(tone(semitone)[None])[0]  # (frames, semitones)
-    assert semitones.shape[1] == 72
+    assert semitones.shape[1] == 48
     assert set(semitones[2:-2].argmax(dim=1).tolist()) == {semitone}
 
 
@@ -50,16 +50,16 @@ def harmonies(backbone: MulapAudioModel, *chords: tuple[int, ...]) -> torch.Tens
 
 
 def test_chords_have_their_template_and_root(backbone):
-    c_major, a_minor, d_major = (36, 40, 43), (33, 36, 40), (38, 42, 45)
+    c_major, a_minor, d_major = (24, 28, 31), (21, 24, 28), (26, 30, 33)
     found = harmonies(backbone, c_major, a_minor, d_major).flatten(1).argmax(dim=1).tolist()
     assert found == [0 * 12 + 0, 1 * 12 + 9, 0 * 12 + 2]  # template 0 is the major triad, 1 the minor one
 
 
 def test_transposition_moves_roots_and_leaves_the_rest(backbone):
-    low, high = backbone.pitch(torch.stack([tone(36, 40, 43), tone(41, 45, 48)]))
+    low, high = backbone.pitch(torch.stack([tone(24, 28, 31), tone(29, 33, 36)]))
     moved = low[:96].unflatten(0, (8, 12)).roll(5, dims=1)
-    torch.testing.assert_close(moved, high[:96].unflatten(0, (8, 12)), atol=0.02, rtol=0.05)
-    torch.testing.assert_close(low[96 + 72 :], high[96 + 72 :], atol=0.02, rtol=0.05)
+    torch.testing.assert_close(moved, high[:96].unflatten(0, (8, 12)), atol=0.04, rtol=0.05)
+    torch.testing.assert_close(low[96 + 48 :], high[96 + 48 :], atol=0.05, rtol=0.05)
 
 
 def test_off_in_the_published_model():
@@ -69,13 +69,13 @@ def test_off_in_the_published_model():
 
 
 def test_features_are_the_same_in_every_batch_and_after_loading(backbone, tmp_path):
-    music = torch.stack([tone(36, 40, 43, seconds=7), tone(33, 36, 40, seconds=7), torch.zeros(7 * RATE)])
+    music = torch.stack([tone(24, 28, 31, seconds=7), tone(21, 24, 28, seconds=7), torch.zeros(7 * RATE)])
     with torch.no_grad():
         together = backbone(music)
         alone = torch.cat([backbone(each[None]).last_hidden_state for each in music])
         backbone.save_pretrained(tmp_path)
         loaded = AutoModel.from_pretrained(tmp_path).eval()(music)
-    assert together.last_hidden_state.shape == (3, 2, 480 + 8 * 13 + 72 + 6)
+    assert together.last_hidden_state.shape == (3, 2, 480 + 8 * 13 + 48 + 6)
     assert together.last_hidden_state.isfinite().all()
     torch.testing.assert_close(together.last_hidden_state, alone, atol=1e-5, rtol=0)
     assert torch.equal(loaded.last_hidden_state, together.last_hidden_state)
@@ -84,7 +84,7 @@ def test_features_are_the_same_in_every_batch_and_after_loading(backbone, tmp_pa
 def test_templates_are_trained(config):
     torch.manual_seed(0)
     model = MulapAudioModel(config).train()
-    music = torch.stack([tone(36, 40, 43), tone(33, 36, 40), tone(38, 45), tone(40)])
+    music = torch.stack([tone(24, 28, 31), tone(21, 24, 28), tone(26, 33), tone(28)])
     model(music).last_hidden_state[..., -config.pitch_size :].square().sum().backward()
     assert model.pitch.templates.grad.abs().sum() > 0
 
@@ -92,13 +92,13 @@ def test_templates_are_trained(config):
 def test_half_precision_keeps_the_spectrum_in_single(backbone):
     half = MulapAudioModel(backbone.config).eval().to(torch.bfloat16)
     assert half.pitch.semitones.window.dtype == half.pitch.semitones.filters.dtype == torch.float32
-    assert half(tone(36, 40, 43)[None]).last_hidden_state.dtype == torch.bfloat16
+    assert half(tone(24, 28, 31)[None]).last_hidden_state.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"pitch_octaves": 7}, "reach 3951.04 Hz, but pitch_decimation=4 leaves only frequencies up to 2000 Hz"),
+        ({"pitch_octaves": 5}, "reach 1975.52 Hz, but pitch_decimation=6 leaves only frequencies up to 1333.33 Hz"),
         ({"pitch_n_fft": 16384}, "pitch_n_fft=16384"),
         ({"pitch_hop_length": 0}, "pitch_hop_length=0 must be at least 1"),
     ],

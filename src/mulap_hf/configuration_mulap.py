@@ -96,11 +96,11 @@ class MulapAudioConfig(PreTrainedConfig):
     midend_layers: int = 3
     midend_length: int = 7
     pitch_channels: int = 0
-    pitch_octaves: int = 6
-    pitch_f_min: float | int = 32.703  # C1
-    pitch_decimation: int = 4
-    pitch_n_fft: int = 2048
-    pitch_hop_length: int = 512
+    pitch_octaves: int = 4
+    pitch_f_min: float | int = 65.406  # C2
+    pitch_decimation: int = 6
+    pitch_n_fft: int = 1024
+    pitch_hop_length: int = 768
     chunk_batch_size: int = 16
     fast_convolutions: bool = True
 

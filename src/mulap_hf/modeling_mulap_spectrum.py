@@ -1,5 +1,6 @@
 """Spectrograms of the backbone: log-mel for MusiCNN, semitones for the pitch branch. Neither has anything to train."""
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -90,10 +91,24 @@ class MulapSemitones(MulapSpectrum):
             return F.relu(compressed - compressed.mean(dim=2, keepdim=True))
 
     def _decimate(self, waveform: torch.Tensor) -> torch.Tensor:
-        """`(chunks, samples)` -> `(chunks, samples / factor)`, low-pass filtered."""
+        """`(chunks, samples)` -> `(chunks, samples / factor)`, low-pass filtered.
+
+        As a product of blocks with a banded matrix, because a window per output would copy every sample `TAPS` times.
+        The windows of a block's outputs reach into the next block, but no further.
+        """
         factor, taps = self.config.pitch_decimation, len(self.low_pass)
-        edge = (taps - factor) // 2
-        return F.pad(waveform, (edge, edge)).unfold(1, taps, factor) @ self.low_pass
+        kept, edge = waveform.shape[1] // factor, (taps - factor) // 2
+        missing = taps * (math.ceil(kept / TAPS) + 1) - edge - waveform.shape[1]
+        blocks = F.pad(waveform, (edge, missing)).unflatten(1, (-1, taps))  # (chunks, blocks + 1, taps)
+        this, following = (blocks @ self._band().T).chunk(2, dim=2)  # each (chunks, blocks + 1, TAPS)
+        return (this[:, :-1] + following[:, 1:]).flatten(1)[:, :kept]
+
+    def _band(self) -> torch.Tensor:
+        """`(2 TAPS, taps)`: row i is the filter moved by i outputs, row TAPS + i the part that the row above lacks."""
+        factor, taps = self.config.pitch_decimation, len(self.low_pass)
+        period = F.pad(self.low_pass, (0, taps + factor))
+        rows = period.repeat(TAPS)[: 2 * taps * TAPS].view(TAPS, 2, taps)
+        return rows.transpose(0, 1).flatten(0, 1)
 
 
 def _power(waveform: torch.Tensor, window: torch.Tensor, hop_length: int) -> torch.Tensor:

@@ -80,7 +80,7 @@ def _draw_matrix(matrix: Mapping[str, Mapping[str, Mapping[str, float]]], split:
     image = axes.imshow(values, vmin=0.5, vmax=1, cmap="Blues")
     for row, numbers in enumerate(values):
         for column, value in enumerate(numbers):
-            text = "–" if np.isnan(value) else f"{value:.2f}"
+            text = "-" if np.isnan(value) else f"{value:.2f}"
             axes.text(column, row, text, ha="center", va="center", color="white" if value > 0.8 else "black")
     axes.set_xticks(range(len(FACTORS)), FACTORS)
     axes.set_yticks(range(len(FACTORS)), [f"{head} head" for head in FACTORS])

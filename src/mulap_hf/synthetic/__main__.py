@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_argument(
         "--scores",
         metavar="FOLDER",
-        help="write every score (MIDI file) in FOLDER to DIR/scores, played with every timbre: four instruments of each "
+        help="write every score (MIDI file) in FOLDER to DIR/scores, played by four instruments of each "
         "soundfont, or of the synthesizer; needs mido; flac only",
     )
     parser.add_argument("--num_workers", type=int, help="number of processes; by default one per CPU core")

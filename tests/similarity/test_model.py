@@ -66,7 +66,7 @@ def test_loads_exactly_with_and_without_the_package(similarity, folder, tmp_path
     again = AutoModel.from_pretrained(folder)
     assert type(again) is MulapForMusicSimilarity
     expected = similarity(waveform)
-    assert torch.equal(again(waveform).melody_embeds, expected.melody_embeds)
+    assert_near(again(waveform).melody_embeds, expected.melody_embeds)
     np.save(tmp_path / "waveform.npy", waveform[0].numpy())
     code = """
 import json, sys, numpy as np

@@ -16,7 +16,8 @@ from .notes import make_note
 from .stream import corpus_dataset
 from .styles import STYLE_NAMES
 from .tags import TAGS
-from .write import write_corpus, write_notes, write_parquet, write_pretraining_corpus
+from .write import write_corpus, write_notes, write_pretraining_corpus
+from .write_shards import write_parquet
 
 __all__ = [
     "CORPUS_VERSION",

@@ -9,7 +9,8 @@ from ..scripts import run_script
 from .factors import FACTORS
 from .generate import CAPTION_STYLES, COMPOSITIONS, PRODUCTIONS, SPLITS, CorpusConfig
 from .word_comparison import compare_words, read_captions
-from .write import write_corpus, write_grids, write_notes, write_parquet, write_scores, write_triplets
+from .write import write_corpus, write_grids, write_notes, write_scores, write_triplets
+from .write_shards import write_parquet
 
 __all__ = ["main"]
 

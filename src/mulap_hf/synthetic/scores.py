@@ -99,7 +99,7 @@ def read_score(path: str | Path) -> list[Note]:
 def make_score_piece(scores: Scores, config: CorpusConfig, split: str, index: int) -> dict[str, Any]:
     """Play a score with one of the timbres: a renderer of the split and an instrument for all notes.
 
-    Each piece has a tempo of its own, 0.8 to 1.25 times that of the score, because a melody does not depend on it.
+    Each piece has another tempo, 0.8 to 1.25 times that of the score, because a melody does not depend on it.
 
     Args:
         scores: The scores; piece `index` is of score `index // number of timbres`.

@@ -1,4 +1,4 @@
-"""The synthetic corpus on disk: FLAC files with a metadata file, or parquet shards.
+"""The synthetic corpus on disk: FLAC files with a metadata file; `write_shards` writes parquet files.
 
 An interrupted run can be repeated at any time: files are written atomically, and finished files are not made again.
 The content of the folder does not depend on the number of processes.
@@ -8,13 +8,11 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable
-from dataclasses import Field, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -23,22 +21,16 @@ from filelock import FileLock
 from ..errors import DataError
 from ..files import make_folder, replacing
 from ..settings import check_settings
-from .effects import Effects
 from .factors import GRID_SIZE, TRIPLET_PARTS, make_grid_piece, make_triplet_piece
 from .generate import CorpusConfig, fingerprint, is_held_out, make_clip, players_for
 from .notes import make_note
 from .parallel import run_in_processes
-from .production import Production
 from .scores import Scores, find_scores, make_score_piece, timbres_of
-
-if TYPE_CHECKING:
-    import pyarrow
 
 __all__ = [
     "write_corpus",
     "write_grids",
     "write_notes",
-    "write_parquet",
     "write_pretraining_corpus",
     "write_scores",
     "write_triplets",
@@ -47,8 +39,7 @@ __all__ = [
 _CONFIG_FILE = "corpus.json"
 _METADATA_FILE = "metadata.jsonl"
 _FURTHER_FILE = ".further.jsonl"  # rows of finished items beyond the last requested number, for later runs
-_SCRATCH_FOLDER = ".unfinished"  # rows of the finished items, one file each; removed when the split is complete
-_CLIPS_PER_ROW_GROUP = 50
+SCRATCH_FOLDER = ".unfinished"  # rows of the finished items, one file each; removed when the split is complete
 
 
 def _encode_flac(audio: np.ndarray, sampling_rate: int) -> bytes:
@@ -57,12 +48,13 @@ def _encode_flac(audio: np.ndarray, sampling_rate: int) -> bytes:
     return buffer.getvalue()
 
 
-def _write_whole(path: Path, content: bytes, scratch: Path) -> None:
+def write_whole(path: Path, content: bytes, scratch: Path) -> None:
+    """Write a file that is never there in part, even if this process is killed."""
     with replacing(path, scratch) as temporary:
         temporary.write_bytes(content)
 
 
-def _encoded(make: Callable, config: CorpusConfig, split: str, index: int) -> tuple[dict[str, Any], bytes]:
+def encoded(make: Callable, config: CorpusConfig, split: str, index: int) -> tuple[dict[str, Any], bytes]:
     """Make an item; return its labels and the bytes of a FLAC file."""
     item = make(config, split, index)
     return item, _encode_flac(item.pop("audio"), config.sampling_rate)
@@ -97,7 +89,7 @@ def check_folder(config: CorpusConfig, split: str, directory: Path) -> dict[str,
     return wanted
 
 
-def _claim_folder(config: CorpusConfig, split: str, directory: Path) -> None:
+def claim_folder(config: CorpusConfig, split: str, directory: Path) -> None:
     """Store the settings in the folder; raises as `check_folder` does."""
     settings = check_folder(config, split, directory)
     make_folder(directory)
@@ -131,11 +123,11 @@ def _write_item(
     make: Callable, name_file: Callable, config: CorpusConfig, split: str, folder: Path, index: int
 ) -> None:
     """Write the audio of an item, then its row, which marks the item as finished."""
-    row, flac = _encoded(make, config, split, index)
-    scratch, file_name = folder / _SCRATCH_FOLDER, name_file(split, index)
-    _write_whole(folder / file_name, flac, scratch)
+    row, flac = encoded(make, config, split, index)
+    scratch, file_name = folder / SCRATCH_FOLDER, name_file(split, index)
+    write_whole(folder / file_name, flac, scratch)
     row = json.dumps({"file_name": file_name, **row}, ensure_ascii=False)
-    _write_whole(scratch / f"{split}-{index:06d}.json", row.encode(), scratch)
+    write_whole(scratch / f"{split}-{index:06d}.json", row.encode(), scratch)
 
 
 def _finished_rows(folder: Path) -> dict[str, str]:
@@ -144,7 +136,7 @@ def _finished_rows(folder: Path) -> dict[str, str]:
     for name in (_METADATA_FILE, _FURTHER_FILE):
         if (folder / name).exists():
             lines += (folder / name).read_text(encoding="utf-8").splitlines()
-    lines += [path.read_text(encoding="utf-8") for path in (folder / _SCRATCH_FOLDER).glob("[!.]*.json")]
+    lines += [path.read_text(encoding="utf-8") for path in (folder / SCRATCH_FOLDER).glob("[!.]*.json")]
     rows = {}
     for line in lines:
         row = json.loads(line)
@@ -164,13 +156,13 @@ def _write_folder(
     num_workers: int | None,
     progress: bool,
 ) -> Path:
-    _check_number(number)
+    check_number(number)
     players_for(config, split)  # raises before anything is written
     make_folder(directory)
     with FileLock(directory / ".lock"):  # a second process that writes the same split waits here
-        _claim_folder(config, split, directory)
+        claim_folder(config, split, directory)
         (folder / "audio").mkdir(parents=True, exist_ok=True)
-        scratch = folder / _SCRATCH_FOLDER
+        scratch = folder / SCRATCH_FOLDER
         scratch.mkdir(exist_ok=True)
 
         finished = _finished_rows(folder)
@@ -192,10 +184,10 @@ def _write_folder(
 
 
 def _write_rows(path: Path, rows: list[str], scratch: Path) -> None:
-    _write_whole(path, "".join(row + "\n" for row in rows).encode(), scratch)
+    write_whole(path, "".join(row + "\n" for row in rows).encode(), scratch)
 
 
-def _check_number(number: int, what: str = "items") -> None:
+def check_number(number: int, what: str = "items") -> None:
     """Raise a DataError for a number below 1."""
     if number < 1:
         raise DataError(f"the number of {what} must be at least 1, got {number}")
@@ -397,132 +389,3 @@ def write_scores(
         progress,
     )
     return written, scores
-
-
-def _parquet_schema(config: CorpusConfig) -> "pyarrow.Schema":
-    """Return the schema of the parquet shards: the columns of `make_clip`, with the audio as FLAC bytes.
-
-    Args:
-        config: Settings of the corpus; the chain decides on the fields of `effects`, and varied songs have `sections`.
-    """
-    import pyarrow as pa
-
-    text, texts, real, whole = pa.string(), pa.list_(pa.string()), pa.float64(), pa.int64()
-    track = pa.struct(
-        {"role": text, "instrument": text, "program": whole, "notes": whole, "audible": pa.bool_()}.items()
-    )
-
-    def type_of(setting: Field) -> pa.DataType:
-        if setting.type in (str, str | None):
-            return text
-        return pa.list_(real) if "tuple" in str(setting.type) else real
-
-    effects = [
-        (setting.name, type_of(setting))
-        for setting in fields(Production if config.production == "varied" else Effects)
-    ]
-    columns = {
-        "clip_id": text,
-        "audio": pa.struct([("bytes", pa.binary()), ("path", text)]),
-        "sampling_rate": whole,
-        "duration": real,
-        "caption": text,
-        "style": text,
-        "instruments": texts,
-        "tags": texts,
-        "tempo": real,
-        "key": text,
-        "mode": text,
-        "arousal": real,
-        "valence": real,
-        "caption_right": texts,
-        "caption_wrong": texts,
-        "beats_per_bar": whole,
-        "groove": text,
-        "progression": text,
-        "renderer": text,
-        "tracks": pa.list_(track),
-        "effects": pa.struct(effects),
-    }
-    if config.composition == "varied":
-        columns["sections"] = pa.list_(pa.struct({"kind": text, "start": real, "end": real}.items()))
-    return pa.schema(columns.items())
-
-
-def _write_shard(
-    config: CorpusConfig, split: str, bounds: list[tuple[int, int]], directory: Path, scratch: Path, shard: int
-) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet
-
-    rows = []
-    for index in range(*bounds[shard]):
-        row, flac = _encoded(make_clip, config, split, index)
-        rows.append({**row, "audio": {"bytes": flac, "path": f"{row['clip_id']}.flac"}})
-    buffer = io.BytesIO()
-    table = pa.Table.from_pylist(rows, schema=_parquet_schema(config))
-    pyarrow.parquet.write_table(table, buffer, row_group_size=_CLIPS_PER_ROW_GROUP)
-    _write_whole(_shard_path(directory, split, *bounds[shard]), buffer.getvalue(), scratch)
-
-
-def _shard_path(directory: Path, split: str, first: int, end: int) -> Path:
-    return directory / f"{split}-{first:06d}-{end:06d}.parquet"
-
-
-def write_parquet(
-    config: CorpusConfig,
-    split: str,
-    num_clips: int,
-    directory: str | os.PathLike,
-    clips_per_shard: int = 250,
-    num_workers: int | None = None,
-    progress: bool = True,
-) -> list[Path]:
-    """Write a split as parquet shards `directory/<split>-<first clip>-<end>.parquet`.
-
-    The columns are those of `make_clip`; `audio` is a struct of `bytes` (a FLAC file) and `path`.
-
-    Finished shards are never made again, so an interrupted call can be repeated. At the end, shards of the split with
-    other bounds (from a call with another number of clips) are deleted.
-
-    Args:
-        config: Settings of the corpus.
-        split: Name of a split in `SPLITS`.
-        num_clips: Number of clips.
-        directory: Folder of the corpus; all splits of one configuration may share it.
-        clips_per_shard: Number of clips per shard; 250 clips of 20 s are about 0.1 GB.
-        num_workers: Number of processes; see `write_corpus`.
-        progress: Show a progress bar.
-
-    Returns:
-        The paths of the shards.
-
-    Raises:
-        DataError: The folder holds a corpus with other settings, or a number is below 1.
-    """
-    _check_number(num_clips, "clips")
-    _check_number(clips_per_shard, "clips of a shard")
-    players_for(config, split)  # raises before anything is written
-    directory = Path(directory)
-    make_folder(directory)
-    with FileLock(directory / ".lock"):
-        _claim_folder(config, split, directory)
-        bounds = [(first, min(first + clips_per_shard, num_clips)) for first in range(0, num_clips, clips_per_shard)]
-        paths = [_shard_path(directory, split, *shard) for shard in bounds]
-        missing = [shard for shard, path in enumerate(paths) if not path.exists()]
-        scratch = directory / f"{_SCRATCH_FOLDER}-{split}"
-        scratch.mkdir(exist_ok=True)
-        if missing:
-            task = partial(_write_shard, config, split, bounds, directory, scratch)
-            run_in_processes(task, missing, num_workers, progress, unit="shard")
-        shutil.rmtree(scratch)
-        for path in written_shards(directory, split):
-            if path not in paths:
-                path.unlink()
-    return paths
-
-
-def written_shards(directory: Path, split: str) -> list[Path]:
-    """Return the sorted shards that `write_parquet` wrote for a split; other parquet files are ignored."""
-    pattern = re.compile(rf"{split}-\d{{6,}}-\d{{6,}}\.parquet")
-    return sorted(path for path in directory.glob("*.parquet") if pattern.fullmatch(path.name))

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from ...synthetic import SPLITS, STYLE_NAMES, TAGS
 from ...synthetic.instruments import NOTE_FAMILIES
 from ...synthetic.theory import KEY_NAMES, MODES
-from ...synthetic.write import written_shards
+from ...synthetic.write_shards import written_shards
 from ..described import TableOptions, read_described
 from ..paths import find_path
 from ..schema import Example, Reading, Task

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from mulap_hf import modeling_mulap_conv
 from mulap_hf.modeling_mulap_audio import MulapConv
@@ -102,16 +103,27 @@ def test_single_precision():
     compare(make_layers().float(), make_image().float(), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision(dtype):
-    """In single precision but for the weights, the image and what comes out; training is left to torch."""
+@pytest.mark.parametrize(
+    ("dtype", "has_instructions", "atol"),
+    [(torch.float16, True, 1e-2), (torch.bfloat16, False, 1e-2), (torch.bfloat16, True, 1e-1)],
+)
+def test_half_precision(dtype, has_instructions, atol, monkeypatch):
+    """In single precision but for the weights, the image and what comes out; training is left to torch.
+
+    On CPUs with instructions for bfloat16, the products are in bfloat16 as well.
+    """
+    monkeypatch.setattr(modeling_mulap_conv, "multiplies_bfloat16", lambda: has_instructions)
+    warned = []
+    monkeypatch.setattr(modeling_mulap_conv.logger, "warning_once", warned.append)
     layers, image = make_layers().eval().to(dtype), make_image().to(dtype)
     exact = max_over_frequency(image.double(), copy.deepcopy(layers).double())
     with torch.no_grad():
         outputs = max_over_frequency(image, layers)
     for output, expected in zip(outputs, exact, strict=True):
         assert output.dtype == dtype
-        torch.testing.assert_close(output, expected.to(dtype), rtol=2 * torch.finfo(dtype).eps, atol=1e-2)
+        torch.testing.assert_close(output, expected.to(dtype), rtol=2 * torch.finfo(dtype).eps, atol=atol)
+        assert F.cosine_similarity(output.flatten().double(), expected.flatten(), dim=0) > 0.9999
+    assert ["no instructions for bfloat16" in text for text in warned] == [True] * (not has_instructions)
     if dtype == torch.bfloat16:
         trained = max_over_frequency(image, layers.train())
         assert all(output.dtype == dtype and output.isfinite().all() for output in trained)

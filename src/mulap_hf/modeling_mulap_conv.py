@@ -19,9 +19,14 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
 
 # Elements of the products that a thread computes at a time: few enough to fit into its cache.
 PRODUCTS = 320 * 1024
+# The same in bfloat16, whose products need more rows at a time to be fast.
+HALF_PRODUCTS = 1280 * 1024
 # Elements of the windows gathered at a time in the backward pass.
 GATHERED = 2**20
 
@@ -52,8 +57,22 @@ def max_over_frequency(image: torch.Tensor, layers: nn.ModuleList, fast: bool = 
     if not (fast and _is_fast(image, layers)):
         return [layer(image).amax(dim=2) for layer in layers]
     with torch.autocast(device_type=image.device.type, enabled=False):
-        # Half precision is computed in single precision: these products are then faster than plain convolutions.
-        return [output.to(image.dtype) for output in _max_over_frequency(_at_least_single(image), layers)]
+        # Other half precision is computed in single precision: these products are faster than plain convolutions.
+        half = image.dtype == torch.bfloat16 and multiplies_bfloat16()
+        if image.dtype == torch.bfloat16 and not half:
+            logger.warning_once(
+                "This CPU has no instructions for bfloat16: most of the backbone is computed in float32. "
+                "dtype=torch.float32 is as fast, and more accurate."
+            )
+        outputs = _max_over_frequency(_at_least_single(image), layers, half)
+        return [output.to(image.dtype) for output in outputs]
+
+
+@lru_cache
+def multiplies_bfloat16() -> bool:
+    """Whether this CPU has instructions for products of bfloat16; if not, single precision is faster."""
+    found = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _is_fast(image: torch.Tensor, layers: nn.ModuleList) -> bool:
@@ -86,7 +105,7 @@ def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
     )
 
 
-def _max_over_frequency(image: torch.Tensor, layers: nn.ModuleList) -> list[torch.Tensor]:
+def _max_over_frequency(image: torch.Tensor, layers: nn.ModuleList, half: bool) -> list[torch.Tensor]:
     chunks, _, bands, frames = image.shape
     width = layers[0].conv.kernel_size[1]
     padded = F.pad(image[:, 0], (width // 2, width // 2))  # (chunks, bands, frames + width - 1)
@@ -97,7 +116,7 @@ def _max_over_frequency(image: torch.Tensor, layers: nn.ModuleList) -> list[torc
         conv, norm = layer.conv, layer.norm
         filters = _at_least_single(conv.weight.flatten(1))  # (channels, height * width)
         sign = norm.weight.detach().sign()
-        highest = sign * _Highest.apply(padded, sign[:, None] * filters, width) + conv.bias
+        highest = sign * _Highest.apply(padded, sign[:, None] * filters, width, half) + conv.bias
         if norm.training:
             mean, variance = _filter_moments(filters, *moments, width)
             mean = mean + conv.bias
@@ -185,14 +204,15 @@ class _Highest(torch.autograd.Function):
     """Highest output of every filter over the heights of a spectrogram, `(chunks, frames, channels)`.
 
     The spectrogram is `(chunks, bands, frames + width - 1)`, padded in time; the filters are `(channels, height *
-    width)`. The gradient reaches the window with the highest output.
+    width)`. The gradient reaches the window with the highest output. `half` computes the products in bfloat16, unless
+    there is a gradient.
     """
 
     @staticmethod
-    def forward(ctx, padded, filters, width):
+    def forward(ctx, padded, filters, width, half):
         chunks, bands, columns = padded.shape
-        channels, size = filters.shape
-        heights = bands - size // width + 1
+        channels, length = filters.shape
+        heights = bands - length // width + 1
         analysis, *phases, cosines, sines = (torch.from_numpy(table).to(padded) for table in _tables(bands, heights))
         bins, pairs = len(phases[0]), len(cosines)
         weights = filters.view(channels, -1, width).permute(2, 1, 0)  # (width, height, channels)
@@ -200,22 +220,26 @@ class _Highest(torch.autograd.Function):
 
         # Every thread takes a block of rows through all steps, because reading what another thread wrote is slow. The
         # rows are the frames of all chunks one after the other, including the padding between two chunks.
+        tracked = any(ctx.needs_input_grad)
+        dtype = torch.bfloat16 if half and not tracked else padded.dtype
         threads, total = torch.get_num_threads(), chunks * columns
-        turns = math.ceil(total * bins * channels / (threads * PRODUCTS))
+        size = HALF_PRODUCTS if dtype == torch.bfloat16 else PRODUCTS
+        turns = math.ceil(total * bins * channels / (threads * size))
         rows = math.ceil(total / (threads * turns))
         spectrum = (analysis @ padded.transpose(0, 1).flatten(1)).unflatten(0, (2, bins))
         spectrum = F.pad(spectrum, (0, turns * threads * rows + width - 1 - total)).permute(1, 2, 0).contiguous()
+        operands = (spectrum, real, imaginary, cosines, sines)
+        spectrum, real, imaginary, cosines, sines = (values.to(dtype) for values in operands)
         taps = spectrum.unfold(1, width, 1).transpose(2, 3)  # (bins, rows of all turns, width, 2)
         to_real = torch.stack([real, -imaginary], dim=2).flatten(1, 2).repeat(threads, 1, 1)
         to_imaginary = torch.stack([imaginary, real], dim=2).flatten(1, 2).repeat(threads, 1, 1)
         cosines, sines = (table.expand(threads, -1, -1) for table in (cosines, sines))
 
-        tracked = any(ctx.needs_input_grad)
-        highest = padded.new_empty(turns, threads, rows * channels)
+        highest = spectrum.new_empty(turns, threads, rows * channels)
         codes = torch.empty_like(highest) if tracked else None
         # These buffers are reused in every turn: allocating memory would take longer than the products.
-        products = padded.new_empty(threads * bins, rows, channels)
-        even, odd, sums = padded.new_empty(3, threads, pairs, rows * channels)
+        products = spectrum.new_empty(threads * bins, rows, channels)
+        even, odd, sums = spectrum.new_empty(3, threads, pairs, rows * channels)
         for turn, best in enumerate(highest):
             block = taps[:, turn * threads * rows : (turn + 1) * threads * rows].unflatten(1, (threads, rows))
             block = block.transpose(0, 1).reshape(threads * bins, rows, 2 * width).contiguous()
@@ -232,7 +256,8 @@ class _Highest(torch.autograd.Function):
 
         def arrange(values: torch.Tensor) -> torch.Tensor:
             """Rows of all turns -> `(chunks, frames, channels)`."""
-            return values.view(-1, channels)[:total].unflatten(0, (chunks, columns))[:, : columns - width + 1]
+            inner = values.view(-1, channels)[:total].unflatten(0, (chunks, columns))[:, : columns - width + 1]
+            return inner.to(padded.dtype)
 
         if tracked:
             codes = arrange(codes).long()
@@ -251,7 +276,7 @@ class _Highest(torch.autograd.Function):
             grad_padded = _fold(patches.unflatten(0, grad.shape[:2]), ctx.width)
         if ctx.needs_input_grad[1]:
             grad_filters = _gather(_patches(padded, ctx.width), where, rows, ctx.width, ctx.heights)
-        return grad_padded, grad_filters, None
+        return grad_padded, grad_filters, None, None
 
 
 @lru_cache

@@ -178,3 +178,9 @@ def test_another_norm_computes_its_own_statistics():
         layer.norm = norm
     for output, halved in zip(max_over_frequency(image, layers), expected, strict=True):
         torch.testing.assert_close(output, halved)
+
+
+def test_no_chunks():
+    """A process of several may have none, but takes part in the statistics."""
+    outputs = max_over_frequency(make_image()[:0], make_layers().eval())
+    assert [output.shape for output in outputs] == [(0, 4, make_image().shape[3])] * 2

@@ -17,9 +17,12 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.nn import functional as F
 from transformers.utils import logging
+
+from .modeling_mulap_distributed import SumOverProcesses, SyncBatchNorm, several_processes, track_statistics
 
 logger = logging.get_logger(__name__)
 
@@ -78,10 +81,9 @@ def multiplies_bfloat16() -> bool:
 def _is_fast(image: torch.Tensor, layers: nn.ModuleList) -> bool:
     """Whether the products compute what a call of the layers does.
 
-    Tracing, GPUs, training in half precision, and convolutions or norms of other classes (synchronized ones) take the
-    plain computation. So do layers whose call does more than their class: with hooks, pruning or another
-    parametrization, or with weights on a disk. Where a scale is exactly zero, the maximum before BatchNorm is not the
-    maximum after it.
+    Tracing, GPUs, training in half precision, and convolutions or norms of other classes take the plain computation.
+    So do layers whose call does more than their class: with hooks, pruning or another parametrization, or with weights
+    on a disk. Where a scale is exactly zero, the maximum before BatchNorm is not the maximum after it.
     """
     return (
         image.device.type == "cpu"
@@ -89,7 +91,8 @@ def _is_fast(image: torch.Tensor, layers: nn.ModuleList) -> bool:
         and not torch.compiler.is_compiling()
         and not nn.modules.module._has_any_global_hook()
         and all(_is_plain(layer, MulapConv) for layer in layers)
-        and all(_is_plain(layer.conv, nn.Conv2d) and _is_plain(layer.norm, nn.BatchNorm2d) for layer in layers)
+        and all(_is_plain(layer.conv, nn.Conv2d) for layer in layers)
+        and any(all(_is_plain(layer.norm, kind) for layer in layers) for kind in (nn.BatchNorm2d, SyncBatchNorm))
         and all(bool(layer.norm.weight.all()) for layer in layers)
     )
 
@@ -106,11 +109,12 @@ def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 def _max_over_frequency(image: torch.Tensor, layers: nn.ModuleList, half: bool) -> list[torch.Tensor]:
-    chunks, _, bands, frames = image.shape
-    width = layers[0].conv.kernel_size[1]
+    bands, width = image.shape[2], layers[0].conv.kernel_size[1]
     padded = F.pad(image[:, 0], (width // 2, width // 2))  # (chunks, bands, frames + width - 1)
-    training = any(layer.norm.training for layer in layers)
-    moments = _Moments.apply(_patches(padded, width)) if training else None
+    trained = [layer.norm for layer in layers if layer.norm.training]
+    if trained:
+        synchronized = several_processes() and any(type(norm) is SyncBatchNorm for norm in trained)
+        *moments, patches = _Moments.apply(_patches(padded, width), synchronized)
     outputs = []
     for layer in layers:
         conv, norm = layer.conv, layer.norm
@@ -120,7 +124,7 @@ def _max_over_frequency(image: torch.Tensor, layers: nn.ModuleList, half: bool) 
         if norm.training:
             mean, variance = _filter_moments(filters, *moments, width)
             mean = mean + conv.bias
-            count = chunks * frames * (bands - conv.kernel_size[0] + 1)
+            count = patches * (bands - conv.kernel_size[0] + 1)
             track_statistics(norm, mean, variance * (count / (count - 1)))
         else:
             mean, variance = norm.running_mean, norm.running_var
@@ -147,37 +151,34 @@ def _filter_moments(filters, patch_mean, covariance, width) -> tuple[torch.Tenso
     return means.mean(dim=1), within + means.var(dim=1, unbiased=False)
 
 
-@torch.no_grad()
-def track_statistics(norm: nn.modules.batchnorm._BatchNorm, mean: torch.Tensor, variance: torch.Tensor):
-    """Updates running statistics in place, as BatchNorm does.
-
-    Args:
-        norm: its `running_mean`, `running_var` and `num_batches_tracked` change, if it has them.
-        mean, variance: `(channels,)` of the batch; the variance is unbiased.
-    """
-    if not norm.track_running_stats:
-        return
-    norm.num_batches_tracked.add_(1)
-    momentum = 1 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum
-    norm.running_mean.lerp_(mean, momentum)
-    norm.running_var.lerp_(variance, momentum)
-
-
 class _Moments(torch.autograd.Function):
-    """Mean `(size,)` and covariance `(size, size)` of `(patches, size)`."""
+    """Mean `(size,)` and covariance `(size, size)` of `(patches, size)`, and how many patches there are.
+
+    `synchronized` takes the patches of all processes.
+    """
 
     @staticmethod
-    def forward(ctx, patches):
-        mean = patches.mean(dim=0)
+    def forward(ctx, patches, synchronized):
+        total = torch.cat([patches.sum(dim=0), patches.new_tensor([len(patches)])])
+        if synchronized:
+            dist.all_reduce(total)
+        count = total[-1].item()
+        mean = total[:-1] / count
         centered = patches - mean
+        covariance = centered.T @ centered
+        if synchronized:
+            dist.all_reduce(covariance)
         ctx.save_for_backward(patches, mean)
-        return mean, centered.T @ centered / len(patches)
+        ctx.count, ctx.synchronized = count, synchronized
+        return mean, covariance / count, count
 
     @staticmethod
-    def backward(ctx, grad_mean, grad_covariance):
+    def backward(ctx, grad_mean, grad_covariance, _):
         patches, mean = ctx.saved_tensors
-        symmetric = (grad_covariance + grad_covariance.T) / len(patches)
-        return torch.addmm(grad_mean / len(patches) - mean @ symmetric, patches, symmetric)
+        if ctx.synchronized:
+            grad_mean, grad_covariance = SumOverProcesses.apply(grad_mean), SumOverProcesses.apply(grad_covariance)
+        symmetric = (grad_covariance + grad_covariance.T) / ctx.count
+        return torch.addmm(grad_mean / ctx.count - mean @ symmetric, patches, symmetric), None
 
 
 class _WindowMean(torch.autograd.Function):
@@ -224,8 +225,9 @@ class _Highest(torch.autograd.Function):
         dtype = torch.bfloat16 if half and not tracked else padded.dtype
         threads, total = torch.get_num_threads(), chunks * columns
         size = HALF_PRODUCTS if dtype == torch.bfloat16 else PRODUCTS
-        turns = math.ceil(total * bins * channels / (threads * size))
-        rows = math.ceil(total / (threads * turns))
+        # A process of several may have no chunks.
+        turns = max(1, math.ceil(total * bins * channels / (threads * size)))
+        rows = max(1, math.ceil(total / (threads * turns)))
         spectrum = (analysis @ padded.transpose(0, 1).flatten(1)).unflatten(0, (2, bins))
         spectrum = F.pad(spectrum, (0, turns * threads * rows + width - 1 - total)).permute(1, 2, 0).contiguous()
         operands = (spectrum, real, imaginary, cosines, sines)

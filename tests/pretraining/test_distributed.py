@@ -9,8 +9,8 @@ from helpers import run_two_ranks, settle
 from torch import nn
 from two_processes import SPLITS, step, whole_batch, whole_losses, whole_model
 
-from mulap_hf.modeling_mulap_distributed import gather_rows
-from mulap_hf.pretraining.distributed import SyncBatchNorm, sum_over_processes, synchronize_batch_norm
+from mulap_hf.modeling_mulap_distributed import SyncBatchNorm, gather_rows
+from mulap_hf.pretraining.distributed import sum_over_processes, synchronize_batch_norm
 
 
 @pytest.fixture(scope="module")

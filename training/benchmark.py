@@ -2,6 +2,7 @@
 
 python training/benchmark.py embedding     # embedding speed: fast path, reference, and peak rate of the machine
 python training/benchmark.py training      # pre-training steps: forward, backward, optimizer
+python training/benchmark.py processes     # pre-training steps in two processes, compared with one
 python training/benchmark.py others        # embedding speed of MuLaP, CLAP, AST, Wav2Vec2, MERT and Whisper
 python training/benchmark.py folder        # `mulap embed` on WAV, FLAC and MP3 files
 python training/benchmark.py cluster       # `mulap embed --ray` on one machine, compared with the same without Ray
@@ -28,6 +29,7 @@ def main(arguments: list[str] | None = None):
     parts = {
         "embedding": run_embedding,
         "training": run_training,
+        "processes": run_processes,
         "others": run_others,
         "folder": run_folder,
         "cluster": run_cluster,
@@ -96,6 +98,12 @@ def run_training(args: argparse.Namespace) -> str:
         precision=_dtype(args),
         compiled=args.compile,
     )
+
+
+def run_processes(args: argparse.Namespace) -> str:
+    from mulap_hf.benchmark import training_processes
+
+    return training_processes.run(args.output, args.rounds, {name: TRAINING_BATCHES[name] for name in args.presets})
 
 
 def run_others(args: argparse.Namespace) -> str:

@@ -8,7 +8,7 @@ from helpers import ROOT, run
 from pictures import assert_shows_data
 
 from mulap_hf import MulapConfig, MulapForPreTraining
-from mulap_hf.benchmark import data, embedding, training
+from mulap_hf.benchmark import data, embedding, training, training_processes
 from mulap_hf.benchmark.measure import Measurement, Variant, measure
 from mulap_hf.benchmark.report import make_report, write_report
 
@@ -96,3 +96,9 @@ def test_report_of_known_numbers(tmp_path):
     assert (tmp_path / "known.md").read_text() == text
     raw = json.loads((tmp_path / "known.json").read_text())
     assert raw == report and median(raw["variants"][0]["seconds"]) == 2.0
+
+
+def test_steps_in_two_processes():
+    with training_processes.started("tiny", 1, 3.0, fast=True) as step:
+        step()
+        step()  # fails if one of the processes has failed

@@ -24,6 +24,7 @@ GOLDEN = Path(__file__).parent / "golden"
 WITHOUT_PACKAGE = {"PYTHONPATH": str(Path(__file__).parent / "without_package")}  # variables of a process
 # Modules that processes of the tests have imported when they start, see `fork_server`.
 LIBRARIES = "matplotlib.figure pandas pyarrow.parquet scipy.signal soundfile torch.utils.tensorboard"
+LIBRARIES += " torch._dynamo torch.distributed.tensor"  # half of the time that transformers takes to import
 TRANSFORMERS = "datasets transformers.pipelines"
 PACKAGE = "mulap_hf.publishing.arguments mulap_hf.transfer.comparison.workers mulap_hf.transfer.finetuning"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TQDM_MININTERVAL": "5"}

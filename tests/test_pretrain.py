@@ -69,7 +69,7 @@ def test_synthetic_corpus(tmp_path):
     }
     assert f"{metrics['mam_r2']:.3f}" in (output / "README.md").read_text()
     printed = printed_by_the_card(output, tmp_path)
-    assert printed[0] == "766 2" and printed[3] == "torch.Size([1, 2, 766])"
+    assert printed[0] == "742 2" and printed[3] == "torch.Size([1, 2, 742])"
     assert "'label': 'calm piano'" in printed[1] and "'path': 'other.mp3'" in printed[2]
     assert "![losses](training_report/losses.png)" in (output / "training_report.md").read_text()
     assert list(output.glob("trackers/**/events.out.tfevents.*"))
@@ -82,8 +82,8 @@ def test_synthetic_corpus(tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "first", "later"),
     [
-        ("muscall", "766 2", "torch.Size([1, 2, 766])"),
-        ("simclr", "766 2", "torch.Size([1, 766])"),
+        ("muscall", "742 2", "torch.Size([1, 2, 742])"),
+        ("simclr", "742 2", "torch.Size([1, 742])"),
         ("supervised", "'label': 'calm'", "{'start': 0.0, 'end': 3.0, 'scores': {"),
     ],
 )

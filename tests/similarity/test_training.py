@@ -37,6 +37,16 @@ def test_triplets_differ_in_what_they_should():
             assert ((anchor == numbers[triplets.alike]) == (name != factor)).all()
 
 
+def test_triplets_of_scores_that_everyone_plays():
+    scores, players = np.divmod(np.arange(12), 3)
+    groups = {"melody": scores, "rhythm": np.full(12, -1), "timbre": players}
+    for factor, other in (("melody", "timbre"), ("timbre", "melody")):
+        triplets = draw_triplets(groups, factor)
+        assert (groups[other][triplets.anchor] == groups[other][triplets.alike]).all()
+        assert triplets.clusters.tolist() == groups[factor].tolist()  # all pieces are related
+    assert not len(draw_triplets(groups, "rhythm").anchor)
+
+
 def test_accuracy_of_perfect_and_blind_embeddings():
     groups = grids(20)
     triplets = draw_triplets(groups, "melody")

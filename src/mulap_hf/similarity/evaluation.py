@@ -22,7 +22,8 @@ class Triplets:
             the positive: whoever does not look at the factor can only guess.
         alike: Shares all but the factor with the anchor, -1 if there is none. Only the factor tells that the positive
             is the answer.
-        clusters: Number of the cluster of related pieces that the triplet is from, for bootstrap.
+        clusters: Number of the cluster of related pieces that the triplet is from, for bootstrap. Where all pieces are
+            related, a cluster is a group of the factor.
     """
 
     anchor: np.ndarray
@@ -67,7 +68,9 @@ def draw_triplets(groups: Mapping[str, np.ndarray], factor: str, seed: int = 0) 
         if different >= 0:
             rows.append((anchor, positive, different, pick(all_but_factor(anchor))))
     columns = np.array(rows, dtype=np.int64).reshape(-1, 4).T
-    return Triplets(*columns, clusters=components(groups)[columns[0]])
+    related = components(groups)
+    clusters = groups[factor] if len(set(related.tolist())) == 1 else related
+    return Triplets(*columns, clusters=clusters[columns[0]])
 
 
 def _members(numbers: np.ndarray) -> dict[int, set[int]]:

@@ -38,7 +38,7 @@ def write_similarity_report(
         markdown_table(("setting", "value"), facts.items()),
         "A triplet is an anchor, a positive that shares one factor with it and nothing else, and a negative. The "
         "accuracy is the fraction of triplets in which the anchor is more similar to the positive. In brackets: 95 % "
-        "bootstrap intervals over groups of related pieces.",
+        "bootstrap intervals over groups of related pieces; where all are related, over those that share the factor.",
     ]
     for split, results in tests.items():
         _draw_matrix(results["matrix"], split, pictures / f"{split}.png")

@@ -58,13 +58,16 @@ class MulapMusiCNN(nn.Module):
     def forward(self, log_mel: torch.Tensor) -> list[torch.Tensor]:
         """`(chunks, mel bands, frames)` -> the stages, each `(chunks, channels, frames)`."""
         image = self.input_norm(log_mel[:, None].to(self.input_norm.weight.dtype))  # (chunks, 1, mel bands, frames)
-        timbre = max_over_frequency(image, self.timbral, self.config.fast_convolutions)  # (chunks, channels, frames)
         energy = image.mean(dim=2)  # (chunks, 1, frames)
-        stages = [torch.cat(timbre + [conv(energy) for conv in self.temporal], dim=1)]
+        stages = [torch.cat(self.timbre(image) + [conv(energy) for conv in self.temporal], dim=1)]
         for index, conv in enumerate(self.midend):
             hidden = conv(stages[-1])
             stages.append(hidden if index == 0 else hidden + stages[-1])
         return stages
+
+    def timbre(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """`(chunks, 1, mel bands, frames)` -> maxima of the tall convolutions, each `(chunks, channels, frames)`."""
+        return max_over_frequency(image, self.timbral, self.config.fast_convolutions)
 
 
 class MulapPreTrainedModel(PreTrainedModel):

@@ -227,7 +227,9 @@ class _Highest(torch.autograd.Function):
         chunks, bands, columns = padded.shape
         channels, length = filters.shape
         heights = bands - length // width + 1
-        analysis, *phases, cosines, sines = (torch.from_numpy(table).to(padded) for table in _tables(bands, heights))
+        analysis, *phases, cosines, sines = (
+            torch.from_numpy(table).to(padded) for table in spectral_tables(bands, heights)
+        )
         bins, pairs = len(phases[0]), len(cosines)
         weights = filters.view(channels, -1, width).permute(2, 1, 0)  # (width, height, channels)
         real, imaginary = (torch.matmul(phase, weights).transpose(0, 1) for phase in phases)  # (bins, width, channels)
@@ -295,7 +297,7 @@ class _Highest(torch.autograd.Function):
 
 
 @lru_cache
-def _tables(bands: int, heights: int) -> tuple[np.ndarray, ...]:
+def spectral_tables(bands: int, heights: int) -> tuple[np.ndarray, ...]:
     """Discrete Fourier transforms of bands and of filters, and back to the heights, counted from their middle.
 
     Returns:

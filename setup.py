@@ -77,8 +77,10 @@ extras = {
         *ray,
         "mido>=1.3",  # reads the scores (MIDI files) of the synthetic corpus
         "moto[server]>=5.1",  # an S3 server on this machine
-        "polars>=1.30",  # read our tables, as does
+        "polars>=1.30",  # reads our tables, as do
         "duckdb>=1.3",
+        "lancedb>=0.40",
+        "qdrant-client>=1.20",
         *mteb,
         *notebooks,
         "nbclient>=0.10",  # executes them

@@ -153,19 +153,22 @@ def vectors(table) -> np.ndarray:
 
 
 def test_pandas(table, vectors):
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     np.testing.assert_array_equal(np.stack(pandas.read_parquet(table)["embedding"]), vectors)
 
 
 def test_polars(table, vectors):
-    polars = pytest.importorskip("polars")
+    import polars
+
     column = polars.read_parquet(table)["embedding"]
     assert column.dtype == polars.Array(polars.Float32, vectors.shape[1])
     np.testing.assert_array_equal(column.to_numpy(), vectors)
 
 
 def test_duckdb(table, vectors):
-    duckdb = pytest.importorskip("duckdb")
+    import duckdb
+
     query = f"""SELECT path, list_cosine_similarity(embedding, (SELECT embedding FROM '{table}' LIMIT 1 OFFSET 1))
     FROM '{table}' ORDER BY 2 DESC LIMIT 1"""
     ((path, similarity),) = duckdb.sql(query).fetchall()
@@ -173,15 +176,18 @@ def test_duckdb(table, vectors):
 
 
 def test_lancedb(table, vectors, tmp_path):
-    lancedb = pytest.importorskip("lancedb")
+    import lancedb
+
     songs = lancedb.connect(tmp_path / "db").create_table("songs", pq.read_table(table))
     (found,) = songs.search(vectors[2], vector_column_name="embedding").limit(1).to_list()
     assert found["path"].endswith("2.wav")
 
 
 def test_qdrant(table, vectors):
-    qdrant = pytest.importorskip("qdrant_client")
-    client, models = qdrant.QdrantClient(":memory:"), qdrant.models
+    import qdrant_client
+
+    client = qdrant_client.QdrantClient(":memory:")
+    models = qdrant_client.models
     size = models.VectorParams(size=vectors.shape[1], distance=models.Distance.COSINE)
     client.create_collection("songs", vectors_config=size)
     rows = pq.read_table(table).to_pylist()

@@ -304,7 +304,7 @@ def test_crops_that_make_no_sense(extract):
         ("song.mp3", AudioError, "song.mp3: the file does not exist"),
         (b"not audio", AudioError, "clip 0: .*not in a format that is known here"),
         ([{"array": WAVE}], AudioError, "clip 0 has sampling_rate=None"),
-        ([{"array": "song.mp3", "sampling_rate": RATE}], TypeError, "clip 0 is str, not audio"),
+        ([{"array": "song.mp3", "sampling_rate": RATE}], TypeError, r"clip 0 is 'song.mp3' \(str\), not audio"),
         ([{"caption": "calm"}], AudioError, r"clip 0 is a dict with \['caption'\]"),
         ([WAVE, None], TypeError, "clip 1 is None: it has no audio; drop it"),
         ([[0.1, None]], TypeError, "clip 0 holds NoneType values, not samples"),

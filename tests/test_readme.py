@@ -190,6 +190,19 @@ def test_commands_in_the_table_of_the_readme(clone, monkeypatch):
         check(command)
 
 
+def test_python_in_the_table_of_the_readme():
+    """The page that a row links to has a snippet with what the row names; snippets run."""
+    text = (ROOT / "README.md").read_text()
+    pages = dict(re.findall(r"^\[(.*?)\]: ([^#\s]+)", text, re.MULTILINE))
+    row = r"^\| .* \| `(?!python |accelerate |mulap )([^`]*)(?<!ipynb)` \| \[(.*)\] \|$"
+    rows = re.findall(row, text, re.MULTILINE)
+    assert len(rows) >= 5
+    for code, label in rows:
+        name = re.split(r"[ .]", code.partition("(")[0])[-1]
+        snippets = "".join(fences((ROOT / pages[label.lower()]).read_text(), "python"))
+        assert re.search(rf"\b{name}\b", snippets), code
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_commands_in_the_help_of_the_scripts(script, clone, monkeypatch):
     monkeypatch.chdir(clone)

@@ -1,18 +1,17 @@
 """MuLaP in sentence-transformers: its embeddings are this package's, of every form of text and audio."""
 
-import json
+import shutil
+import sys
 import tracemalloc
 
 import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from datasets import Dataset
-from helpers import CAPTIONS, CHUNK, RATE, micro_config, run_without_package, save_both, settle, waveforms
-from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from helpers import CAPTIONS, CHUNK, RATE, micro_config, save_both, settle, waveforms
+from sentence_transformers import SentenceTransformer
 
-from mulap_hf import MulapAudioModel, MulapForAudioClassification, MulapModel
+from mulap_hf import MulapAudioModel, MulapFeatureExtractor, MulapForAudioClassification, MulapModel, MulapProcessor
 
 JOINT = {"projection_size": 16, "contrastive_loss_weight": 1.0}
 
@@ -89,6 +88,8 @@ def test_forms_of_audio(folder, sentences, tmp_path):
     for form in forms:
         np.testing.assert_allclose(sentences.encode(form), expected, atol=1e-5)
     np.testing.assert_allclose(sentences.encode(forms), np.tile(expected, (len(forms), 1)), atol=1e-5)
+    (tmp_path / "no_suffix").write_bytes(path.read_bytes())
+    np.testing.assert_allclose(sentences.encode(str(tmp_path / "no_suffix")), expected, atol=1e-5)
     slow = sentences.encode(clip, processing_kwargs={"audio": {"sampling_rate": 8000}})
     np.testing.assert_allclose(slow, sentences.encode({"array": clip, "sampling_rate": 8000}), atol=1e-6)
 
@@ -103,14 +104,39 @@ def test_long_files_take_no_memory(sentences, tmp_path):
     assert peak < seconds * RATE * 4 / 2  # bytes of half a track
 
 
+def test_configured_crop(folder, sentences, processor, tmp_path):
+    cropped = tmp_path / "cropped"
+    shutil.copytree(folder, cropped)
+    MulapProcessor(MulapFeatureExtractor(crop="first", max_seconds=0.7), processor.tokenizer).save_pretrained(cropped)
+    first = SentenceTransformer(str(cropped), trust_remote_code=True, device="cpu").encode(clips())
+    expected = sentences.encode([clip[: round(0.7 * RATE)] for clip in clips()])
+    np.testing.assert_allclose(first, expected, atol=1e-6)
+
+
+def test_arrays_without_a_rate_are_reported(sentences, monkeypatch):
+    messages = []
+    module = sys.modules[type(sentences[0].feature_extractor).__module__]
+    monkeypatch.setattr(module.logger, "warning_once", messages.append)
+    sentences.encode([{"array": clips()[0], "sampling_rate": RATE}])
+    assert not messages
+    sentences.encode(clips())
+    assert "are taken to have 16000 Hz" in messages[0]
+
+
 def test_what_is_refused(sentences, tmp_path):
     for missing in ("missing.mp3", str(tmp_path / "my song.mp3")):
         with pytest.raises(ValueError, match=f"{missing}: the file does not exist"):
             sentences.encode([missing])
     for text in ("how to make an .mp3", "https://example.com.au"):
         assert sentences.encode(text).shape == (16,)
-    with pytest.raises(ValueError, match="audio 0 of this batch has 1 sample that is NaN"):
+    with pytest.raises(ValueError, match=r"audio 0 of this batch, .* by length, has 1 sample that is NaN"):
         sentences.encode([np.array([0.0, np.nan])])
+    with pytest.raises(TypeError, match=r"holds <U1 values \(\['a', 'b'\]\), not samples.* not nested"):
+        sentences.encode([["a", "b"]])
+    with pytest.raises(ValueError, match=r"'text' and 'audio' .the text is 'calm'.*pass them as two inputs"):
+        sentences.encode({"text": "calm", "audio": clips()[0]})
+    with pytest.raises(ValueError, match="this is a folder"):
+        sentences.encode(str(tmp_path))
     with pytest.raises(TypeError, match="'vision'"):
         sentences.encode(CAPTIONS, processing_kwargs={"vision": {}})
     with pytest.raises(TypeError, match="'sampling_rat': did you mean 'sampling_rate'"):
@@ -131,43 +157,3 @@ def test_models_without_a_joint_space_encode_audio(cls, processor, tmp_path):
     assert sentences.get_embedding_dimension() == config.audio_config.feature_size
     with pytest.raises(ValueError, match=r"text"):
         sentences.encode(CAPTIONS)
-
-
-def test_fine_tuning_lowers_the_loss_and_is_saved(folder, tmp_path):
-    sentences = SentenceTransformer(str(folder), trust_remote_code=True, device="cpu")
-    rows = [{"array": clip.tolist(), "sampling_rate": RATE} for clip in waveforms(4, 2 * CHUNK, seed=3).numpy()]
-    data = Dataset.from_dict({"audio": rows, "caption": CAPTIONS[:4]})
-    arguments = SentenceTransformerTrainingArguments(
-        str(tmp_path / "run"), max_steps=12, per_device_train_batch_size=4, learning_rate=3e-3, logging_steps=1,
-        report_to=[], use_cpu=True, disable_tqdm=True, save_strategy="no", lr_scheduler_type="constant",
-    )  # fmt: skip
-    trainer = SentenceTransformerTrainer(
-        sentences, arguments, train_dataset=data, loss=MultipleNegativesRankingLoss(sentences)
-    )
-    trainer.train()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    assert np.mean(losses[-3:]) < 0.7 * losses[0], losses
-    sentences.save_pretrained(str(tmp_path / "tuned"))
-    again = SentenceTransformer(str(tmp_path / "tuned"), trust_remote_code=True, device="cpu")
-    np.testing.assert_allclose(
-        again.encode([*clips(), CAPTIONS[0]]), sentences.encode([*clips(), CAPTIONS[0]]), atol=1e-6
-    )
-
-
-ENCODE = """
-import json, sys, numpy
-from sentence_transformers import SentenceTransformer
-model = SentenceTransformer(sys.argv[1], trust_remote_code=True, device="cpu")
-model.save_pretrained(sys.argv[3])  # and once more from there
-again = SentenceTransformer(sys.argv[3], trust_remote_code=True, device="cpu")
-print("FOUND" + json.dumps([each.encode(sys.argv[2:3] + sys.argv[4:]).tolist() for each in (model, again)]))
-"""
-
-
-def test_folder_where_the_package_is_not_installed(folder, sentences, tmp_path):
-    sf.write(tmp_path / "song.flac", clips()[0] / 8, RATE)
-    result = run_without_package(ENCODE, folder, tmp_path / "song.flac", tmp_path / "again", *CAPTIONS, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    expected = sentences.encode([str(tmp_path / "song.flac"), *CAPTIONS])
-    for found in json.loads(result.stdout.split("FOUND")[1]):
-        np.testing.assert_allclose(found, expected, atol=1e-5)

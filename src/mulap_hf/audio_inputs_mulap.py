@@ -2,6 +2,7 @@
 
 import io
 import os
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from http.client import HTTPException
 from numbers import Number
@@ -146,6 +147,6 @@ def _refuse_files(samples: Any, name: str):
         isinstance(samples, (np.ndarray, torch.Tensor, list, tuple)) or hasattr(samples, "__array__")
     ):
         raise TypeError(
-            f"{name} is {type(samples).__name__}, not audio: pass a path, a URL, the bytes of a file, a waveform, "
-            'or {"array": waveform, "sampling_rate": Hz}'
+            f"{name} is {reprlib.repr(samples)} ({type(samples).__name__}), not audio: pass a path, a URL, the bytes "
+            'of a file, a waveform, or {"array": waveform, "sampling_rate": Hz}'
         )

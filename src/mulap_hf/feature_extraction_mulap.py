@@ -165,16 +165,20 @@ class MulapFeatureExtractor(SequenceFeatureExtractor):
             return list(sampling_rate)
         return [sampling_rate] * len(clips)
 
+    def rate_of(self, clip: Any, rate: Any) -> Any:
+        """The rate that was given for a clip, or else the model's, with a warning if the clip needs one."""
+        if rate is not None:
+            return rate
+        if isinstance(clip, (np.ndarray, torch.Tensor, list, tuple)):
+            logger.warning_once(
+                f"No sampling_rate was given: the clips are taken to have {self.sampling_rate} Hz. Pass "
+                'sampling_rate=, or {"array": ..., "sampling_rate": Hz} as a clip.'
+            )
+        return self.sampling_rate
+
     def _read(self, clip: Any, rate: Any, resample: bool, name: str) -> np.ndarray:
         """A clip as a mono waveform `(samples,)` at the model's rate, in memory of this package."""
-        if rate is None:
-            rate = self.sampling_rate
-            if isinstance(clip, (np.ndarray, torch.Tensor, list, tuple)):
-                logger.warning_once(
-                    f"No sampling_rate was given: the clips are taken to have {self.sampling_rate} Hz. Pass "
-                    "sampling_rate= to have it checked."
-                )
-        waveform, rate = read_audio(clip, name, self.sampling_rate, rate)
+        waveform, rate = read_audio(clip, name, self.sampling_rate, self.rate_of(clip, rate))
         if rate == self.sampling_rate:
             return waveform
         if not resample:

@@ -1,5 +1,6 @@
 """MuLaP in sentence-transformers: embeddings of audio and of texts, by `SentenceTransformer(folder)`."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -116,7 +117,8 @@ class MulapSentenceModule(InputModule):
 
         Args:
             inputs: texts, and audio in any form that `MulapFeatureExtractor` takes. A string is audio if it is an
-                http(s) URL, or the path of a file, whose name ends as those of audio files do.
+                http(s) URL, or the path of a file, whose name ends as those of audio files do; or an absolute path
+                that exists.
             prompt: prepended to every text.
             processing_kwargs: further arguments of the tokenizer under "text", of the feature extractor under
                 "audio": `{"audio": {"sampling_rate": 44100}}` is the rate of arrays that come without one.
@@ -124,15 +126,13 @@ class MulapSentenceModule(InputModule):
             max_length: length of the longest text in tokens.
 
         Raises:
-            ValueError: a text for a model without a joint embedding space.
+            ValueError: a text for a model without a joint embedding space, or a text and audio in one input.
             AudioError: an input is the path of an audio file that does not exist.
             TypeError: an argument is unknown.
         """
         options = {name: dict(values) for name, values in (processing_kwargs or {}).items()}
         refuse_unknown(options, ("text", "audio"), "processing_kwargs of MuLaP")
-        inputs = [
-            value["text"] if isinstance(value, Mapping) and set(value) == {"text"} else value for value in inputs
-        ]
+        inputs = [_text_of(value) for value in inputs]
         is_audio = [not isinstance(value, str) or _is_audio_address(value) for value in inputs]
         texts = [(prompt or "") + value for value, audio in zip(inputs, is_audio, strict=True) if not audio]
         clips = [value for value, audio in zip(inputs, is_audio, strict=True) if audio]
@@ -148,8 +148,8 @@ class MulapSentenceModule(InputModule):
         audio_options = options.get("audio", {})
         if clips and torch.is_inference_mode_enabled():  # in `encode`: `forward` decodes them, chunk by chunk
             refuse_unknown(audio_options, ("sampling_rate", "padding"), "processing_kwargs for audio in encode")
-            rate = audio_options.get("sampling_rate", self.feature_extractor.sampling_rate)
-            features["clips"] = [(clip, rate) for clip in clips]
+            rate = audio_options.get("sampling_rate")
+            features["clips"] = [(clip, self.feature_extractor.rate_of(clip, rate)) for clip in clips]
         elif clips:
             features |= self.feature_extractor(clips, resample=True, return_tensors="pt", **audio_options)
         return features
@@ -194,16 +194,37 @@ class MulapSentenceModule(InputModule):
         return sums / counts
 
     def _chunks(self, number: int, clip: Any, rate: Any) -> Iterator[np.ndarray]:
-        """The chunks of a clip, `(chunk length,)` each, as `MulapAudioModel` cuts them."""
-        length = self._backbone.config.chunk_length
+        """The chunks of a clip, `(chunk length,)` each, as `MulapAudioModel` cuts what the feature extractor crops."""
+        extractor, length = self.feature_extractor, self._backbone.config.chunk_length
+        left = round(extractor.max_seconds * extractor.sampling_rate) if extractor.crop == "first" else math.inf
         rest, found = np.zeros(0, dtype=np.float32), False
-        for block in stream_input(clip, f"audio {number} of this batch", self.feature_extractor.sampling_rate, rate):
-            rest = np.concatenate([rest, block])
+        name = f"audio {number} of this batch, which sentence-transformers has sorted by length,"
+        for block in stream_input(clip, name, extractor.sampling_rate, rate):
+            rest = np.concatenate([rest, block[: min(left, len(block))]])
             whole = len(rest) - len(rest) % length
             yield from rest[:whole].reshape(-1, length)
             rest, found = rest[whole:], found or whole > 0
+            left -= len(block)
+            if left <= 0:
+                break
         if not found:
             yield np.pad(rest, (0, length - len(rest)))
+
+
+def _text_of(value: Any) -> Any:
+    """An input, or the text in it if it is `{"text": ...}`.
+
+    Raises:
+        ValueError: it has a text and something else.
+    """
+    if not isinstance(value, Mapping) or value.get("text") is None:
+        return value
+    if len(value) > 1:
+        raise ValueError(
+            f"one input has {' and '.join(map(repr, value))} (the text is {value['text']!r}), but an embedding is "
+            "that of a text or of audio: pass them as two inputs"
+        )
+    return value["text"]
 
 
 def _is_audio_address(text: str) -> bool:
@@ -215,7 +236,7 @@ def _is_audio_address(text: str) -> bool:
     is_url = text.lower().startswith(("http://", "https://"))
     name = urlsplit(text).path if is_url else text
     if not name.lower().endswith(AUDIO_EXTENSIONS + FFMPEG_EXTENSIONS):
-        return False
+        return os.path.isabs(text) and os.path.exists(text)
     if is_url or os.path.isfile(text):
         return True
     folder = os.path.dirname(text)

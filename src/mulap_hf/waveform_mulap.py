@@ -1,5 +1,7 @@
 """Arrays of audio samples as mono float32 waveforms."""
 
+import reprlib
+
 import numpy as np
 import torch
 from transformers.utils import logging
@@ -78,7 +80,10 @@ def _to_array(samples: Samples, name: str) -> np.ndarray:
         kinds = array.dtype
         if array.dtype == object:
             kinds = next((type(item).__name__ for item in array.flat if not isinstance(item, (int, float))), "int")
-        raise TypeError(f"{name} holds {kinds} values, not samples of a waveform")
+        raise TypeError(
+            f"{name} holds {kinds} values ({reprlib.repr(samples)}), not samples of a waveform: pass one clip, or a "
+            "list of clips that is not nested"
+        )
     return array
 
 

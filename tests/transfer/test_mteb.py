@@ -3,6 +3,7 @@
 import inspect
 import io
 import json
+import re
 import runpy
 
 import mteb
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 from datasets import Audio
-from helpers import ROOT, import_script, micro_config, run_fresh, save_both, settle
+from helpers import ROOT, import_script, micro_config, run, run_fresh, save_both, settle
 from hub_server import HubServer
 from huggingface_hub import ModelCard
 from mteb.mocks import mock_tasks
@@ -171,3 +172,62 @@ def test_model_of_the_hub_where_the_package_is_not_installed(folder, processor, 
     found = json.loads(done.stdout.split("FOUND")[1])
     assert found["org/mulap"][0] == ["audio", "text"] and found["org/backbone"][0] == ["audio"]
     assert min(score for _, score in found.values()) > 0.8
+
+
+# The script, which writes into the card of a model on the Hub; `refused` has the messages of what it does not do.
+PUSH = """
+import json, os, sys
+from pathlib import Path
+from huggingface_hub import HfApi, ModelCard
+training, folder, data = sys.argv[1:]
+sys.path.insert(0, training)
+import mteb_eval
+from mulap_hf import MulapError
+
+def refusal(*options, token="hf_test"):
+    os.environ["HF_TOKEN"] = token
+    try:
+        mteb_eval.main(["--push_to_hub", *options])
+    except MulapError as error:
+        return str(error)
+
+refused = {"no model": refusal("--model", "org/nothing", "--data", data)}
+HfApi().create_repo("org/mulap")
+HfApi().upload_folder(repo_id="org/mulap", folder_path=folder, ignore_patterns=["README.md", "mteb/*"])
+mteb_eval.main(["--push_to_hub", "--model", "org/mulap", "--data", data, "--tasks", "register"])
+mteb_eval.main(["--push_to_hub", "--model", "org/mulap", "--data", data, "--tasks", "sound"])
+card = ModelCard.load("org/mulap")
+model = ("--model", "org/mulap")
+Path("no_tasks").mkdir()
+refused |= {
+    "no token": refusal(*model, "--data", data, token=""),
+    "no member": refusal("--model", "other/mulap", "--data", data),
+    "no right": refusal(*model, "--data", data, token="hf_read"),
+    "no task": refusal(*model, "--tasks", "GTZANGenres"),
+    "no tasks.json": refusal(*model, "--data", "no_tasks"),
+}
+results = sorted(str(path) for path in Path("outputs").rglob("tones-*.json"))
+index = {score.dataset_name: score.metric_value for score in card.data.eval_results}
+print("FOUND" + json.dumps([card.data.tags, index, results, refused]))
+"""
+
+
+def test_scores_pushed_to_the_hub(folder, dataset, tmp_path):
+    with HubServer() as hub:
+        arguments = (ROOT / "training", folder, dataset)
+        done = run("-c", PUSH, *arguments, cwd=tmp_path, env=hub.environment(tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    tags, index, results, refused = json.loads(done.stdout.split("FOUND")[1])
+    assert tags == ["mteb"] and index.keys() == {"tones-register", "tones-sound"}
+    assert index["tones-register"] > 0.5
+    assert len(results) == 2 and results[0].startswith("outputs/mteb/org--mulap/results/org__mulap/")
+    messages = {
+        "no model": "org/nothing: found neither as a folder nor on the Hub",
+        "no token": "not logged in to the Hub: log in with `hf auth login`",
+        "no member": "other/mulap: org is not a member of other",
+        "no right": "has no write permission",
+        "no task": "GTZANGenres: MTEB .* has no audio task of this name; did you mean GTZANGenre?",
+        "no tasks.json": "no_tasks",
+    }
+    for name, message in messages.items():
+        assert re.search(message, refused[name]), refused

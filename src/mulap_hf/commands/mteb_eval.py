@@ -5,8 +5,7 @@ import warnings
 from collections.abc import Sequence
 
 import mteb
-from huggingface_hub import EvalResult, metadata_update
-from huggingface_hub.repocard_data import eval_results_to_model_index
+from huggingface_hub import EvalResult
 from mteb.abstasks import AbsTask
 from mteb.results import TaskResult
 
@@ -15,6 +14,8 @@ from ..files import make_folder, markdown_table
 from ..mteb_evaluation.arguments import MUSIC, MtebArguments
 from ..mteb_evaluation.model import MulapEncoder, contribution
 from ..mteb_evaluation.tasks import named_tasks, prepared_tasks
+from ..publishing.arguments import Destination
+from ..publishing.hub import check_destination, push_scores
 from ..publishing.mteb_scores import MTEB_URL, SCORES_NAME, store_scores, update_card
 
 
@@ -25,7 +26,10 @@ def mteb_eval(args: MtebArguments):
         ModelError: The model cannot be loaded.
         DataError: A task or the folder of `--data` cannot be used, or the datasets of some tasks cannot be downloaded.
             The scores of the other tasks are stored.
+        PublishError: The Hub does not accept changes of the model from this user, or refuses the card.
     """
+    if args.push_to_hub:
+        check_destination(Destination(args.model))
     encoder = MulapEncoder(args.model, args.device)
     modalities = encoder.mteb_model_meta.modalities
     if args.data is None:
@@ -39,14 +43,13 @@ def mteb_eval(args: MtebArguments):
     results, failed = _evaluate(encoder, tasks, mteb.ResultCache(folder), args.batch_size)
     found = [score for task, result in results for score in _scores(task, result)]
     print(markdown_table(("task", "split", "metric", "score"), map(_row, found)))
-    stored = store_scores(folder / SCORES_NAME, found)
+    stored = store_scores(folder / SCORES_NAME, found, encoder.weights)
     card = folder.parent / "README.md"
     if folder.name == "mteb" and card.is_file() and stored:
         update_card(card, stored)
         print(f"The model card {card} has the scores.")
     if args.push_to_hub and stored:
-        index = eval_results_to_model_index(args.model.rpartition("/")[2], stored)
-        print(f"Model card: {metadata_update(args.model, {'model-index': index}, overwrite=True)}")
+        print(f"Model card: {push_scores(args.model, stored)}")
     print(f"Written to {folder}: {SCORES_NAME}, model_meta.py, and results/ in the format of MTEB")
     if failed:
         raise DataError(

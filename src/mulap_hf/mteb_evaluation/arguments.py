@@ -26,7 +26,7 @@ class MtebArguments:
     )
     output_dir: str | None = option(
         None,
-        "Folder of the results of this model. Default: mteb/ in the folder of the model, or outputs/mteb.",
+        "Folder of the results of this model. Default: mteb/ in the folder of the model, or outputs/mteb/ORG--NAME.",
     )
     batch_size: int = option(16, "Number of recordings or texts that are encoded together.")
     device: str | None = option(None, "Device of the computation. Default: a GPU if one is available, else the CPU.")
@@ -45,5 +45,6 @@ class MtebArguments:
     @property
     def folder(self) -> Path:
         """The folder of the results."""
-        inside = Path(self.model) / "mteb" if Path(self.model).is_dir() else Path("outputs/mteb")
+        hub = Path("outputs/mteb", self.model.replace("/", "--"))
+        inside = Path(self.model) / "mteb" if Path(self.model).is_dir() else hub
         return Path(self.output_dir) if self.output_dir else inside

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 
-from ..loading import loading_errors
+from ..loading import backbone_fingerprint, loading_errors, model_fingerprint
 from ..sentence_mulap import MulapSentenceModule
 
 _CITATION = """@inproceedings{manco2022mulap,
@@ -36,6 +36,9 @@ class MulapEncoder(SentenceTransformerEncoderWrapper):
         model: Folder or Hub name.
         device: Device of the computation; None for a GPU if one is available, else the CPU.
 
+    Attributes:
+        weights: Fingerprint of the model's weights.
+
     Raises:
         ModelError: The model cannot be loaded.
     """
@@ -47,6 +50,7 @@ class MulapEncoder(SentenceTransformerEncoderWrapper):
             warnings.simplefilter("ignore")  # MTEB uses names that sentence-transformers and MTEB have replaced
             super().__init__(SentenceTransformer(modules=[module], device=device))
         self.mteb_model_meta = model_meta(model, module)
+        self.weights = (backbone_fingerprint if module.tokenizer is None else model_fingerprint)(module.model)
 
     def encode(self, inputs, *, task_metadata, hf_split, hf_subset, prompt_type=None, **kwargs) -> np.ndarray:
         """Return the embeddings `(rows, size)` of a split; the arguments are those of MTEB."""

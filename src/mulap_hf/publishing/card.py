@@ -15,6 +15,7 @@ from transformers import AutoConfig
 from ..files import format_interval, known
 from ..loading import TEXT_KINDS, model_kind
 from ..modeling_mulap_similarity import FACTORS
+from ..pipeline_mulap_tasks import has_joint_space
 from .arguments import UNKNOWN_LICENSE
 from .mteb_scores import MTEB_FILE, read_scores
 
@@ -178,6 +179,7 @@ def _model_facts(config, folder: Path) -> dict[str, Any]:
         "highest_frequency": f"{audio.f_max:g}",
         "longest_minutes": f"{(audio.max_position_embeddings - 1) * audio.chunk_seconds / 60:.0f}",
         "feature_size": audio.feature_size,
+        "joint": has_joint_space(config, (config.architectures or [""])[0]),
         "projection_size": getattr(config, "projection_size", 0),
         "longest_text": getattr(text, "max_position_embeddings", None),
         "labels": list(config.id2label.values()),

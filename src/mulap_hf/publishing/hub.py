@@ -5,13 +5,14 @@ from pathlib import Path
 from shlex import quote
 from tempfile import TemporaryDirectory
 
-from huggingface_hub import HfApi, ModelCard, ModelCardData
-from huggingface_hub.errors import HTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
+from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
+from huggingface_hub.errors import EntryNotFoundError, HTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
 
 from ..errors import PublishError
 from .arguments import Destination, HubArguments
 from .assemble import assemble
 from .check import check_folder
+from .mteb_scores import add_scores
 
 # Files that publishing writes: deleted on the Hub if the new version lacks them. Files that users added stay.
 _OURS = ["*.py", "*.safetensors", "*.safetensors.index.json", "samples/*", "training_report/*", "transfer_report/*"]
@@ -94,6 +95,27 @@ def publish(source: Path, target: Path, destination: Destination, samples: Seque
     except (HTTPError, ValueError) as error:
         raise PublishError(explain(error)) from error
     return commit.commit_url
+
+
+def push_scores(repo_id: str, scores: Sequence[EvalResult]) -> str:
+    """Put scores of MTEB into the card of a model on the Hub, which gets one if it has none.
+
+    Returns:
+        The URL of the commit.
+
+    Raises:
+        PublishError: The Hub refuses.
+    """
+    name = repo_id.rpartition("/")[2]
+    try:
+        try:
+            card = ModelCard.load(repo_id)
+        except EntryNotFoundError:
+            card = ModelCard(f"---\nlibrary_name: transformers\n---\n\n# {name}\n")
+        add_scores(card, name, scores)
+        return str(card.push_to_hub(repo_id, commit_message="Add scores of MTEB"))
+    except (HTTPError, ValueError) as error:
+        raise PublishError(explain(error)) from error
 
 
 def _check_license(license: str):

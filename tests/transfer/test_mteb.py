@@ -207,6 +207,8 @@ refused |= {
     "no tasks.json": refusal(*model, "--data", "no_tasks"),
 }
 results = sorted(str(path) for path in Path("outputs").rglob("tones-*.json"))
+commits = [commit.commit_id for commit in HfApi().list_repo_commits("org/mulap")]
+assert {Path(path).parent.name for path in results} < set(commits)
 index = {score.dataset_name: score.metric_value for score in card.data.eval_results}
 print("FOUND" + json.dumps([card.data.tags, index, results, refused]))
 """

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from datasets import Audio
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 from mteb.models import ModelMeta
 from mteb.models.sentence_transformer_wrapper import SentenceTransformerEncoderWrapper
@@ -79,7 +79,7 @@ def model_meta(model: str, module: MulapSentenceModule) -> ModelMeta:
         "loader": SentenceTransformerEncoderWrapper,
         "loader_kwargs": {"trust_remote_code": True},
         "name": f"local/{Path(model).resolve().name}" if local else model,
-        "revision": _digest(Path(model)) if local else module.model.config._commit_hash,
+        "revision": _digest(Path(model)) if local else _commit(model),
         "release_date": None,
         "languages": ["eng-Latn"] if module.tokenizer is not None else None,
         "modalities": ["audio"] if module.tokenizer is None else ["text", "audio"],
@@ -121,6 +121,12 @@ def _card(model: str) -> dict[str, Any]:
         return ModelCard.load(path).data.to_dict()
     except (EntryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError):
         return {}
+
+
+def _commit(model: str) -> str | None:
+    """The commit of a model of the Hub that was loaded."""
+    file = try_to_load_from_cache(model, "config.json")
+    return Path(file).parent.name if isinstance(file, str) else None
 
 
 def _digest(folder: Path) -> str:

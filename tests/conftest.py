@@ -19,7 +19,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 LONGEST = [
     "test_embedding_ray.py", "test_objectives.py", "test_compare_script.py", "test_notebooks.py", "test_publish.py",
     "test_resume.py", "test_precision.py", "test_space.py", "test_trainer_examples.py", "test_mteb.py",
-    "test_growth.py", "test_readme.py", "test_onnx_export.py", "test_checkpoints.py",
+    "test_growth.py", "test_readme.py", "test_onnx_export.py", "test_checkpoints.py", "test_places.py",
 ]  # fmt: skip
 
 

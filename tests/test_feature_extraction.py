@@ -307,7 +307,7 @@ def test_crops_that_make_no_sense(extract):
         ([{"array": "song.mp3", "sampling_rate": RATE}], TypeError, r"clip 0 is 'song.mp3' \(str\), not audio"),
         ([{"caption": "calm"}], AudioError, r"clip 0 is a dict with \['caption'\]"),
         ([WAVE, None], TypeError, "clip 1 is None: it has no audio; drop it"),
-        ([[0.1, None]], TypeError, "clip 0 holds NoneType values, not samples"),
+        ([[0.1, None]], TypeError, r"clip 0 holds NoneType values \(\[0.1, None\]\), not samples"),
         ([[[0.1, 0.2], [0.3]]], AudioError, "clip 0 is a list of lists of different lengths"),
         (np.array(["a", "b"]), TypeError, "not samples"),
     ],

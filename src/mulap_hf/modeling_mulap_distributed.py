@@ -67,6 +67,58 @@ def track_statistics(norm: nn.modules.batchnorm._BatchNorm, mean: torch.Tensor, 
     norm.running_var.lerp_(variance, momentum)
 
 
+class _Normalize(torch.autograd.Function):
+    """Values `(items, channels, ...)` to mean 0 and variance 1 over all processes, with one exchange each way.
+
+    Also gives mean, (biased) variance, both `(channels,)`, and the number of values per channel, without gradient.
+    """
+
+    @staticmethod
+    def forward(ctx, values, eps):
+        dims, shape = _other_dims(values)
+        number = values.numel() // values.shape[1]
+        mean = values.sum(dims) / max(number, 1)
+        squares = (values - mean.view(shape)).square().sum(dims)
+        parts = _of_all_processes(torch.stack([mean, squares, torch.full_like(mean, number)]))
+        means, all_squares, counts = parts.unbind(1)  # each (processes, channels)
+        count = counts[:, 0].sum().item()
+        if count < 2:
+            raise ValueError(
+                f"BatchNorm trains on 2 values per channel or more; all processes together have {count:g}: train on "
+                "larger batches"
+            )
+        # Moments of the parts give those of the whole (Chan, Golub, LeVeque 1979) without cancellation.
+        mean = (counts * means).sum(dim=0) / count
+        variance = (all_squares + counts * (means - mean).square()).sum(dim=0) / count
+        rate = torch.rsqrt(variance + eps)
+        normalized = (values - mean.view(shape)).mul_(rate.view(shape))
+        ctx.save_for_backward(normalized, rate)
+        ctx.count = count
+        ctx.mark_non_differentiable(mean, variance)
+        return normalized, mean, variance, count
+
+    @staticmethod
+    def backward(ctx, gradient, *_):
+        normalized, rate = ctx.saved_tensors
+        dims, shape = _other_dims(gradient)
+        sums = torch.stack([gradient.sum(dims), (gradient * normalized).sum(dims)])
+        dist.all_reduce(sums)
+        mean, slope = (sums / ctx.count).view(2, *shape)
+        return (gradient - mean - normalized * slope).mul_(rate.view(shape)), None
+
+
+def _other_dims(values: Tensor) -> tuple[list[int], list[int]]:
+    """The dimensions besides the channels, and the shape with which `(channels,)` is broadcast."""
+    return [dim for dim in range(values.dim()) if dim != 1], [1, -1] + [1] * (values.dim() - 2)
+
+
+def _of_all_processes(values: Tensor) -> Tensor:
+    """`(...)` -> `(processes, ...)`."""
+    gathered = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(gathered, values)
+    return torch.stack(gathered)
+
+
 class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     """BatchNorm with the statistics of all processes, on every backend; torch's `nn.SyncBatchNorm` needs GPUs.
 
@@ -87,24 +139,11 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         if not self.training or not several_processes():
             return super().forward(input)
         self._check_input_dim(input)
-        values = input.float()  # (items, channels, ...)
-        dims = [dim for dim in range(values.dim()) if dim != 1]
-        shape = [1, -1] + [1] * (values.dim() - 2)
-        items = values.new_tensor([values.numel() / values.shape[1]])
-        total = SumOverProcesses.apply(torch.cat([values.sum(dims), items]))  # (channels + 1,)
-        count = total[-1].item()
-        if count < 2:
-            raise ValueError(
-                f"BatchNorm trains on 2 values per channel or more; all processes together have {count:g}: train on "
-                "larger batches"
-            )
-        mean = total[:-1] / count  # (channels,)
-        centered = values - mean.view(shape)
-        variance = SumOverProcesses.apply(centered.square().sum(dims)) / count
-        track_statistics(self, mean, variance * count / (count - 1))
-        normalized = centered * torch.rsqrt(variance + self.eps).view(shape)
+        normalized, mean, variance, count = _Normalize.apply(input.float(), self.eps)
+        track_statistics(self, mean, variance * (count / (count - 1)))
         if self.affine:
-            normalized = normalized * self.weight.view(shape) + self.bias.view(shape)
+            shape = [1, -1] + [1] * (input.dim() - 2)
+            normalized = torch.addcmul(self.bias.view(shape), normalized, self.weight.view(shape))
         return normalized.to(input.dtype)
 
     def _check_input_dim(self, input: Tensor):

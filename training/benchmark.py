@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 TRAINING_BATCHES = {"tiny": 8, "published": 2}
+PROCESS_BATCHES = {"tiny": 48, "published": 8}
 
 
 def main(arguments: list[str] | None = None):
@@ -103,7 +104,7 @@ def run_training(args: argparse.Namespace) -> str:
 def run_processes(args: argparse.Namespace) -> str:
     from mulap_hf.benchmark import training_processes
 
-    return training_processes.run(args.output, args.rounds, {name: TRAINING_BATCHES[name] for name in args.presets})
+    return training_processes.run(args.output, args.rounds, {name: PROCESS_BATCHES[name] for name in args.presets})
 
 
 def run_others(args: argparse.Namespace) -> str:

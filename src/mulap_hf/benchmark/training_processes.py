@@ -23,7 +23,7 @@ PROCESSES = 2
 ONE_THREAD, ALL_THREADS = "one process, 1 thread", "one process, all threads"
 
 
-def run(output: Path, rounds: int, batches: dict[str, int], clip_seconds: float = 20.0) -> str:
+def run(output: Path, rounds: int, batches: dict[str, int], clip_seconds: float = 6.0) -> str:
     """Measure pre-training steps in one and in two processes; write `OUTPUT/processes-PRESET.*`.
 
     Each of the two processes has one thread and half of the batch, and the same gradients as one process.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from ..configuration_mulap import MulapConfig
+from ..configuration_mulap import MulapAudioConfig, MulapConfig
 from ..modeling_mulap_audio import MulapAudioModel
 from .measure import Variant, matrix_product, measure
 from .reference import count_gflop, plain
@@ -86,6 +86,12 @@ def make_variants(
         Variant("chunk by chunk, fast path", lambda: one_by_one(fast), seconds, gflop),
         Variant("one batch, fast path", lambda: fast(track), seconds, gflop),
     ]
+    if config.pitch_channels:
+        without = (
+            MulapAudioModel(MulapAudioConfig(**{**config.to_dict(), "pitch_channels": 0})).to(device, dtype).eval()
+        )
+        name = "one batch, fast path, without pitch branch"
+        variants.append(Variant(name, lambda: without(track), seconds, gflop))
     if compiled:
         graph = torch.compile(plain(fast), fullgraph=True)
         variants.append(Variant("one batch, torch.compile", lambda: graph(track), seconds, gflop))

@@ -12,7 +12,7 @@ from .audio_search import AudioFiles, find_audio_files, read_paths
 from .errors import MulapError
 from .files import printable
 from .remote import is_address
-from .scripts import run_script
+from .scripts import free_waiting_threads, run_script
 from .search.arguments import add_search_commands
 
 FEW_FILES, MOST_WORKERS = 20, 8
@@ -21,6 +21,7 @@ NOTHING_DONE = 2
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs a command, and ends the process: 0 = all done, 1 = some files failed, 2 = nothing could be done."""
+    free_waiting_threads()
     run_script(lambda: run_command(arguments), failed=NOTHING_DONE)
 
 

@@ -10,6 +10,8 @@ _POLL_SECONDS = 0.05
 # The command without the time for imports, which does not depend on the amount of work.
 _EMBED = """
 import sys, time
+from mulap_hf.scripts import free_waiting_threads
+free_waiting_threads()
 import mulap_hf.embedding_files
 from mulap_hf.cli import main
 started = time.perf_counter()

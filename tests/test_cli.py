@@ -13,7 +13,7 @@ import pytest
 from helpers import micro_config, read_until, run, write_tone
 from transformers import BertConfig, BertModel
 
-from mulap_hf.cli import main
+from mulap_hf.cli import default_workers, main
 
 MULAP = Path(sysconfig.get_path("scripts")) / "mulap"
 
@@ -157,3 +157,21 @@ def test_what_may_not_be_read(model_folder, embed, music, tmp_path_factory):
         for folder, mode in zip(others, modes, strict=True):
             folder.chmod(mode)
     assert status == 2 and errors == f"error: {music}/deep cannot be read: Permission denied\n"
+
+
+@pytest.mark.parametrize(
+    ("platform", "files", "workers"),
+    [
+        ("linux", ["a.wav", "b.AIFF"] * 50, 0),
+        ("linux", ["a.wav", "b.ogg"], 2),
+        ("linux", ["a.mp3"], 1),
+        ("linux", ["a.mp3"] * 50, 6),
+        ("darwin", ["a.mp3"] * 19, 0),
+        ("darwin", ["a.mp3"] * 20, 8),
+    ],
+)
+def test_default_number_of_processes(platform, files, workers, monkeypatch):
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    assert default_workers(files) == workers

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +16,7 @@ from .scripts import free_waiting_threads, run_script
 from .search.arguments import add_search_commands
 
 FEW_FILES, MOST_WORKERS = 20, 8
+PCM_EXTENSIONS = (".wav", ".wave", ".aif", ".aiff")
 NOTHING_DONE = 2
 
 
@@ -96,9 +97,9 @@ def add_model_options(embed: argparse.ArgumentParser):
     embed.add_argument(
         "--workers",
         type=at_least(0),
-        help=f"processes that decode; by default one per core, at most {MOST_WORKERS}, and for less than {FEW_FILES} "
-        "files one, or none where starting it takes long (on Windows and macOS). 0 decodes in a thread, and a file "
-        "that crashes the decoder then ends the run",
+        help=f"processes that decode; by default one per core, at most {MOST_WORKERS}; none for WAV and AIFF alone, "
+        f"and none for less than {FEW_FILES} files where starting it takes long (on Windows and macOS). 0 decodes in "
+        "a thread, and a file that crashes the decoder then ends the run",
     )
     embed.add_argument(
         "--batch_size",
@@ -147,7 +148,7 @@ def run_embed(args: argparse.Namespace) -> int:
         embedder = Embedder(args.model, args.device, args.batch_size, **spaces)
     if is_folder and args.overwrite:
         clear_shards(args.output)
-    workers = default_workers(len(found.files)) if args.workers is None else args.workers
+    workers = default_workers(found.files) if args.workers is None else args.workers
     report = write_embeddings(
         embedder, found.files, args.output, args.per_chunk, workers, format=args.format, modified=found.modified
     )
@@ -185,12 +186,13 @@ def print_list(title: str, lines: Iterable[str]):
         print(f"  {printable(line)}", file=sys.stderr)
 
 
-def default_workers(files: int) -> int:
-    is_linux = sys.platform == "linux"  # where processes start at once, see `decoding`
-    if files < FEW_FILES:
-        return int(is_linux)
-    cores = len(os.sched_getaffinity(0)) if is_linux else os.cpu_count() or 1
-    return min(cores, MOST_WORKERS)
+def default_workers(files: Sequence[str | os.PathLike]) -> int:
+    """Processes that decode these files: none for PCM alone, which takes longer to be sent than to be decoded."""
+    if all(os.path.splitext(file)[1].lower() in PCM_EXTENSIONS for file in files):
+        return 0
+    if sys.platform != "linux":  # where processes start at once, see `decoding`
+        return 0 if len(files) < FEW_FILES else min(os.cpu_count() or 1, MOST_WORKERS)
+    return min(len(os.sched_getaffinity(0)), MOST_WORKERS, len(files))
 
 
 if __name__ == "__main__":

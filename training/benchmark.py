@@ -17,7 +17,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mulap_hf.scripts import run_script
+from mulap_hf.scripts import free_waiting_threads, run_script
 
 if TYPE_CHECKING:
     import torch
@@ -120,6 +120,7 @@ def run_folder(args: argparse.Namespace) -> str:
 
 
 def run_cluster(args: argparse.Namespace) -> str:
+    free_waiting_threads()  # as `mulap embed` does
     from mulap_hf.benchmark import cluster  # only this part requires the extra "ray"
 
     return cluster.run(args.output, args.rounds, args.presets)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from .decoding import Piece, decode_files
+from .scripts import free_waiting_threads
 
 _BLOCK_BYTES = 8 * 2**20  # of samples, from decoding to the model
 _FILES = pa.schema([("number", pa.int64()), ("path", pa.binary())])
@@ -47,7 +48,8 @@ def decode_block(files: pa.Table, sampling_rate: int, chunk_length: int) -> Iter
     size, start = 0, 0
     # In another process, so that a file that crashes the decoder fails alone.
     for piece in decode_files(paths, sampling_rate, chunk_length, workers=1):
-        values = np.stack(piece.chunks).tobytes() if len(piece.chunks) else b""
+        # As a view, because these are most of what a run moves.
+        values = np.asarray(piece.chunks).data.cast("B") if len(piece.chunks) else b""
         end = pickle.dumps(replace(piece, chunks=())) if piece.last else None
         place = {"number": numbers[piece.number], "start": start, "count": len(piece.chunks)}
         rows.append({**place, "values": values, "end": end})
@@ -69,6 +71,7 @@ class EncodeBlock:
     """
 
     def __init__(self, model: Any, device: str, threads: int):
+        free_waiting_threads()
         import ray
         import torch
 
@@ -79,13 +82,22 @@ class EncodeBlock:
 
     def __call__(self, pieces: pa.Table) -> pa.Table:
         config = self.embedder.model.config
-        samples = b"".join(pieces["values"].to_pylist())
-        chunks = np.frombuffer(samples, dtype=np.float32).reshape(-1, config.chunk_length)
+        chunks = _joined(pieces["values"]).reshape(-1, config.chunk_length)
         starts = range(0, len(chunks), config.chunk_batch_size)
         batches = [self.embedder.encode(chunks[start : start + config.chunk_batch_size]) for start in starts]
         features = np.concatenate(batches) if batches else np.zeros((0, 1), dtype=np.float32)
         rows = [part.tobytes() for part in np.split(features, np.cumsum(pieces["count"].to_numpy())[:-1])]
         return pieces.set_column(3, "values", pa.array(rows, pa.binary()))
+
+
+def _joined(values: pa.ChunkedArray) -> np.ndarray:
+    """The float32 numbers of all rows one after the other, as they lie in memory."""
+    array = values.combine_chunks()
+    _, offsets, data = array.buffers()
+    if data is None:  # all rows are empty
+        return np.zeros(0, dtype=np.float32)
+    first, *_, end = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
+    return np.frombuffer(data[first:end], dtype=np.float32)
 
 
 def read_pieces(pieces: pa.Table) -> Iterator[tuple[int, int, list[np.ndarray], Piece | None]]:

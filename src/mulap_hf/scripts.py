@@ -4,6 +4,7 @@ A script parses its options, and imports what it runs afterwards: torch and tran
 `--help` and a mistake in the options should not cost.
 """
 
+import ctypes
 import gc
 import importlib.metadata
 import os
@@ -16,6 +17,7 @@ from .errors import Interrupted, MulapError
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells count it."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def free_waiting_threads():
@@ -24,6 +26,17 @@ def free_waiting_threads():
     To be called before torch is imported, which reads the variable.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def keep_freed_memory():
+    """Lets the C library keep memory that is freed for what is allocated next, which the same computation needs again.
+
+    By default glibc returns it to the system, which clears it page by page before it is used again: the published
+    backbone then takes up to twice the time. The peak of a process stays the same.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        mallopt(_M_MMAP_THRESHOLD, 2**30)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def run_script(
@@ -36,6 +49,7 @@ def run_script(
         failed: exit status after a `MulapError`, whose message is printed.
         after_interrupt: what to do after Ctrl-C, for the message.
     """
+    keep_freed_memory()
     try:
         status = main()
     except KeyboardInterrupt:

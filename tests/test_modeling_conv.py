@@ -12,11 +12,6 @@ from mulap_hf.modeling_mulap_audio import MulapConv
 from mulap_hf.modeling_mulap_conv import max_over_frequency
 
 
-@pytest.fixture(autouse=True)
-def fast_however_short(monkeypatch):
-    monkeypatch.setattr(modeling_mulap_conv, "FEW", 0)
-
-
 def plain(image: torch.Tensor, layers: nn.ModuleList) -> list[torch.Tensor]:
     return [layer(image).amax(dim=2) for layer in layers]
 
@@ -189,16 +184,3 @@ def test_no_chunks():
     """A process of several may have none, but takes part in the statistics."""
     outputs = max_over_frequency(make_image()[:0], make_layers().eval())
     assert [output.shape for output in outputs] == [(0, 4, make_image().shape[3])] * 2
-
-
-@torch.no_grad()
-def test_short_inputs_take_the_plain_computation(monkeypatch):
-    monkeypatch.setattr(modeling_mulap_conv, "FEW", 10**6)
-    layers = make_layers().eval()
-    chunk, chunks = make_image()[:1], make_image().repeat(100, 1, 1, 1)
-    for image, expected in (
-        (chunk, plain(chunk, layers)),
-        (chunks, modeling_mulap_conv._max_over_frequency(chunks[:, :], layers, False)),
-    ):
-        for output, same in zip(max_over_frequency(image, layers), expected, strict=True):
-            assert torch.equal(output, same)

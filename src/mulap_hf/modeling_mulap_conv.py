@@ -30,8 +30,6 @@ logger = logging.get_logger(__name__)
 PRODUCTS = 320 * 1024
 # The same in bfloat16, whose products need more rows at a time to be fast.
 HALF_PRODUCTS = 1280 * 1024
-# Multiplications of the plain computation below which it is faster, as the steps of the other one cost more than that.
-FEW = 80 * 10**6
 # Elements of the windows gathered at a time in the backward pass.
 GATHERED = 2**20
 
@@ -54,12 +52,12 @@ def max_over_frequency(image: torch.Tensor, layers: nn.ModuleList, fast: bool = 
     Args:
         image: `(chunks, 1, bands, frames)`.
         layers: `MulapConv`s with one input channel and as many output frames as input frames.
-        fast: use the matrix products where they compute the same (see `_is_fast`) and are faster.
+        fast: use the matrix products where they compute the same (see `_is_fast`).
 
     Returns:
         For every layer `(chunks, channels, frames)`.
     """
-    if not fast or _is_short(image, layers) or not _is_fast(image, layers):
+    if not (fast and _is_fast(image, layers)):
         return [layer(image).amax(dim=2) for layer in layers]
     with torch.autocast(device_type=image.device.type, enabled=False):
         # Other half precision is computed in single precision: these products are faster than plain convolutions.
@@ -97,17 +95,6 @@ def _is_fast(image: torch.Tensor, layers: nn.ModuleList) -> bool:
         and any(all(_is_plain(layer.norm, kind) for layer in layers) for kind in (nn.BatchNorm2d, SyncBatchNorm))
         and all(bool(layer.norm.weight.all()) for layer in layers)
     )
-
-
-def _is_short(image: torch.Tensor, layers: nn.ModuleList) -> bool:
-    """Whether the plain computation is faster: there are few products, and no gradient."""
-    if torch.is_grad_enabled():
-        return False
-    chunks, _, bands, frames = image.shape
-    products = [
-        chunks * frames * (bands - layer.conv.kernel_size[0] + 1) * layer.conv.weight.numel() for layer in layers
-    ]
-    return sum(products) < FEW
 
 
 def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:

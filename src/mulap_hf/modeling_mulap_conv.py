@@ -219,7 +219,7 @@ class _Highest(torch.autograd.Function):
         )
         bins, pairs = len(phases[0]), len(cosines)
         weights = filters.view(channels, -1, width).permute(2, 1, 0)  # (width, height, channels)
-        real, imaginary = (torch.matmul(phase, weights).transpose(0, 1) for phase in phases)  # (bins, width, channels)
+        to_real, to_imaginary = filter_spectra(weights, *phases)
 
         # Every thread takes a block of rows through all steps, because reading what another thread wrote is slow. The
         # rows are the frames of all chunks one after the other, including the padding between two chunks.
@@ -232,11 +232,10 @@ class _Highest(torch.autograd.Function):
         rows = max(1, math.ceil(total / (threads * turns)))
         spectrum = (analysis @ padded.transpose(0, 1).flatten(1)).unflatten(0, (2, bins))
         spectrum = F.pad(spectrum, (0, turns * threads * rows + width - 1 - total)).permute(1, 2, 0).contiguous()
-        operands = (spectrum, real, imaginary, cosines, sines)
-        spectrum, real, imaginary, cosines, sines = (values.to(dtype) for values in operands)
+        operands = (spectrum, to_real, to_imaginary, cosines, sines)
+        spectrum, to_real, to_imaginary, cosines, sines = (values.to(dtype) for values in operands)
         taps = spectrum.unfold(1, width, 1).transpose(2, 3)  # (bins, rows of all turns, width, 2)
-        to_real = torch.stack([real, -imaginary], dim=2).flatten(1, 2).repeat(threads, 1, 1)
-        to_imaginary = torch.stack([imaginary, real], dim=2).flatten(1, 2).repeat(threads, 1, 1)
+        to_real, to_imaginary = (table.repeat(threads, 1, 1) for table in (to_real, to_imaginary))
         cosines, sines = (table.expand(threads, -1, -1) for table in (cosines, sines))
 
         highest = spectrum.new_empty(turns, threads, rows * channels)
@@ -281,6 +280,23 @@ class _Highest(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             grad_filters = _gather(_patches(padded, ctx.width), where, rows, ctx.width, ctx.heights)
         return grad_padded, grad_filters, None, None
+
+
+def filter_spectra(
+    filters: torch.Tensor, phase_cosines: torch.Tensor, phase_sines: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the spectrum of a window is multiplied with for the real and for the imaginary part of its product.
+
+    Args:
+        filters: `(width, height, channels)`.
+        phase_cosines, phase_sines: From `spectral_tables`.
+
+    Returns:
+        `(bins, 2 * width, channels)` each: for every column of the window its real, then its imaginary part.
+    """
+    real, imaginary = ((phases @ filters).transpose(0, 1) for phases in (phase_cosines, phase_sines))
+    to_real, to_imaginary = torch.stack([real, -imaginary], dim=2), torch.stack([imaginary, real], dim=2)
+    return to_real.flatten(1, 2), to_imaginary.flatten(1, 2)
 
 
 @lru_cache

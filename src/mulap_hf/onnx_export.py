@@ -23,7 +23,7 @@ from .files import replacing
 from .loading import model_kind, open_backbone
 from .modeling_mulap import MulapForAudioClassification
 from .modeling_mulap_audio import MulapAudioModel, MulapMusiCNN
-from .modeling_mulap_conv import MulapConv, spectral_tables
+from .modeling_mulap_conv import MulapConv, filter_spectra, spectral_tables
 from .modeling_mulap_spectrum import MulapLogMel
 
 try:
@@ -47,7 +47,7 @@ OLDEST_OPSET = 18  # the oldest that torch writes
 # Largest accepted difference to torch, relative to the largest value of an output.
 TOLERANCES = {"none": 1e-4, "dynamic": 0.1, "static": 0.1}
 
-_SPECTRAL_CONSTANTS = ("analysis", "to_real", "to_imaginary", "cosines", "sines", "scale", "shift")
+_SPECTRAL_CONSTANTS = ("to_real", "to_imaginary", "cosines", "sines", "scale", "shift")
 # Multiplications of the plain tall convolutions per chunk below which they are faster than products of spectra.
 _FEW = 10**8
 # Frames whose products are computed at a time, so that they stay in the cache.
@@ -220,40 +220,34 @@ class _SpectralMusiCNN(MulapMusiCNN):
         super().__init__(musicnn.config)
         self.load_state_dict(musicnn.state_dict())
         for number, layer in enumerate(self.timbral):
-            for name, value in self._constants(layer).items():
+            # `analysis`, which is the same for all layers, takes the image to its spectrum: (2 * bins, bands)
+            analysis, constants = self._constants(layer)
+            self.register_buffer("analysis", analysis.float())
+            for name, value in zip(_SPECTRAL_CONSTANTS, constants, strict=True):
                 self.register_buffer(f"{name}{number}", value.float())
 
-    def _constants(self, layer: MulapConv) -> dict[str, torch.Tensor]:
+    def _constants(self, layer: MulapConv) -> tuple[torch.Tensor, list[torch.Tensor]]:
         conv, norm = layer.conv, layer.norm
         height, bands = conv.kernel_size[0], self.config.num_mel_bins
         tables = spectral_tables(bands, bands - height + 1)
-        analysis, phase_cosines, phase_sines, cosines, sines = (torch.from_numpy(table) for table in tables)
+        analysis, *phases, cosines, sines = (torch.from_numpy(table) for table in tables)
         scale = norm.weight.double() * torch.rsqrt(norm.running_var.double() + norm.eps)
         shift = norm.bias + (conv.bias - norm.running_mean) * scale
         sign = torch.where(scale < 0, -1.0, 1.0).double()
         filters = (sign[:, None, None] * conv.weight[:, 0]).permute(2, 1, 0)  # (width, height, channels)
-        real, imaginary = ((phases @ filters).transpose(0, 1) for phases in (phase_cosines, phase_sines))
-        return {
-            "analysis": analysis,  # (2 * bins, bands)
-            "to_real": torch.cat([real, -imaginary], dim=1),  # (bins, 2 * width, channels)
-            "to_imaginary": torch.cat([imaginary, real], dim=1),
-            "cosines": cosines,  # (pairs of heights, bins)
-            "sines": sines,
-            "scale": sign * scale,  # (channels,)
-            "shift": shift,
-        }
+        return analysis, [*filter_spectra(filters, *phases), cosines, sines, sign * scale, shift]
 
     def timbre(self, image: torch.Tensor) -> list[torch.Tensor]:
         frames, width = image.shape[3], self.config.timbral_width
         padded = F.pad(image[:, 0], (width // 2, width // 2))  # (chunks, bands, frames + width - 1)
+        spectrum = (self.analysis @ padded).unflatten(1, (2, -1))  # (chunks, 2, bins, columns)
+        shifted = [spectrum[..., tap : tap + frames] for tap in range(width)]
+        taps = torch.stack(shifted, dim=-1).permute(2, 0, 3, 4, 1).flatten(3)  # (bins, chunks, frames, 2 * width)
         outputs = []
         for number in range(len(self.timbral)):
-            analysis, to_real, to_imaginary, cosines, sines, scale, shift = (
+            to_real, to_imaginary, cosines, sines, scale, shift = (
                 getattr(self, f"{name}{number}") for name in _SPECTRAL_CONSTANTS
             )
-            spectrum = (analysis @ padded).unflatten(1, (2, -1))  # (chunks, 2, bins, columns)
-            shifted = [spectrum[..., tap : tap + frames] for tap in range(width)]
-            taps = torch.stack(shifted, dim=-1).permute(2, 0, 3, 1, 4).flatten(3)  # (bins, chunks, frames, 2 * width)
             blocks = []
             for block in taps.split(_BLOCK, dim=2):
                 bins, chunks, rows, _ = block.shape

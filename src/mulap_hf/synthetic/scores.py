@@ -1,6 +1,7 @@
 """Real scores (MIDI files) played with several timbres: pieces that share the melody, or the timbre."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def find_scores(folder: str | Path, seconds: float) -> Scores:
     return Scores(root, tuple(files), tuple(skipped))
 
 
-def read_score(path: str | Path) -> list[Note]:
+@lru_cache(maxsize=8)  # the pieces of a score follow each other
+def read_score(path: Path) -> tuple[Note, ...]:
     """Read the notes of all melodic channels of a MIDI file; the first note starts at 0 s.
 
     Raises:
@@ -93,7 +95,7 @@ def read_score(path: str | Path) -> list[Note]:
     except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
         raise DataError(f"{path} cannot be read as a MIDI file ({error or type(error).__name__})") from error
     first = min((note.start for note in notes), default=0.0)
-    return sorted(note._replace(start=note.start - first, end=note.end - first) for note in notes)
+    return tuple(sorted(note._replace(start=note.start - first, end=note.end - first) for note in notes))
 
 
 def make_score_piece(scores: Scores, config: CorpusConfig, split: str, index: int) -> dict[str, Any]:

@@ -230,3 +230,13 @@ def errors_of(script: Path, *runs: list, **how) -> list[str]:
         assert result.returncode == 1, result.stderr
         messages.append(result.stderr.splitlines()[-1])
     return messages
+
+
+def rows_in(folder: Path) -> dict[str, np.ndarray]:
+    """The embedding of each path in a folder that `mulap embed` wrote; no path twice."""
+    import pyarrow.parquet as pq
+
+    tables = [pq.read_table(file) for file in sorted(folder.glob("embeddings-*.parquet"))]
+    rows = [row for table in tables for row in table.to_pylist()]
+    assert len({row["path"] for row in rows}) == len(rows)
+    return {row["path"]: np.array(row["embedding"]) for row in rows}

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from helpers import write_tone
+from helpers import rows_in, write_tone
 
 from mulap_hf.cli import main
 from mulap_hf.embedding import Embedder
@@ -34,14 +34,6 @@ def embed(model_folder, capsys):
         return end.value.code, *capsys.readouterr()
 
     return run_command
-
-
-def rows_in(folder: Path) -> dict[str, np.ndarray]:
-    """The embedding of each path in a folder; no path twice."""
-    tables = [pq.read_table(file) for file in sorted(folder.glob("embeddings-*.parquet"))]
-    rows = [row for table in tables for row in table.to_pylist()]
-    assert len({row["path"] for row in rows}) == len(rows)
-    return {row["path"]: np.array(row["embedding"]) for row in rows}
 
 
 def test_a_folder_grows(model_folder, embed, music, tmp_path):

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from helpers import WITHOUT_PACKAGE, environment, write_tone
+from helpers import WITHOUT_PACKAGE, environment, rows_in, write_tone
 
 from mulap_hf.cli import main
 from mulap_hf.embedding import Embedder
@@ -131,14 +131,6 @@ def music(tmp_path_factory) -> Path:
     for index in range(BROKEN):
         (folder / f"broken{index}.wav").write_bytes(b"noise")
     return folder
-
-
-def rows_in(folder: Path) -> dict[str, np.ndarray]:
-    """The embedding of each path in a folder; no path twice."""
-    tables = [pq.read_table(file) for file in sorted(folder.glob("embeddings-*.parquet"))]
-    rows = [row for table in tables for row in table.to_pylist()]
-    assert len({row["path"] for row in rows}) == len(rows)
-    return {row["path"]: np.array(row["embedding"]) for row in rows}
 
 
 def test_killed_drivers_and_nodes(cluster, music, model_folder, tmp_path):

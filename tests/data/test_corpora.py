@@ -49,8 +49,8 @@ def test_round_trip(name, tmp_path):
             assert found == {
                 key: pytest.approx(value) if isinstance(value, float) else value for key, value in columns.items()
             }
-            heard = load_audio(row["audio"]["bytes"])
-            assert heard.tolist() == (source if hasattr(source, "dtype") else load_audio(source)).tolist()
+            decoded = load_audio(row["audio"]["bytes"])
+            assert decoded.tolist() == (source if hasattr(source, "dtype") else load_audio(source)).tolist()
             for task in tasks:
                 assert task.target(row).size == (1 if task.kind == "single_label" else task.num_outputs)
 

@@ -20,7 +20,7 @@ def front_matter(card: str) -> dict[str, Any] | None:
     """Metadata of a card; None if it has none.
 
     Raises:
-        ValueError: with the Hub's message, if what stands there is no YAML mapping.
+        ValueError: with the Hub's message, if it is not a YAML mapping.
     """
     found = _FRONT_MATTER.match(card)
     if not found:

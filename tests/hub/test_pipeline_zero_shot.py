@@ -93,8 +93,8 @@ def test_tracks_longer_than_the_audio_transformer(processor):
     text = processor(text=CAPTIONS[:2])
     pipe = zero_shot(processor, **short)
     with torch.no_grad():
-        heard = torch.from_numpy(track[: 3 * CHUNK])[None]
-        expected = pipe.model(heard, **text).logits_per_audio[0].softmax(dim=0)
+        first_chunks = torch.from_numpy(track[: 3 * CHUNK])[None]
+        expected = pipe.model(first_chunks, **text).logits_per_audio[0].softmax(dim=0)
     found = {entry["label"]: entry["score"] for entry in pipe(track, candidate_labels=CAPTIONS[:2])}
     assert [found[label] for label in CAPTIONS[:2]] == pytest.approx(expected.tolist(), rel=1e-5, abs=1e-5)
     assert retrieval(processor, **short).index([track]).states[0].shape == (4, 32)

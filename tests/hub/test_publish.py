@@ -190,7 +190,7 @@ def test_the_card_says_what_the_run_says(published, home):
     card = ModelCard(result.stdout)
     assert (card.data.library_name, card.data.pipeline_tag) == ("transformers", "feature-extraction")
     assert card.data.license == "cc-by-4.0"
-    (auc,) = card.data.eval_results  # a loss is no result
+    (auc,) = card.data.eval_results  # a loss is not a result
     assert (auc.metric_type, auc.metric_value, auc.dataset_name) == ("matching_auc", 0.71, "MusicCaps")
     for fact in (
         "1234 items",

@@ -40,7 +40,7 @@ def scorer(aligned_folder) -> PairScorer:
     return PairScorer(aligned_folder, "cpu", progress=False)
 
 
-def heard(scorer, cache, dataset):
+def encoded(scorer, cache, dataset):
     """The test split as streams, and as what the model itself takes."""
     data = open_task(dataset, "register")
     features = cache.features(scorer.extractor, data, "test")
@@ -52,7 +52,7 @@ def heard(scorer, cache, dataset):
 def test_pairs_score_as_in_the_model(scorer, cache, dataset, monkeypatch):
     monkeypatch.setattr("mulap_hf.transfer.pair_scores._CLIPS", 4)  # blocks of several lengths
     monkeypatch.setattr("mulap_hf.transfer.pair_scores._TEXTS", 2)
-    clips, inputs = heard(scorer, cache, dataset)
+    clips, inputs = encoded(scorer, cache, dataset)
     texts = scorer.encode_texts(TEXTS)
     matching = scorer.matching(clips, texts)
     assert_near(torch.from_numpy(matching), scorer.model(**inputs).logits_per_audio)
@@ -69,7 +69,7 @@ def test_pairs_score_as_in_the_model(scorer, cache, dataset, monkeypatch):
 @torch.no_grad()
 def test_a_dual_encoder_scores_as_itself(dual_folder, cache, dataset):
     scorer = PairScorer(dual_folder, "cpu", progress=False)
-    clips, inputs = heard(scorer, cache, dataset)
+    clips, inputs = encoded(scorer, cache, dataset)
     scores = torch.from_numpy(scorer.contrastive(clips, scorer.encode_texts(TEXTS))) * scorer.model.alignment.scale
     assert_near(scores, scorer.model(**inputs).logits_per_audio)
     assert scorer.kinds == [CONTRASTIVE]

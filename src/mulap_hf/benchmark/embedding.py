@@ -87,9 +87,8 @@ def make_variants(
         Variant("one batch, fast path", lambda: fast(track), seconds, gflop),
     ]
     if config.pitch_channels:
-        without = (
-            MulapAudioModel(MulapAudioConfig(**{**config.to_dict(), "pitch_channels": 0})).to(device, dtype).eval()
-        )
+        without_pitch = MulapAudioConfig(**{**config.to_dict(), "pitch_channels": 0})
+        without = MulapAudioModel(without_pitch).to(device, dtype).eval()
         name = "one batch, fast path, without pitch branch"
         variants.append(Variant(name, lambda: without(track), seconds, gflop))
     if compiled:

@@ -316,8 +316,8 @@ def _export_chunks(model: Exportable, opset: int, spectral: bool) -> onnx.ModelP
     Args:
         model: The model.
         opset: Version of the ONNX operators.
-        spectral: Tall convolutions as products of spectra, where these are faster: the published size takes 0.55 of
-            the time of plain ones with one thread and 0.66 with two, although ONNX Runtime computes plain ones at the
+        spectral: Tall convolutions as products of spectra, where these are faster: the published size takes 0.49 of
+            the time of plain ones with one thread and 0.53 with two, although ONNX Runtime computes plain ones at the
             rate of the machine. Only plain ones can be quantized.
     """
     model = copy.deepcopy(model)

@@ -5,7 +5,7 @@ Workers that decode import this module, and should not import torch, which takes
 
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,19 +13,19 @@ import numpy as np
 import pyarrow as pa
 
 from .decoding import Piece, decode_files
-from .scripts import free_waiting_threads
+from .scripts import free_waiting_threads, keep_freed_memory
 
 _BLOCK_BYTES = 8 * 2**20  # of samples, from decoding to the model
 _FILES = pa.schema([("number", pa.int64()), ("path", pa.binary())])
-_PIECES = pa.schema(
+_ENDS = pa.schema(
     [
         ("number", pa.int64()),  # of the file
         ("start", pa.int64()),  # number of the first chunk in the file
         ("count", pa.int64()),  # of chunks
-        ("values", pa.binary()),  # float32 samples, or features, of the chunks
         ("end", pa.binary()),  # the last `Piece` of the file, pickled, without its chunks
     ]
 )
+_VALUES = pa.field("values", pa.binary())  # float32 samples, or features, of the chunks
 
 
 def file_block(files: list[tuple[int, str | os.PathLike]]) -> pa.Table:
@@ -42,23 +42,35 @@ def decode_block(files: pa.Table, sampling_rate: int, chunk_length: int) -> Iter
         sampling_rate: Of the chunks, in Hz.
         chunk_length: In samples.
     """
+    keep_freed_memory()
     numbers = files["number"].to_pylist()
     paths = [os.fsdecode(path) for path in files["path"].to_pylist()]
     rows: list[dict[str, Any]] = []
+    chunks: list[np.ndarray] = []
     size, start = 0, 0
     # In another process, so that a file that crashes the decoder fails alone.
     for piece in decode_files(paths, sampling_rate, chunk_length, workers=1):
-        # As a view, because these are most of what a run moves.
-        values = np.asarray(piece.chunks).data.cast("B") if len(piece.chunks) else b""
         end = pickle.dumps(replace(piece, chunks=())) if piece.last else None
         place = {"number": numbers[piece.number], "start": start, "count": len(piece.chunks)}
-        rows.append({**place, "values": values, "end": end})
+        rows.append({**place, "end": end})
+        chunks.append(np.asarray(piece.chunks, dtype=np.float32))
         start = 0 if piece.last else start + len(piece.chunks)
-        size += len(values)
+        size += chunks[-1].nbytes
         if size >= _BLOCK_BYTES:
-            yield pa.Table.from_pylist(rows, _PIECES)
-            rows, size = [], 0
-    yield pa.Table.from_pylist(rows, _PIECES)
+            yield _piece_block(rows, chunks)
+            rows, chunks, size = [], [], 0
+    yield _piece_block(rows, chunks)
+
+
+def _piece_block(rows: list[dict[str, Any]], values: Sequence[np.ndarray]) -> pa.Table:
+    return pa.Table.from_pylist(rows, _ENDS).append_column(_VALUES, _binary_array(values))
+
+
+def _binary_array(values: Sequence[np.ndarray]) -> pa.Array:
+    """Each float32 array as a row; pyarrow's own conversion takes several times as long as this copy."""
+    ends = np.cumsum([0, *(array.nbytes for array in values)]).astype(np.int32)
+    data = np.concatenate([array.reshape(-1) for array in values]) if values else np.zeros(0, dtype=np.float32)
+    return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(data)])
 
 
 class EncodeBlock:
@@ -72,6 +84,7 @@ class EncodeBlock:
 
     def __init__(self, model: Any, device: str, threads: int):
         free_waiting_threads()
+        keep_freed_memory()
         import ray
         import torch
 
@@ -86,8 +99,8 @@ class EncodeBlock:
         starts = range(0, len(chunks), config.chunk_batch_size)
         batches = [self.embedder.encode(chunks[start : start + config.chunk_batch_size]) for start in starts]
         features = np.concatenate(batches) if batches else np.zeros((0, 1), dtype=np.float32)
-        rows = [part.tobytes() for part in np.split(features, np.cumsum(pieces["count"].to_numpy())[:-1])]
-        return pieces.set_column(3, "values", pa.array(rows, pa.binary()))
+        rows = np.split(features, np.cumsum(pieces["count"].to_numpy())[:-1])
+        return pieces.drop_columns(_VALUES.name).append_column(_VALUES, _binary_array(rows))
 
 
 def _joined(values: pa.ChunkedArray) -> np.ndarray:

@@ -22,7 +22,7 @@ from .modeling_mulap_audio import MulapPreTrainedModel
 from .remote import is_address
 
 _MOST_FILES_PER_TASK = 32  # a task that is lost is repeated, and its files with it
-_TASKS_PER_CORE = 8
+_TASKS_PER_CORE = 16
 _FILES_PER_RUN = 200_000  # Ray Data keeps track of all tasks of a run
 _BLOCK_BYTES = 16 * 2**20  # the most that a worker gives to the next one at a time
 _CORES_PER_ACTOR = 4

@@ -98,6 +98,12 @@ def _add_sound_options(parser: argparse.ArgumentParser) -> None:
         help="varied: songs with additional instruments, other octaves, sections, voices and noises",
     )
     parser.add_argument(
+        "--solo_fraction",
+        type=float,
+        default=0.0,
+        help="fraction of the clips in which a single melodic instrument plays, a melody or separate notes",
+    )
+    parser.add_argument(
         "--captions",
         choices=list(CAPTION_STYLES),
         default="plain",
@@ -129,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         production=parsed.production,
         composition=parsed.composition,
         caption_style=parsed.captions,
+        solo_fraction=parsed.solo_fraction,
     )
     if parsed.compare_words:
         print(compare_words(read_captions(parsed.compare_words), config))

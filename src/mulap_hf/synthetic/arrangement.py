@@ -8,7 +8,7 @@ from .grooves import TIMEKEEPERS
 from .instruments import EXTRA_INSTRUMENTS, NOISES, VOICES
 from .song import Note, Section, Track
 
-__all__ = ["KINDS", "arrange", "draw_noise", "vary_instruments", "vary_octaves"]
+__all__ = ["KINDS", "arrange", "draw_noise", "move_to_range", "vary_instruments", "vary_octaves"]
 
 _REPLACED = 0.3  # probability that an additional instrument plays a part, where one fits
 _SUNG = 0.25  # probability that a voice sings a melody
@@ -51,9 +51,14 @@ def vary_instruments(tracks: list[Track], rng: np.random.Generator) -> None:
         track.instrument = instruments[rng.integers(len(instruments))]
         extra = EXTRA_INSTRUMENTS[track.instrument]
         track.program = extra.program
-        if track.notes:
-            middle = np.mean([note.pitch for note in track.notes])
-            _transpose(track, 12 * round((np.mean(extra.pitches) - middle) / 12))
+        move_to_range(track, extra.pitches)
+
+
+def move_to_range(track: Track, pitches: tuple[int, int]) -> None:
+    """Move a track by octaves, so that its mean pitch is near the middle of a range."""
+    if track.notes:
+        middle = np.mean([note.pitch for note in track.notes])
+        _transpose(track, 12 * round((np.mean(pitches) - middle) / 12))
 
 
 def vary_octaves(tracks: list[Track], rng: np.random.Generator) -> None:

@@ -10,6 +10,7 @@ from .arrangement import arrange, draw_noise, vary_instruments, vary_octaves
 from .grooves import CRASH, GROOVES, QUIET_GROOVES, TRIPLE_GROOVES
 from .instruments import HELD_OUT_DRUM_KITS, INSTRUMENTS
 from .patterns import BASS_PATTERNS, COMPING_PATTERNS, Bar, Hit, drum_fill, drum_hits, plays_fill
+from .solos import play_alone
 from .song import Note, Section, Song, Track
 from .styles import STYLE_NAMES, STYLES, Part, Style
 from .theory import Chord, parse_progression, scale_pitch_classes, voice_chord
@@ -303,6 +304,7 @@ def compose(
     held_out_presets: bool = False,
     borrowing: float = 0.15,
     varied: bool = False,
+    solos: float = 0.0,
 ) -> Song:
     """Compose one clip.
 
@@ -313,6 +315,7 @@ def compose(
         held_out_presets: Play the presets that occur only in the split `test_presets`.
         borrowing: Probability that a part (drums, bass, comping, lead, harmony) is borrowed from another style.
         varied: Vary instruments and octaves, and divide the song into sections, see `arrangement`.
+        solos: Probability that a single instrument plays, see `solos`.
     """
     plan = _make_plan(rng, style, duration, borrowing)
     groove, tracks = _play_drums(plan, held_out_presets)
@@ -323,7 +326,10 @@ def compose(
         tracks.append(_play_lead(plan, held_out_presets))
     start = rng.random() * 2 * plan.bar_seconds
     sections: tuple[Section, ...] = ()
-    if varied:
+    if solos and rng.random() < solos:
+        beat_seconds, key = plan.bar_seconds / plan.beats, (plan.tonic, plan.mode)
+        tracks = play_alone(tracks, beat_seconds, start + duration, key, held_out_presets, rng)
+    elif varied:
         if not held_out_presets:
             vary_instruments(tracks, rng)
         vary_octaves(tracks, rng)

@@ -6,7 +6,7 @@ not change the audio.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,8 @@ CAPTION_STYLES = ("plain", "varied")
 
 _ORDER_STREAM = 1_000  # offset of the random streams that order the styles (or instrument families) of a split
 _MAX_ATTEMPTS = 30
-_ADDED_SETTINGS = ("synthesizer_fraction", "production", "composition", "caption_style")
+_SOLO_DROP = 0.3  # factor on the omissions in the captions of solos: who plays alone is named
+_ADDED_SETTINGS = ("synthesizer_fraction", "production", "composition", "caption_style", "solo_fraction")
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class CorpusConfig:
         composition: "plain", or "varied" for songs with additional instruments, other octaves, sections of different
             density, voices and noises.
         caption_style: "plain", or "varied" for several sentences about instruments, rhythm, form and recording.
+        solo_fraction: Fraction of the clips in which a single melodic instrument plays, a melody or separate notes.
     """
 
     seed: int = 0
@@ -97,6 +99,7 @@ class CorpusConfig:
     production: str = "plain"
     composition: str = "plain"
     caption_style: str = "plain"
+    solo_fraction: float = 0.0
 
     def __post_init__(self):
         if self.seed < 0:
@@ -105,6 +108,8 @@ class CorpusConfig:
             raise DataError(f"clip_seconds must be at least 1, got {self.clip_seconds}")
         if not 0 <= self.synthesizer_fraction < 1:
             raise DataError(f"synthesizer_fraction must be at least 0 and below 1, got {self.synthesizer_fraction}")
+        if not 0 <= self.solo_fraction <= 1:
+            raise DataError(f"solo_fraction must be from 0 to 1, got {self.solo_fraction}")
         if self.synthesizer_fraction and not self.soundfonts:
             raise DataError(
                 f"synthesizer_fraction is {self.synthesizer_fraction}, but there is no soundfont to mix with: "
@@ -238,6 +243,7 @@ def _song_and_sound(
             held_out_presets=split == "test_presets",
             borrowing=config.borrowing,
             varied=config.composition == "varied",
+            solos=config.solo_fraction,
         )
         if not song.tracks:
             continue
@@ -300,11 +306,14 @@ def caption_of(
     config: CorpusConfig, song: Song, audible: list[Track], effects: Effects | Production, rng: np.random.Generator
 ) -> Caption:
     """Return a caption of a song in the style of the configuration."""
+    rates = config.captions
+    if config.solo_fraction and len(song.tracks) == 1:
+        rates = replace(rates, drop=_SOLO_DROP * rates.drop)
     if config.caption_style == "varied":
-        return write_description(song, audible, effects, rng, config.captions)
+        return write_description(song, audible, effects, rng, rates)
     instruments = sorted({track.label for track in audible} - {""})
     facts = Facts(song.style, instruments, song.tempo, song.key, song.arousal, song.valence)
-    return write_caption(facts, rng, config.captions)
+    return write_caption(facts, rng, rates)
 
 
 def make_clip(config: CorpusConfig, split: str, index: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ python training/benchmark.py embedding     # embedding speed: fast path, referen
 python training/benchmark.py training      # pre-training steps: forward, backward, optimizer
 python training/benchmark.py processes     # pre-training steps in two processes, compared with one
 python training/benchmark.py others        # embedding speed of MuLaP, CLAP, AST, Wav2Vec2, MERT and Whisper
-python training/benchmark.py folder        # `mulap embed` on WAV, FLAC and MP3 files
+python training/benchmark.py folder        # `mulap embed` on WAV, FLAC, Ogg and MP3 files, and its parts alone
 python training/benchmark.py cluster       # `mulap embed --ray` on one machine, compared with the same without Ray
 python training/benchmark.py precision     # bfloat16, ONNX Runtime and int8: speed and accuracy
 python training/benchmark.py growth        # growth of time and memory with the amount of work

@@ -18,7 +18,7 @@ from .report import make_report, write_report
 LOCAL = "without Ray"
 
 
-def run(output: Path, rounds: int, presets: Sequence[str], files: int = 500, file_seconds: float = 60.0) -> str:
+def run(output: Path, rounds: int, presets: Sequence[str], files: int = 500, file_seconds: float = 180.0) -> str:
     """Measure the embedding of mp3 files into a folder of parquet files; write `OUTPUT/cluster-PRESET.*`.
 
     Args:

@@ -9,7 +9,9 @@ python training/benchmark.py cluster       # `mulap embed --ray` on one machine,
 python training/benchmark.py precision     # bfloat16, ONNX Runtime and int8: speed and accuracy
 python training/benchmark.py growth        # growth of time and memory with the amount of work
 python training/benchmark.py data          # input pipeline of training, compared with the speed of the models
+python training/benchmark.py startup       # processor time of imports and of --help of every command
 python training/benchmark.py search        # a million vectors: recall, time per query, time to build, memory
+python training/benchmark.py gpu --device cuda --compile   # a GPU: precisions, and how near it comes to its limits
 python training/benchmark.py embedding training others --device cuda --dtype bfloat16 --compile
 """
 
@@ -37,10 +39,14 @@ def main(arguments: list[str] | None = None):
         "precision": run_precision,
         "growth": run_growth,
         "data": run_data,
+        "startup": run_startup,
         "search": run_search,
     }
+    on_demand = {"gpu": run_gpu}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="+", choices=[*parts, "all"], help="parts to measure")
+    parser.add_argument(
+        "what", nargs="+", choices=[*parts, *on_demand, "all"], help="parts to measure; all: without gpu"
+    )
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmark"), help="folder of the reports")
     parser.add_argument("--rounds", type=int, default=7, help="number of interleaved rounds; default: 7")
     parser.add_argument(
@@ -48,7 +54,7 @@ def main(arguments: list[str] | None = None):
     )
     parser.add_argument("--threads", type=int, help="number of torch threads; default: one per core")
     parser.add_argument(
-        "--device", default="cpu", help="cpu or cuda, for embedding, training, others and folder; default: cpu"
+        "--device", default="cpu", help="cpu or cuda, for embedding, training, others, folder and gpu; default: cpu"
     )
     parser.add_argument(
         "--dtype",
@@ -57,7 +63,7 @@ def main(arguments: list[str] | None = None):
         help="data type, for embedding, training and others; default: float32",
     )
     parser.add_argument(
-        "--compile", action="store_true", help="also measure torch.compile, for embedding and training"
+        "--compile", action="store_true", help="also measure torch.compile, for embedding, training and gpu"
     )
     parser.add_argument("--batches", type=int, default=8, help="batches per measurement, for data; default: 8")
     parser.add_argument(
@@ -71,7 +77,7 @@ def main(arguments: list[str] | None = None):
 
         torch.set_num_threads(args.threads)
     for what in parts if "all" in args.what else args.what:
-        print(parts[what](args))
+        print((parts | on_demand)[what](args))
     print(f"wrote the reports to {args.output}")
 
 
@@ -114,6 +120,7 @@ def run_others(args: argparse.Namespace) -> str:
 
 
 def run_folder(args: argparse.Namespace) -> str:
+    free_waiting_threads()  # as `mulap embed` does
     from mulap_hf.benchmark import folder
 
     return folder.run(args.output, args.rounds, args.presets, workers=args.workers, device=args.device)
@@ -142,6 +149,18 @@ def run_data(args: argparse.Namespace) -> str:
     from mulap_hf.benchmark import data
 
     return data.run(args.output, args.rounds, _batches(args), args.batches, args.workers)
+
+
+def run_gpu(args: argparse.Namespace) -> str:
+    from mulap_hf.benchmark import gpu
+
+    return gpu.run(args.output, args.rounds, args.presets, args.device, args.compile)
+
+
+def run_startup(args: argparse.Namespace) -> str:
+    from mulap_hf.benchmark import startup
+
+    return startup.run(args.output, args.rounds, sorted(Path(__file__).parent.glob("*.py")))
 
 
 def run_search(args: argparse.Namespace) -> str:

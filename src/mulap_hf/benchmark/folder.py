@@ -4,16 +4,20 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
-from ..audio import load_audio
+from ..audio import load_audio, stream_audio
 from ..configuration_mulap import MulapConfig
 from ..decoding import decode_files, prefetch
 from ..embedding import Embedder
 from ..embedding_files import write_embeddings
+from ..files import markdown_table
 from ..modeling_mulap_audio import MulapAudioModel
 from ..synthetic import CorpusConfig, make_clip
 from .data import write_audio
@@ -72,7 +76,9 @@ def run(
                 ]
                 title = f"Embedding speed of `mulap embed`: {suffix} files, preset {preset}"
                 report = make_report(title, measurements, "seconds of audio", [SEQUENTIAL], None, notes, device)
-                reports.append(write_report(output / f"folder-{preset}-{suffix}", report))
+                profile = measure(make_stages(embedder, music, Path(folder, "embeddings.parquet")), rounds, device)
+                more = _profile(profile, files * file_seconds)
+                reports.append(write_report(output / f"folder-{preset}-{suffix}", report, more))
     return "\n".join(reports)
 
 
@@ -83,12 +89,8 @@ def make_variants(
     parts alone: decoding with the most workers, and the model on chunks in memory.
     """
     units = len(music) * file_seconds
-    config = embedder.model.config
-    decode = partial(decode_files, music, embedder.sampling_rate, config.chunk_length, max(workers))
-    chunks = [chunk for piece in decode() for chunk in piece.chunks]
-    batches = [
-        chunks[start : start + config.chunk_batch_size] for start in range(0, len(chunks), config.chunk_batch_size)
-    ]
+    decode = partial(decode_files, music, embedder.sampling_rate, embedder.model.config.chunk_length, max(workers))
+    batches = _batches(embedder, music)
 
     def pipeline(number: int) -> Variant:
         return Variant(
@@ -103,6 +105,50 @@ def make_variants(
         Variant(DECODING, lambda: deque(decode(), maxlen=0), units),
         Variant(MODEL, lambda: deque(map(embedder.encode, batches), maxlen=0), units),
     ]
+
+
+def _batches(embedder: Embedder, music: Sequence[Path]) -> list[np.ndarray]:
+    """The chunks of files as the model gets them, `(chunks, samples)` each."""
+    config = embedder.model.config
+    pieces = decode_files(music, embedder.sampling_rate, config.chunk_length)
+    chunks = [chunk for piece in pieces for chunk in piece.chunks]
+    size = config.chunk_batch_size
+    return [np.stack(chunks[start : start + size]) for start in range(0, len(chunks), size)]
+
+
+def make_stages(embedder: Embedder, music: Sequence[Path], table: Path) -> list[Variant]:
+    """Return what the stages of the pipeline add up to, one after the other, with the processor cores as units."""
+    threads = torch.get_num_threads() if embedder.device.type == "cpu" else 1
+    batches = _batches(embedder, music)
+    inputs = [torch.from_numpy(batch).to(embedder.device) for batch in batches]
+    row = embedder.encode(batches[0])[0]
+    rows = [{"path": str(path), "seconds": 1.0, "embedding": row} for path in music]
+
+    def decode(rate: int | None):
+        for path in music:
+            deque(stream_audio(path, rate), maxlen=0)
+
+    return [
+        Variant("open, decode", lambda: decode(None), 1),
+        Variant("open, decode, resample", lambda: decode(embedder.sampling_rate), 1),
+        Variant("log-mel", lambda: deque(map(embedder.model.log_mel, inputs), maxlen=0), threads),
+        Variant("log-mel, network", lambda: deque(map(embedder.encode, batches), maxlen=0), threads),
+        Variant("write", lambda: pq.write_table(pa.Table.from_pylist(rows), table), 1),
+    ]
+
+
+def _profile(stages: Sequence[Measurement], audio_seconds: float) -> str:
+    """A table of the processor time of each stage."""
+    taken = {stage.name: stage.units * median(stage.seconds) * 3600 / audio_seconds for stage in stages}
+    taken["resample"] = taken.pop("open, decode, resample") - taken["open, decode"]
+    taken["network"] = taken.pop("log-mel, network") - taken["log-mel"]
+    order = ("open, decode", "resample", "log-mel", "network", "write")
+    rows = [(name, f"{taken[name]:.2f}", f"{taken[name] / sum(taken.values()):.0%}") for name in order]
+    return (
+        "\nWhere the time goes, measured stage by stage: processor time (of a GPU, its time) per hour of audio.\n\n"
+        + markdown_table(("stage", "seconds", "fraction"), rows)
+        + "\n"
+    )
 
 
 def _bound(measurements: Sequence[Measurement]) -> str:

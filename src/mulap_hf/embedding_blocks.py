@@ -5,8 +5,11 @@ Workers that decode import this module, and should not import torch, which takes
 
 import os
 import pickle
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,22 +37,42 @@ def file_block(files: list[tuple[int, str | os.PathLike]]) -> pa.Table:
     return pa.Table.from_pylist(rows, _FILES)
 
 
-def decode_block(files: pa.Table, sampling_rate: int, chunk_length: int) -> Iterator[pa.Table]:
+def decode_block(files: pa.Table, run: str, sampling_rate: int, chunk_length: int) -> Iterator[pa.Table]:
     """The chunks of files, some megabytes at a time.
+
+    They are decoded in this process, which saves a tenth of the time. If a file crashes the decoder, Ray repeats the
+    task, now with another process that decodes, so that the file fails alone.
 
     Args:
         files: From `file_block`.
+        run: Name of the run, so that a task knows its earlier attempts.
         sampling_rate: Of the chunks, in Hz.
         chunk_length: In samples.
     """
+    with _earlier_attempt(f"{run}-{files['number'][0]}") as failed:
+        yield from _decode_block(files, sampling_rate, chunk_length, workers=int(failed))
+
+
+@contextmanager
+def _earlier_attempt(task: str) -> Iterator[bool]:
+    """Whether a process of this machine has ended in the middle of this task."""
+    begun = Path(tempfile.gettempdir(), f"mulap-embed-{task}")
+    failed = begun.exists()
+    begun.touch()
+    try:
+        yield failed
+    finally:
+        begun.unlink(missing_ok=True)
+
+
+def _decode_block(files: pa.Table, sampling_rate: int, chunk_length: int, workers: int) -> Iterator[pa.Table]:
     keep_freed_memory()
     numbers = files["number"].to_pylist()
     paths = [os.fsdecode(path) for path in files["path"].to_pylist()]
     rows: list[dict[str, Any]] = []
     chunks: list[np.ndarray] = []
     size, start = 0, 0
-    # In another process, so that a file that crashes the decoder fails alone.
-    for piece in decode_files(paths, sampling_rate, chunk_length, workers=1):
+    for piece in decode_files(paths, sampling_rate, chunk_length, workers):
         end = pickle.dumps(replace(piece, chunks=())) if piece.last else None
         place = {"number": numbers[piece.number], "start": start, "count": len(piece.chunks)}
         rows.append({**place, "end": end})

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -102,7 +103,9 @@ class RayEmbedder(Embedder):
         numbered = [(number, _absolute(path)) for number, path in enumerate(files)]
         groups = [file_block(numbered[start : start + count]) for start in range(0, len(files), count)]
         config = self.model.config
-        decode = partial(decode_block, sampling_rate=self.sampling_rate, chunk_length=config.chunk_length)
+        decode = partial(
+            decode_block, run=uuid4().hex, sampling_rate=self.sampling_rate, chunk_length=config.chunk_length
+        )
         blocks = data.from_arrow(groups).map_batches(
             decode, batch_size=None, batch_format="pyarrow", zero_copy_batch=True, num_cpus=1
         )

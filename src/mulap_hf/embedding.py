@@ -14,6 +14,7 @@ import torch
 
 from .audio import warn
 from .decoding import Piece, decode_files, prefetch
+from .embedding_threads import ThreadedEncoder
 from .errors import AudioError, ModelError
 from .feature_extraction_mulap import MulapFeatureExtractor
 from .loading import backbone_fingerprint, model_fingerprint, open_backbone, open_joint_model, open_similarity
@@ -44,6 +45,14 @@ class TrackEmbedding:
     chunks: np.ndarray
     problems: tuple[str, ...] = ()
     more: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass
+class _Track:
+    """A file that is being embedded: how many chunks it has so far, and the features of the first ones."""
+
+    count: int = 0
+    features: list[np.ndarray] = field(default_factory=list)
 
 
 class Embedder:
@@ -147,24 +156,42 @@ class Embedder:
         Yields:
             The files in the order in which they are done; without workers that is the order of `paths`.
         """
-        features: dict[int, list[np.ndarray]] = {}  # of files that have not ended, chunk by chunk
-        waiting: list[tuple[list[np.ndarray], np.ndarray]] = []  # where a chunk's features go, and the chunk
-        ended: deque[tuple[Piece, list[np.ndarray]]] = deque()
+        tracks: dict[int, _Track] = {}  # files that have not ended
+        waiting: list[tuple[_Track, np.ndarray]] = []  # chunks for the next batch
+        ended: deque[tuple[Piece, _Track]] = deque()
         batch_size = self.model.config.chunk_batch_size
         pieces = decode_files(paths, self.sampling_rate, self.model.config.chunk_length, workers)
-        with closing(pieces), closing(prefetch(pieces, _PIECES_AHEAD)) as ahead:
+        with (
+            closing(pieces),
+            closing(prefetch(pieces, _PIECES_AHEAD)) as ahead,
+            ThreadedEncoder(self.encode, self.device) as encoder,
+        ):
             for piece in chain(ahead, [None]):
                 if piece is not None:
-                    track = features.setdefault(piece.number, [])
+                    track = tracks.setdefault(piece.number, _Track())
+                    track.count += len(piece.chunks)
                     waiting += [(track, chunk) for chunk in piece.chunks]
                     if piece.last:
-                        ended.append((piece, features.pop(piece.number)))
+                        ended.append((piece, tracks.pop(piece.number)))
                 while len(waiting) >= (batch_size if piece else 1):
                     batch, waiting = waiting[:batch_size], waiting[batch_size:]
-                    for (track, _), feature in zip(batch, self.encode([chunk for _, chunk in batch]), strict=True):
-                        track.append(feature)
-                while ended and not any(track is ended[0][1] for track, _ in waiting):
-                    yield self._result(*ended.popleft())
+                    encoder.give([chunk for _, chunk in batch], [track for track, _ in batch])
+                for owners, features in encoder.take(everything=piece is None):
+                    for track, feature in zip(owners, features, strict=True):
+                        track.features.append(feature)
+                while ended and len(ended[0][1].features) == ended[0][1].count:
+                    end, track = ended.popleft()
+                    yield self._result(end, track.features)
+
+    def encode_all(self, chunks: np.ndarray) -> np.ndarray:
+        """`encode` of any number of chunks, `(chunks, chunk_length)`, in batches."""
+        if not len(chunks):
+            return np.zeros((0, 1), dtype=np.float32)
+        with ThreadedEncoder(self.encode, self.device) as encoder:
+            turns = -(-len(chunks) // (encoder.threads * self.model.config.chunk_batch_size))
+            for batch in np.array_split(chunks, min(len(chunks), turns * encoder.threads)):
+                encoder.give(batch)
+            return np.concatenate([features for _, features in encoder.take(everything=True)])
 
     @torch.inference_mode()
     def encode(self, chunks: Sequence[np.ndarray]) -> np.ndarray:

@@ -117,11 +117,8 @@ class EncodeBlock:
         self.embedder = Embedder(ray.get(model), device)
 
     def __call__(self, pieces: pa.Table) -> pa.Table:
-        config = self.embedder.model.config
-        chunks = _joined(pieces["values"]).reshape(-1, config.chunk_length)
-        starts = range(0, len(chunks), config.chunk_batch_size)
-        batches = [self.embedder.encode(chunks[start : start + config.chunk_batch_size]) for start in starts]
-        features = np.concatenate(batches) if batches else np.zeros((0, 1), dtype=np.float32)
+        chunks = _joined(pieces["values"]).reshape(-1, self.embedder.model.config.chunk_length)
+        features = self.embedder.encode_all(chunks)
         rows = np.split(features, np.cumsum(pieces["count"].to_numpy())[:-1])
         return pieces.drop_columns(_VALUES.name).append_column(_VALUES, _binary_array(rows))
 

@@ -250,7 +250,6 @@ class Embedder:
             return_attention_mask=len(waveforms) > 1,  # of one, it is all ones and as large as the track
             return_tensors="pt",
         )
-        # Not `inputs.to`: it leaves cycles that keep the audio in memory until the garbage collector runs.
-        output = self.model(**{name: values.to(self.device) for name, values in inputs.items()})
-        features = output.last_hidden_state.float().cpu().numpy()  # (tracks, chunks, features)
-        return [track[:count] for track, count in zip(features, output.chunk_mask.sum(dim=1).tolist(), strict=True)]
+        chunks, mask = self.model.split(inputs["input_values"], inputs.get("audio_attention_mask"))
+        features = self.encode_all(chunks[mask].numpy())[:, : self.feature_size]
+        return np.split(features, np.cumsum(mask.sum(dim=1).numpy())[:-1])

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import (
     ASTConfig,
@@ -19,6 +20,8 @@ from transformers import (
 )
 
 from ..configuration_mulap import MulapConfig
+from ..embedding import Embedder
+from ..embedding_threads import ThreadedEncoder
 from ..modeling_mulap_audio import MulapAudioModel
 from .measure import Variant, measure
 from .report import make_report, write_report
@@ -30,6 +33,8 @@ NOTES = [
     f"Each model embeds {SECONDS} s of audio, with random weights in the size of the published checkpoint.",
     "All segments are computed in one batch: 10 s for CLAP (HTSAT) and AST, 5 s for Wav2Vec2-base (16 kHz) and "
     "MERT-95M (HuBERT at 24 kHz), 30 s for the encoder of Whisper-small.",
+    "A batch or a segment per thread: as many threads as cores, each of which computes alone. Otherwise all threads "
+    "share each operation.",
     "Spectrograms of CLAP, AST and Whisper are computed in advance. MuLaP computes its spectrogram in the measured "
     "time.",
 ]
@@ -50,12 +55,14 @@ def run(
         The Markdown report.
     """
     variants = [_backbone(preset, device, dtype) for preset in presets]
-    variants += [
-        Variant(name, _forward(model, inputs, device, dtype), units=SECONDS) for name, model, inputs in others()
-    ]
+    variants += [_backbone_in_threads(preset, device, dtype) for preset in presets]
+    for name, model, inputs in others():
+        variants.append(Variant(name, _forward(model, inputs, device, dtype), units=SECONDS))
+        if name == "CLAP":
+            variants.append(_in_threads(name, model, inputs, device, dtype))
     with torch.inference_mode():
         measurements = measure(variants, rounds, device)
-    baselines = [measurement.name for measurement in measurements[len(presets) :]]
+    baselines = [measurement.name for measurement in measurements[2 * len(presets) :]]
     report = make_report(TITLE, measurements, "seconds of audio", baselines, notes=NOTES, device=device)
     return write_report(output / "others", report)
 
@@ -100,6 +107,34 @@ def _backbone(preset: str, device: str, dtype: torch.dtype) -> Variant:
             forward()
 
     return Variant(f"MuLaP, {preset}", repeat, units=_REPEATS * SECONDS)
+
+
+def _backbone_in_threads(preset: str, device: str, dtype: torch.dtype) -> Variant:
+    config = MulapConfig.from_preset(preset).audio_config
+    chunks = _REPEATS * SECONDS // round(config.chunk_seconds)
+    embedder = Embedder(MulapAudioModel(config).to(dtype), device)
+    waveforms = 0.1 * np.random.default_rng(0).standard_normal((chunks, config.chunk_length), dtype=np.float32)
+    units = chunks * config.chunk_seconds
+    return Variant(f"MuLaP, {preset}, a batch per thread", lambda: embedder.encode_all(waveforms), units)
+
+
+def _in_threads(
+    name: str, model: PreTrainedModel, inputs: dict[str, torch.Tensor], device: str, dtype: torch.dtype
+) -> Variant:
+    """One of the segments of `inputs` per thread."""
+    ((argument, batch),) = inputs.items()
+    segments = 2 * torch.get_num_threads()
+    model = model.to(device, dtype).eval()
+    encode = torch.inference_mode()(lambda segment: model(**{argument: segment}))
+
+    def run():
+        with ThreadedEncoder(encode, torch.device(device)) as encoder:
+            for _ in range(segments):
+                encoder.give(batch[:1].to(device, dtype))
+            for _ in encoder.take(everything=True):
+                pass
+
+    return Variant(f"{name}, a segment per thread", run, units=segments * SECONDS / len(batch))
 
 
 def _forward(

@@ -109,6 +109,26 @@ def test_own_folder_without_pitches(run, recordings, tmp_path):
     assert "soundtracks does not exist: put whole tracks" in printed and "wesnoth-1.16-music" in text
 
 
+def test_what_differs_in_the_training_of_the_models(run, recordings, micro, tmp_path):
+    for name, steps, weight in (("short", 10, 2.0), ("long", 20, 0.5)):
+        shutil.copytree(micro, tmp_path / name)
+        settings = {
+            "model": {"objective": "mulap", "config": json.dumps({"chunks_loss_weight": weight}), "backbone": None},
+            "data": {"train_data": f"/home/me/corpora/{name}/train", "num_workers": steps},
+            "training": {"max_steps": steps, "batch_size": 48, "output_dir": name},
+        }
+        (tmp_path / name / "training_settings.json").write_text(json.dumps(settings))
+    models = ("--models", tmp_path / "short", tmp_path / "long", micro, "--poolings", "mean")
+    _, _, text, _ = run(*models, data=recordings)
+    section = text.partition("## Training")[2].partition("## Method")[0]
+    assert section.split("\n\n")[2].splitlines() == [
+        "| model | train_data | max_steps | chunks_loss_weight |",
+        "| --- | --- | --- | --- |",
+        "| short | short/train | 10 | 2.0 |",
+        "| long | long/train | 20 | 0.5 |",
+    ]
+
+
 def test_errors(run, recordings, micro, tmp_path):
     with pytest.raises(DataError, match=r"nothing to evaluate on.*philharmonia-samples.*planetblupi"):
         run("--models", "handcrafted", data=tmp_path)

@@ -20,6 +20,7 @@ from ..real_music.reliability import measure_reliability
 from ..real_music.report import write_report
 from ..real_music.results import collect_results
 from ..real_music.tags import tag_tracks
+from ..real_music.training import training_options
 from ..transfer.features import Extractor, FeatureCache
 from ..transfer.tasks import open_synthetic_task
 
@@ -96,4 +97,5 @@ def _facts(model: str, extractor: Extractor) -> dict[str, Any]:
         "fingerprint": extractor.fingerprint,
         "features": extractor.feature_size,
         "parameters": parameters,
+        "training": training_options(model),
     }

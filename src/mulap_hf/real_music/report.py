@@ -10,6 +10,7 @@ from .plots import draw_bars, draw_confusion, draw_map
 from .reliability import draw_reliability
 from .statistics import compare
 from .tags import tag_sections
+from .training import training_table
 
 _HALVES = {
     "dev": "the development half of the recordings, by a hash of their names; models are chosen on it",
@@ -60,6 +61,7 @@ def write_report(
         *_tagger(results, pictures),
         "## Pooling over chunks",
         *_poolings(results),
+        *_training(results),
         "## Method",
         _METHOD.format(
             folds=folds,
@@ -191,6 +193,14 @@ def _poolings(results: Mapping[str, Any]) -> Iterator[str]:
         for pooling in poolings
     ]
     yield markdown_table(("model", "pooling", *measures.values()), rows)
+
+
+def _training(results: Mapping[str, Any]) -> Iterator[str]:
+    options = {name: facts["training"] for name, facts in results["models"].items()}
+    if sum(map(bool, options.values())) > 1:
+        yield "## Training"
+        yield "The options of pre-training in which the models differ, of those models whose folders say them."
+        yield training_table(options)
 
 
 def _left_out(skipped: Sequence[Skipped]) -> str:

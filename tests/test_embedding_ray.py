@@ -32,6 +32,8 @@ PATIENT = {
     "RAY_worker_register_timeout_seconds": "600",
     "RAY_agent_register_timeout_ms": "600000",
     "RAY_worker_niceness": "0",
+    "RAY_health_check_period_ms": "1000",  # so that a killed node is missed sooner
+    "RAY_health_check_failure_threshold": "3",
     "OMP_NUM_THREADS": "1",
 }
 FILES, BROKEN = 400, 8

@@ -13,7 +13,7 @@ from helpers import CAPTIONS, ROOT, rank_variables, start, write_tone
 from safetensors.torch import load_file
 
 SCRIPT = ROOT / "training" / "pretrain.py"
-STEPS = 12
+STEPS = 9
 CONFIG = {
     "audio_config": {"chunk_length": 4800, "pitch_channels": 0, "n_fft": 256, "num_mel_bins": 24,
                      "timbral_channels": 4, "temporal_channels": 3, "temporal_lengths": [9, 5], "midend_channels": 6},
@@ -41,7 +41,7 @@ class Run:
         options = {
             "train_data": catalog, "validation_data": catalog, "output_dir": output, "config": json.dumps(CONFIG),
             "clip_seconds": 1.2, "batch_size": 4, "gradient_accumulation_steps": 2, "max_steps": STEPS,
-            "num_workers": 2, "log_steps": 1, "eval_steps": 5, "checkpoint_steps": 2, "cpu_threads": 1,
+            "num_workers": 2, "log_steps": 1, "eval_steps": 4, "checkpoint_steps": 2, "cpu_threads": 1,
             "max_validation": 10, "trackers": "none", "learning_rate": 3e-3,
         }  # fmt: skip
         flags = [str(word) for name, value in options.items() for word in (f"--{name}", value)]

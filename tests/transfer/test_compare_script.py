@@ -80,7 +80,7 @@ def done(place, model_folder) -> subprocess.CompletedProcess:
     """Killed while it pre-trains, then repeated."""
     log = place / "out" / "logs" / "mulap-1-seed0.log"
     with open(os.devnull, "wb") as nowhere:
-        process = start(*command(place, model_folder), stdout=nowhere, stderr=nowhere)
+        process = start(*command(place, model_folder, "--jobs", 1), stdout=nowhere, stderr=nowhere)
     try:
         deadline = time.monotonic() + 120
         while not (log.is_file() and "step" in log.read_text()):

@@ -90,7 +90,7 @@ def make_variants(
     """
     units = len(music) * file_seconds
     decode = partial(decode_files, music, embedder.sampling_rate, embedder.model.config.chunk_length, max(workers))
-    batches = _batches(embedder, music)
+    chunks = np.concatenate(_batches(embedder, music))
 
     def pipeline(number: int) -> Variant:
         return Variant(
@@ -103,7 +103,7 @@ def make_variants(
         Variant(SEQUENTIAL, lambda: one_by_one(embedder, music, table), units),
         *map(pipeline, workers),
         Variant(DECODING, lambda: deque(decode(), maxlen=0), units),
-        Variant(MODEL, lambda: deque(map(embedder.encode, batches), maxlen=0), units),
+        Variant(MODEL, lambda: embedder.encode_all(chunks), units),
     ]
 
 
@@ -118,7 +118,7 @@ def _batches(embedder: Embedder, music: Sequence[Path]) -> list[np.ndarray]:
 
 def make_stages(embedder: Embedder, music: Sequence[Path], table: Path) -> list[Variant]:
     """Return what the stages of the pipeline add up to, one after the other, with the processor cores as units."""
-    threads = torch.get_num_threads() if embedder.device.type == "cpu" else 1
+    threads = torch.get_num_threads() if embedder.device.type == "cpu" else 1  # which share each operation
     batches = _batches(embedder, music)
     inputs = [torch.from_numpy(batch).to(embedder.device) for batch in batches]
     row = embedder.encode(batches[0])[0]
@@ -140,7 +140,7 @@ def make_stages(embedder: Embedder, music: Sequence[Path], table: Path) -> list[
 def _profile(stages: Sequence[Measurement], audio_seconds: float) -> str:
     """A table of the processor time of each stage."""
     taken = {stage.name: stage.units * median(stage.seconds) * 3600 / audio_seconds for stage in stages}
-    taken["resample"] = taken.pop("open, decode, resample") - taken["open, decode"]
+    taken["resample"] = max(0.0, taken.pop("open, decode, resample") - taken["open, decode"])
     taken["network"] = taken.pop("log-mel, network") - taken["log-mel"]
     order = ("open, decode", "resample", "log-mel", "network", "write")
     rows = [(name, f"{taken[name]:.2f}", f"{taken[name] / sum(taken.values()):.0%}") for name in order]

@@ -106,6 +106,7 @@ def plot(path: Path, seconds: dict[str, list[float]]):
     """Draw the medians as bars."""
     figure, axes = plt.subplots(figsize=(9, 0.3 * len(seconds) + 1.2))
     axes.barh(list(seconds), [median(values) for values in seconds.values()])
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xlabel("processor time in seconds")
     figure.tight_layout()

@@ -1,11 +1,12 @@
 """Speed of `mulap embed` on a folder of files, compared with embedding one file at a time."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -77,8 +78,8 @@ def run(
                 title = f"Embedding speed of `mulap embed`: {suffix} files, preset {preset}"
                 report = make_report(title, measurements, "seconds of audio", [SEQUENTIAL], None, notes, device)
                 profile = measure(make_stages(embedder, music, Path(folder, "embeddings.parquet")), rounds, device)
-                more = _profile(profile, files * file_seconds)
-                reports.append(write_report(output / f"folder-{preset}-{suffix}", report, more))
+                report["profile"] = _profile(profile, files * file_seconds)
+                reports.append(write_report(output / f"folder-{preset}-{suffix}", report, render_profile(report)))
     return "\n".join(reports)
 
 
@@ -137,13 +138,18 @@ def make_stages(embedder: Embedder, music: Sequence[Path], table: Path) -> list[
     ]
 
 
-def _profile(stages: Sequence[Measurement], audio_seconds: float) -> str:
-    """A table of the processor time of each stage."""
+def _profile(stages: Sequence[Measurement], audio_seconds: float) -> dict[str, float]:
+    """Processor time of each stage in seconds per hour of audio."""
     taken = {stage.name: stage.units * median(stage.seconds) * 3600 / audio_seconds for stage in stages}
     taken["resample"] = max(0.0, taken.pop("open, decode, resample") - taken["open, decode"])
     taken["network"] = taken.pop("log-mel, network") - taken["log-mel"]
-    order = ("open, decode", "resample", "log-mel", "network", "write")
-    rows = [(name, f"{taken[name]:.2f}", f"{taken[name] / sum(taken.values()):.0%}") for name in order]
+    return {name: taken[name] for name in ("open, decode", "resample", "log-mel", "network", "write")}
+
+
+def render_profile(report: Mapping[str, Any]) -> str:
+    """A table of the processor time of each stage."""
+    taken = report["profile"]
+    rows = [(name, f"{seconds:.2f}", f"{seconds / sum(taken.values()):.0%}") for name, seconds in taken.items()]
     return (
         "\nWhere the time goes, measured stage by stage: processor time (of a GPU, its time) per hour of audio.\n\n"
         + markdown_table(("stage", "seconds", "fraction"), rows)

@@ -1,9 +1,11 @@
 """A GPU: errors and speed of each precision, with and without torch.compile, and how near it comes to its limits."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from torch import nn
@@ -79,10 +81,11 @@ def _embedding(
         f"{model.config.chunk_seconds:g} s in one batch, which are on the device already.",
         _errors("Embeddings", errors),
     ]
-    speeds, more = measurements[: len(variants)], _limits_table(measurements, traffic)
+    speeds, peaks = measurements[: len(variants)], measurements[len(variants) :]
     title = f"Embedding on a GPU: preset {preset}"
     report = make_report(title, speeds, "seconds of audio", ["float32"], None, notes, device)
-    return write_report(output / f"gpu-embedding-{preset}", report, more)
+    report |= {"limits": [asdict(peak) for peak in peaks], "traffic": traffic}
+    return write_report(output / f"gpu-embedding-{preset}", report, render_limits(report))
 
 
 def _training(
@@ -155,7 +158,7 @@ def embedding_errors(model: MulapAudioModel, track: torch.Tensor, device: str) -
 
 
 def gradient_errors(model: MulapForPreTraining, batch: dict[str, torch.Tensor], device: str) -> dict[str, float]:
-    """Of each precision, the norm of the gradients' error relative to the reference on the CPU, without dropout."""
+    """Of each precision, the norm of the gradients' error relative to the reference on the CPU, in eval mode."""
     expected = _gradients(model, batch, "cpu", "float32")
     errors = {}
     for name in PRECISIONS:
@@ -167,10 +170,7 @@ def gradient_errors(model: MulapForPreTraining, batch: dict[str, torch.Tensor], 
 def _gradients(
     model: MulapForPreTraining, batch: dict[str, torch.Tensor], device: str, precision: str
 ) -> torch.Tensor:
-    copy = plain(model).to(device)
-    for module in copy.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    copy = plain(model).to(device).eval()  # without dropout, which is random
     dtype = PRECISIONS[precision]
     inputs = {name: value.to(device) for name, value in batch.items()}
     with tf32(precision == "tf32"):
@@ -219,16 +219,15 @@ def count_traffic(model: nn.Module, track: torch.Tensor) -> int:
     return values
 
 
-def _limits_table(measurements: Sequence[Measurement], traffic: int) -> str:
+def render_limits(report: Mapping[str, Any]) -> str:
     """A table of the rates relative to what the device reaches in a matrix product and in a copy."""
-    found = {measurement.name: measurement for measurement in measurements}
+    found = {row["name"]: Measurement(**row) for row in report["limits"]}
     bandwidth, rows = found[COPY].rate, []
-    for name, measurement in found.items():
+    for measurement in (Measurement(**row) for row in report["variants"]):
+        name = measurement.name
         precision = name.partition(",")[0]
-        if precision not in PRECISIONS:
-            continue
         product = found[_product(precision)].gflops
-        moved = traffic * PRECISIONS[precision].itemsize / 1e9 / median(measurement.seconds)
+        moved = report["traffic"] * PRECISIONS[precision].itemsize / 1e9 / median(measurement.seconds)
         rows.append(
             (
                 name,

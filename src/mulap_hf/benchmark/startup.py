@@ -53,7 +53,7 @@ def run(output: Path, rounds: int, scripts: Sequence[Path]) -> str:
     path = make_folder(output) / "startup"
     write_json(path.with_suffix(".json"), report)
     plot(path.with_suffix(".png"), seconds)
-    path.with_suffix(".md").write_text(text := render(report, rounds), encoding="utf-8")
+    path.with_suffix(".md").write_text(text := render_startup(report), encoding="utf-8")
     return text
 
 
@@ -84,9 +84,9 @@ def cpu_seconds(command: Sequence[str]) -> float:
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-def render(report: dict[str, Any], rounds: int) -> str:
+def render_startup(report: dict[str, Any]) -> str:
     """The Markdown page of a report."""
-    about = report["machine"]
+    about, rounds = report["machine"], len(next(iter(report["seconds"].values())))
     rows = (
         (f"`{name}`", f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})")
         for name, values in report["seconds"].items()

@@ -6,7 +6,7 @@
 # Correctness against the CPU, embedding and training steps in float32, TF32 and bfloat16 with and without
 # torch.compile, `mulap embed` with decoding beside it, and two minutes of pre-training. The synthetic corpus of the
 # pre-training is made first, on the CPU, and kept in OUTPUT/corpus; that is not part of the 8 minutes.
-# DEVICE=cpu runs the same on a CPU, as a check of this script.
+# DEVICE=cpu runs the same on a CPU, as a check of this script: DEVICE=cpu OPTIONS="--presets tiny --rounds 1" CLIPS=60.
 set -euo pipefail
 output=${1:-outputs/benchmark_gpu}
 device=${DEVICE:-cuda}
@@ -18,8 +18,10 @@ python -m mulap_hf.synthetic --output "$corpus" --format parquet --clip_seconds 
 python -m mulap_hf.synthetic --output "$corpus" --format parquet --clip_seconds 9 --num_clips 50 --split validation
 
 SECONDS=0
-python training/benchmark.py gpu --device "$device" --compile --rounds "${ROUNDS:-5}" --output "$output"
-python training/benchmark.py folder --device "$device" --rounds 2 --presets published --output "$output"
+# shellcheck disable=SC2086
+python training/benchmark.py gpu --device "$device" ${OPTIONS:---presets published --rounds 5 --compile} --output "$output"
+python training/benchmark.py folder --device "$device" --rounds 1 --presets published \
+  --workers 0 2 "${WORKERS:-8}" --output "$output"
 
 run=$output/pretrained
 [ "$device" = cpu ] && export ACCELERATE_USE_CPU=true

@@ -214,9 +214,7 @@ class _Highest(torch.autograd.Function):
         chunks, bands, columns = padded.shape
         channels, length = filters.shape
         heights = bands - length // width + 1
-        analysis, *phases, cosines, sines = (
-            torch.from_numpy(table).to(padded) for table in spectral_tables(bands, heights)
-        )
+        analysis, *phases, cosines, sines = _tensors_of_tables(bands, heights, padded.dtype)
         bins, pairs = len(phases[0]), len(cosines)
         weights = filters.view(channels, -1, width).permute(2, 1, 0)  # (width, height, channels)
         to_real, to_imaginary = filter_spectra(weights, *phases)
@@ -321,6 +319,12 @@ def spectral_tables(bands: int, heights: int) -> tuple[np.ndarray, ...]:
         weights * np.cos(distances),
         weights * np.sin(distances),
     )
+
+
+@lru_cache
+def _tensors_of_tables(bands: int, heights: int, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    with torch.inference_mode(False):  # tensors of inference mode cannot be used in training later
+        return tuple(torch.from_numpy(table).to(dtype) for table in spectral_tables(bands, heights))
 
 
 def _fold(patches: torch.Tensor, width: int) -> torch.Tensor:

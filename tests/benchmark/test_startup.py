@@ -9,6 +9,12 @@ from pictures import assert_shows_data
 from mulap_hf.benchmark import startup
 
 
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    monkeypatch.setattr(startup, "_IMPORTS", ("pass", "import mulap_hf"))
+    monkeypatch.setattr(startup, "_MULAP", ("", "embed"))
+
+
 def test_report(tmp_path):
     text = startup.run(tmp_path, 1, [ROOT / "training" / "transfer.py"])
     seconds = json.loads((tmp_path / "startup.json").read_text())["seconds"]

@@ -269,7 +269,7 @@ def test_description_finds_clips(site, models, processor):
     best = sorted(range(len(clips)), key=lambda index: -scores[index])
     site.open()
     site.page.get_by_label("Description").fill("slow sad violin")
-    site.page.keyboard.press("Enter")
+    site.page.get_by_label("Description").press("Enter")
     site.page.get_by_text("Upload or record audio above").wait_for()
     for rank, index in enumerate(best[:3], start=1):
         site.page.get_by_text(f"{rank}. {clips[index].stem}").wait_for()

@@ -51,8 +51,9 @@ class Site:
         self.page.locator("input[type=file]").first.set_input_files(path)
 
     def search(self, text: str):
-        self.page.get_by_label("Description").fill(text)
-        self.page.keyboard.press("Enter")
+        field = self.page.get_by_label("Description")
+        field.fill(text)
+        field.press("Enter")  # not on the keyboard: the page may have taken the focus from the field meanwhile
 
     def titles(self, heading: str) -> list[str]:
         """The names of the tracks below a heading, once it is there."""

@@ -11,7 +11,6 @@ set -euo pipefail
 output=${1:-outputs/benchmark_gpu}
 device=${DEVICE:-cuda}
 cd "$(dirname "$0")/.."
-export MALLOC_TRIM_THRESHOLD_=2147483647 MALLOC_MMAP_THRESHOLD_=1073741824
 
 corpus=$output/corpus
 python -m mulap_hf.synthetic --output "$corpus" --format parquet --clip_seconds 9 --num_clips "${CLIPS:-2000}"

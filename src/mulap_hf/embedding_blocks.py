@@ -40,8 +40,8 @@ def file_block(files: list[tuple[int, str | os.PathLike]]) -> pa.Table:
 def decode_block(files: pa.Table, run: str, sampling_rate: int, chunk_length: int) -> Iterator[pa.Table]:
     """The chunks of files, some megabytes at a time.
 
-    They are decoded in this process, which saves a tenth of the time. If a file crashes the decoder, Ray repeats the
-    task, now with another process that decodes, so that the file fails alone.
+    They are decoded in this process, which saves sending the samples between two. If a file crashes the decoder, Ray
+    repeats the task, now with another process that decodes, so that the file fails alone.
 
     Args:
         files: From `file_block`.

@@ -328,7 +328,7 @@ def compose(
     sections: tuple[Section, ...] = ()
     if solos and rng.random() < solos:
         beat_seconds, key = plan.bar_seconds / plan.beats, (plan.tonic, plan.mode)
-        tracks = play_alone(tracks, beat_seconds, start + duration, key, held_out_presets, rng)
+        tracks = [play_alone(tracks, beat_seconds, start + duration, key, held_out_presets, rng)]
     elif varied:
         if not held_out_presets:
             vary_instruments(tracks, rng)

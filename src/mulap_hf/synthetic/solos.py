@@ -24,11 +24,11 @@ def play_alone(
     key: tuple[int, str],
     held_out_presets: bool,
     rng: np.random.Generator,
-) -> list[Track]:
-    """Leave one track of a song, played by a random instrument.
+) -> Track:
+    """Return the only track of a solo, played by a random instrument.
 
     Args:
-        tracks: Tracks of the song, at least one.
+        tracks: Tracks of the song, whose melody it may take.
         beat_seconds: Length of a beat in seconds.
         duration: Length of the song in seconds.
         key: Pitch class of the tonic, and mode.
@@ -46,7 +46,7 @@ def play_alone(
     else:
         solo.notes = melody.notes
         move_to_range(solo, pitches)
-    return [solo]
+    return solo
 
 
 def _draw_instrument(held_out_presets: bool, rng: np.random.Generator) -> tuple[str, int, tuple[int, int]]:

@@ -130,6 +130,20 @@ def test_words_find_tracks_that_play(site):
     ]
 
 
+def test_a_page_that_loads_late_keeps_what_was_found(site):
+    held = []
+    site.page.route("**/queue/join*", lambda route: held.append(route), times=1)  # the first one is sent while the page loads
+    with site.page.expect_request("**/queue/join*"):
+        site.open()
+    site.search("slow sad violin")
+    found = site.titles("Tracks for “slow sad violin”")
+    with site.page.expect_response("**/queue/join*"):
+        held[0].continue_()
+    site.search("")  # its answer comes after that of the page
+    site.error()
+    assert site.titles("Tracks for “slow sad violin”") == found
+
+
 def test_a_file_and_a_track_find_similar_ones(site, catalog):
     site.open()
     site.upload(catalog.track(2))

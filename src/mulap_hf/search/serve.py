@@ -49,10 +49,10 @@ class Site:
             raise page.refusal(page.NO_AUDIO) from error
         return "### Tracks that sound like your audio", self._list(self.index.search(query, self.number))
 
-    def by_track(self, request: gr.Request) -> tuple[str, str]:
+    def by_track(self, request: gr.Request) -> tuple[str, str] | dict:
         """Heading and list of the tracks that are most similar to the one that the address names, `?like=ROW`."""
         if "like" not in request.query_params:
-            return "", ""
+            return gr.skip()  # an empty list, if it arrives late, would replace what was found meanwhile
         row = self.row(request.query_params["like"])
         if row is None:
             raise page.refusal("This link is of a track that is not in the index.")

@@ -131,8 +131,8 @@ def test_words_find_tracks_that_play(site):
 
 
 def test_a_page_that_loads_late_keeps_what_was_found(site):
-    held = []
-    site.page.route("**/queue/join*", lambda route: held.append(route), times=1)  # the first one is sent while the page loads
+    held = []  # the first request, which the page sends while it loads
+    site.page.route("**/queue/join*", lambda route: held.append(route), times=1)
     with site.page.expect_request("**/queue/join*"):
         site.open()
     site.search("slow sad violin")

@@ -249,9 +249,9 @@ def build(demo: Demo) -> gr.Blocks:
             outputs=[description, fits, verdict],
             queue=False,
         )
-        describe.click(demo.describe, audio, [description, tags, plot, tag_colors, neighbors])
-        gr.on([choose.click, labels.submit], demo.compare, [audio, labels], fits)
-        gr.on([search.click, query.submit], demo.search, [audio, query], [verdict, found])
+        page.on([describe.click], demo.describe, audio, [description, tags, plot, tag_colors, neighbors])
+        page.on([choose.click, labels.submit], demo.compare, [audio, labels], fits)
+        page.on([search.click, query.submit], demo.search, [audio, query], [verdict, found])
     return blocks
 
 

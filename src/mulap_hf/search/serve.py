@@ -97,8 +97,8 @@ class Site:
             heading, found = gr.Markdown(), gr.HTML(padding=False)
             blocks.load(js=page.PLAIN_WORDS)
             blocks.load(self.by_track, outputs=[heading, found])
-            gr.on([find.click, words.submit], self.by_words, words, [heading, found])
-            compare.click(self.by_file, audio, [heading, found])
+            page.on([find.click, words.submit], self.by_words, words, [heading, found])
+            page.on([compare.click], self.by_file, audio, [heading, found])
         return blocks
 
     def app(self) -> fastapi.FastAPI:

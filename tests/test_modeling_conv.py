@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mulap_hf import modeling_mulap_conv
+from mulap_hf import modeling_mulap_conv, modeling_mulap_products
 from mulap_hf.modeling_mulap_audio import MulapConv
 from mulap_hf.modeling_mulap_conv import max_over_frequency
 
@@ -67,17 +67,21 @@ def compare(layers: nn.ModuleList, image: torch.Tensor, **tolerances):
         {},
         {"chunks": 1, "frames": 1},
         {"bands": 9},  # one height for the tall filters
-        {"bands": 14},  # 10 and 6 heights: one block and a part, one block
+        {"bands": 14},  # 10 and 6 heights, and no bin that is its own pair
+        {"heights": (4, 23)},  # odd numbers of heights, and two heights
     ],
 )
 def test_equals_the_plain_computation(training, sizes):
-    compare(make_layers().train(training), make_image(**sizes))
+    sizes = dict(sizes)
+    layers = make_layers(sizes.pop("heights", (5, 9)))
+    compare(layers.train(training), make_image(**sizes))
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_in_several_products(monkeypatch, threads):
-    """More frames than one product takes, and a last product that is not full."""
-    monkeypatch.setattr(modeling_mulap_conv, "PRODUCTS", 500)
+@pytest.mark.parametrize(("threads", "few"), [(1, 0), (3, 0), (3, 10**9)])
+def test_in_several_products(monkeypatch, threads, few):
+    """More frames than one product takes, and a last product that is not full; threads share products or have own."""
+    monkeypatch.setattr(modeling_mulap_products, "PRODUCTS", 500)
+    monkeypatch.setattr(modeling_mulap_products, "FEW", few)
     monkeypatch.setattr(modeling_mulap_conv, "GATHERED", 5000)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -153,6 +157,18 @@ def test_inference_equals_training_code():
     for output, expected in zip(outputs, plain(image, layers), strict=True):
         assert not output.requires_grad
         torch.testing.assert_close(output, expected)
+
+
+@pytest.mark.parametrize("chunks", [1, 40])
+def test_few_chunks_are_computed_plainly(chunks):
+    """Which is faster there. The results differ in the last digits only."""
+    layers = make_layers(channels=48).float().eval()
+    image = make_image(chunks, frames=100).float()
+    with torch.no_grad():
+        pairs = list(zip(max_over_frequency(image, layers), plain(image, layers), strict=True))
+    for output, expected in pairs:
+        torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(output, expected) for output, expected in pairs) == (chunks == 1)
 
 
 def test_autocast_changes_nothing():

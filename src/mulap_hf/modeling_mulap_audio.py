@@ -1,8 +1,10 @@
 """The audio backbone: waveform -> chunks -> log-mel -> MusiCNN -> one feature per chunk and one per track."""
 
 import json
+import math
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,12 +20,16 @@ from .modeling_mulap_layers import MulapAlignment
 from .modeling_mulap_outputs import MulapAudioOutput
 from .modeling_mulap_pitch import MulapPitch
 from .modeling_mulap_spectrum import MulapLogMel, MulapSpectrum
+from .modeling_mulap_threads import can_run_in_threads, run_in_threads
 from .pipeline_mulap_tasks import custom_pipelines, sentence_transformers_files
 
 # Regular expressions for the weights of other parts that a saved folder may contain.
 JOINT_PARTS = (
     r"^(alignment|audio_embeddings|audio_layers|audio_pooler|text_embeddings|text_layers|text_pooler|connections)\."
 )
+# Bands and channels of the tall convolutions, of all chunks of a thread, below which threads begin too slowly.
+FEW_ELEMENTS = 30_000
+
 HEADS = r"^(matching_head|mlm_head|mam_head|words_head|chunks_head|classifier|similarity)\."
 
 
@@ -235,13 +241,30 @@ class MulapAudioModel(MulapPreTrainedModel):
 
     def _encode(self, chunks: torch.Tensor, with_stages: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """`(chunks, samples)` -> `(chunks, features)` and the stages, each `(chunks, frames, channels)`."""
-        bounded = not self.training and not torch.compiler.is_compiling()
-        outputs = [
-            self._encode_batch(batch, with_stages)
-            for batch in (chunks.split(self.config.chunk_batch_size) if bounded else (chunks,))
-        ]
+        if self.training or torch.compiler.is_compiling():
+            return self._encode_batch(chunks, with_stages)
+        size = min(max(1, len(chunks)), self.config.chunk_batch_size)
+        threads = min(torch.get_num_threads(), size // self._chunks_per_thread())
+        if threads < 2 or not can_run_in_threads(self, chunks):
+            threads = 1
+        batches = chunks.split(math.ceil(size / threads))
+        outputs: list[Any] = [None] * len(batches)
+
+        def encode(part: int):
+            for number in range(part, len(batches), threads):
+                outputs[number] = self._encode_batch(batches[number], with_stages)
+
+        if threads > 1:
+            run_in_threads(encode, threads)
+        else:
+            encode(0)
         features = torch.cat([features for features, _ in outputs])
         return features, [torch.cat(stage) for stage in zip(*(stages for _, stages in outputs), strict=True)]
+
+    def _chunks_per_thread(self) -> int:
+        """Chunks that take long enough for a thread of their own."""
+        elements = self.config.num_mel_bins * self.config.timbral_channels * len(self.config.timbral_heights)
+        return math.ceil(FEW_ELEMENTS / elements)
 
     def _encode_batch(self, chunks: torch.Tensor, with_stages: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
         stages = self.musicnn(self.log_mel(chunks))

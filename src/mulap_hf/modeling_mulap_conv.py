@@ -1,21 +1,16 @@
 """Tall convolutions of a spectrogram, of which only the maximum over frequency is used, as matrix products for CPUs.
 
-The plain computation is `relu(norm(conv(image))).amax(dim=2)`. Four facts make it unnecessary:
+The plain computation is `relu(norm(conv(image))).amax(dim=2)`. Three facts make it unnecessary:
 
 - BatchNorm is an affine map per channel and ReLU is monotone, so the maximum may be taken before both. Where the scale
-  of BatchNorm is negative, it becomes the minimum. So only blocks of the convolution's output exist at a time.
-- Correlation along frequency is a product of spectra (a discrete Fourier transform over the bands). With the heights
-  counted from their middle, the outputs at +q and -q are a sum of cosines minus and plus the same sum of sines, so
-  their maximum is the first plus the absolute value of the second. That takes a quarter of the multiplications.
+  of BatchNorm is negative, it becomes the minimum. The highest outputs are computed in `modeling_mulap_products`.
 - The mean and the variance of the output are a linear and a quadratic form of the filter, in the mean and the
   covariance of the image's patches.
 - The gradient of the maximum reaches one height per channel and frame: a sum of that few patches, not a convolution.
 """
 
-import math
 from functools import lru_cache
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -23,13 +18,13 @@ from torch.nn import functional as F
 from transformers.utils import logging
 
 from .modeling_mulap_distributed import SumOverProcesses, SyncBatchNorm, several_processes, track_statistics
+from .modeling_mulap_products import SpectralTables, filter_spectra, highest_outputs, spectral_tables
+from .modeling_mulap_threads import has_hooks
 
 logger = logging.get_logger(__name__)
 
-# Elements of the products that a thread computes at a time: few enough to fit into its cache.
-PRODUCTS = 320 * 1024
-# The same in bfloat16, whose products need more rows at a time to be fast.
-HALF_PRODUCTS = 1280 * 1024
+# Outputs of the plain convolutions below which they are faster, without gradient: three chunks of the tiny preset.
+FEW_OUTPUTS = 1_500_000
 # Elements of the windows gathered at a time in the backward pass.
 GATHERED = 2**20
 
@@ -52,12 +47,12 @@ def max_over_frequency(image: torch.Tensor, layers: nn.ModuleList, fast: bool = 
     Args:
         image: `(chunks, 1, bands, frames)`.
         layers: `MulapConv`s with one input channel and as many output frames as input frames.
-        fast: use the matrix products where they compute the same (see `_is_fast`).
+        fast: use the matrix products where they compute the same, and faster.
 
     Returns:
         For every layer `(chunks, channels, frames)`.
     """
-    if not (fast and _is_fast(image, layers)):
+    if not (fast and _is_fast(image, layers)) or _are_few(image, layers):
         return [layer(image).amax(dim=2) for layer in layers]
     with torch.autocast(device_type=image.device.type, enabled=False):
         # Other half precision is computed in single precision: these products are faster than plain convolutions.
@@ -97,13 +92,19 @@ def _is_fast(image: torch.Tensor, layers: nn.ModuleList) -> bool:
     )
 
 
+def _are_few(image: torch.Tensor, layers: nn.ModuleList) -> bool:
+    """Whether the plain convolutions are faster: few chunks of a small model, in single precision without gradient."""
+    chunks, _, bands, frames = image.shape
+    outputs = sum(layer.conv.out_channels * (bands - layer.conv.kernel_size[0] + 1) for layer in layers)
+    single = image.dtype == torch.float32 and not torch.is_autocast_enabled(image.device.type)
+    return single and not torch.is_grad_enabled() and chunks * frames * outputs < FEW_OUTPUTS
+
+
 def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
     """Whether calling a module does what its class does, with parameters that are in memory."""
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     return (
         type(module) is kind
-        and "forward" not in vars(module)  # which accelerate replaces to load weights from a disk
-        and not any(hooks)
+        and not has_hooks(module)
         and all(type(value) is nn.Parameter and value.device.type == "cpu" for value in module.parameters(False))
     )
 
@@ -120,7 +121,7 @@ def _max_over_frequency(image: torch.Tensor, layers: nn.ModuleList, half: bool) 
         conv, norm = layer.conv, layer.norm
         filters = _at_least_single(conv.weight.flatten(1))  # (channels, height * width)
         sign = norm.weight.detach().sign()
-        highest = sign * _Highest.apply(padded, sign[:, None] * filters, width, half) + conv.bias
+        highest = sign * _highest(padded, sign[:, None] * filters, width, half) + conv.bias
         if norm.training:
             mean, variance = _filter_moments(filters, *moments, width)
             mean = mean + conv.bias
@@ -132,6 +133,26 @@ def _max_over_frequency(image: torch.Tensor, layers: nn.ModuleList, half: bool) 
         output = F.relu(torch.addcmul(norm.bias, highest - mean, scale))  # (chunks, frames, channels)
         outputs.append(output.transpose(1, 2))
     return outputs
+
+
+def _highest(padded: torch.Tensor, filters: torch.Tensor, width: int, half: bool) -> torch.Tensor:
+    """Highest output of every filter over the heights, `(chunks, frames, channels)`; see `_Highest`.
+
+    Args:
+        padded: `(chunks, bands, frames + width - 1)`.
+        filters: `(channels, height * width)`.
+        width: Of the filters.
+        half: compute the products in bfloat16, unless there is a gradient.
+    """
+    if torch.is_grad_enabled() and (padded.requires_grad or filters.requires_grad):
+        return _Highest.apply(padded, filters, width)
+    tables = _tables(padded, filters, width)
+    return highest_outputs(padded, _spectra(filters, width, tables), tables, half=half)[0]
+
+
+def _tables(padded: torch.Tensor, filters: torch.Tensor, width: int) -> SpectralTables:
+    bands = padded.shape[1]
+    return spectral_tables(bands, bands - filters.shape[1] // width + 1, padded.dtype)
 
 
 def _at_least_single(values: torch.Tensor) -> torch.Tensor:
@@ -205,67 +226,16 @@ class _Highest(torch.autograd.Function):
     """Highest output of every filter over the heights of a spectrogram, `(chunks, frames, channels)`.
 
     The spectrogram is `(chunks, bands, frames + width - 1)`, padded in time; the filters are `(channels, height *
-    width)`. The gradient reaches the window with the highest output. `half` computes the products in bfloat16, unless
-    there is a gradient.
+    width)`. The gradient reaches the window with the highest output.
     """
 
     @staticmethod
-    def forward(ctx, padded, filters, width, half):
-        chunks, bands, columns = padded.shape
-        channels, length = filters.shape
-        heights = bands - length // width + 1
-        analysis, *phases, cosines, sines = _tensors_of_tables(bands, heights, padded.dtype)
-        bins, pairs = len(phases[0]), len(cosines)
-        weights = filters.view(channels, -1, width).permute(2, 1, 0)  # (width, height, channels)
-        to_real, to_imaginary = filter_spectra(weights, *phases)
-
-        # Every thread takes a block of rows through all steps, because reading what another thread wrote is slow. The
-        # rows are the frames of all chunks one after the other, including the padding between two chunks.
-        tracked = any(ctx.needs_input_grad)
-        dtype = torch.bfloat16 if half and not tracked else padded.dtype
-        threads, total = torch.get_num_threads(), chunks * columns
-        size = HALF_PRODUCTS if dtype == torch.bfloat16 else PRODUCTS
-        # A process of several may have no chunks.
-        turns = max(1, math.ceil(total * bins * channels / (threads * size)))
-        rows = max(1, math.ceil(total / (threads * turns)))
-        spectrum = (analysis @ padded.transpose(0, 1).flatten(1)).unflatten(0, (2, bins))
-        spectrum = F.pad(spectrum, (0, turns * threads * rows + width - 1 - total)).permute(1, 2, 0).contiguous()
-        operands = (spectrum, to_real, to_imaginary, cosines, sines)
-        spectrum, to_real, to_imaginary, cosines, sines = (values.to(dtype) for values in operands)
-        taps = spectrum.unfold(1, width, 1).transpose(2, 3)  # (bins, rows of all turns, width, 2)
-        to_real, to_imaginary = (table.repeat(threads, 1, 1) for table in (to_real, to_imaginary))
-        cosines, sines = (table.expand(threads, -1, -1) for table in (cosines, sines))
-
-        highest = spectrum.new_empty(turns, threads, rows * channels)
-        codes = torch.empty_like(highest) if tracked else None
-        # These buffers are reused in every turn: allocating memory would take longer than the products.
-        products = spectrum.new_empty(threads * bins, rows, channels)
-        even, odd, sums = spectrum.new_empty(3, threads, pairs, rows * channels)
-        for turn, best in enumerate(highest):
-            block = taps[:, turn * threads * rows : (turn + 1) * threads * rows].unflatten(1, (threads, rows))
-            block = block.transpose(0, 1).reshape(threads * bins, rows, 2 * width).contiguous()
-            for mixing, table, waves in ((to_real, cosines, even), (to_imaginary, sines, odd)):
-                torch.bmm(block, mixing, out=products)
-                torch.bmm(table, products.view(threads, bins, -1), out=waves)
-            torch.abs(odd, out=sums).add_(even)  # the higher one of every pair of heights
-            torch.amax(sums, dim=1, out=best)
-            if tracked:
-                # The index of the pair, and which of the two heights it is. Comparisons that return numbers are faster
-                # than those that return booleans, and both are faster than `max` with its indices.
-                odd.lt_(0).add_(2 * torch.arange(pairs, dtype=odd.dtype)[:, None])
-                torch.amax(sums.eq_(best[:, None]).mul_(odd), dim=1, out=codes[turn])
-
-        def arrange(values: torch.Tensor) -> torch.Tensor:
-            """Rows of all turns -> `(chunks, frames, channels)`."""
-            inner = values.view(-1, channels)[:total].unflatten(0, (chunks, columns))[:, : columns - width + 1]
-            return inner.to(padded.dtype)
-
-        if tracked:
-            codes = arrange(codes).long()
-            where = torch.where(codes % 2 == 1, heights // 2 + codes // 2, (heights - 1) // 2 - codes // 2)
-            ctx.save_for_backward(padded, filters, where.flatten(0, 1))
-            ctx.width, ctx.heights = width, heights
-        return arrange(highest)
+    def forward(ctx, padded, filters, width):
+        tables = _tables(padded, filters, width)
+        highest, where = highest_outputs(padded, _spectra(filters, width, tables), tables, tracked=True)
+        ctx.save_for_backward(padded, filters, where.flatten(0, 1))
+        ctx.width, ctx.heights = width, padded.shape[1] - filters.shape[1] // width + 1
+        return highest
 
     @staticmethod
     def backward(ctx, grad):
@@ -277,54 +247,11 @@ class _Highest(torch.autograd.Function):
             grad_padded = _fold(patches.unflatten(0, grad.shape[:2]), ctx.width)
         if ctx.needs_input_grad[1]:
             grad_filters = _gather(_patches(padded, ctx.width), where, rows, ctx.width, ctx.heights)
-        return grad_padded, grad_filters, None, None
+        return grad_padded, grad_filters, None
 
 
-def filter_spectra(
-    filters: torch.Tensor, phase_cosines: torch.Tensor, phase_sines: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the spectrum of a window is multiplied with for the real and for the imaginary part of its product.
-
-    Args:
-        filters: `(width, height, channels)`.
-        phase_cosines, phase_sines: From `spectral_tables`.
-
-    Returns:
-        `(bins, 2 * width, channels)` each: for every column of the window its real, then its imaginary part.
-    """
-    real, imaginary = ((phases @ filters).transpose(0, 1) for phases in (phase_cosines, phase_sines))
-    to_real, to_imaginary = torch.stack([real, -imaginary], dim=2), torch.stack([imaginary, real], dim=2)
-    return to_real.flatten(1, 2), to_imaginary.flatten(1, 2)
-
-
-@lru_cache
-def spectral_tables(bands: int, heights: int) -> tuple[np.ndarray, ...]:
-    """Discrete Fourier transforms of bands and of filters, and back to the heights, counted from their middle.
-
-    Returns:
-        analysis: `(2 * bins, bands)`, real parts, then imaginary ones.
-        phase_cosines, phase_sines: `(bins, bands - heights + 1)`.
-        cosines, sines: `(pairs of heights, bins)`.
-    """
-    bins = np.arange(bands // 2 + 1)
-    step = 2 * math.pi * bins / bands
-    angles = step[:, None] * np.arange(bands)
-    phases = step[:, None] * (np.arange(bands - heights + 1) + (heights - 1) / 2)
-    distances = step * (np.arange((heights + 1) // 2) + (0.5 if heights % 2 == 0 else 0))[:, None]
-    weights = np.where((bins == 0) | (2 * bins == bands), 1, 2) / bands
-    return (
-        np.concatenate([np.cos(angles), -np.sin(angles)]),
-        np.cos(phases),
-        np.sin(phases),
-        weights * np.cos(distances),
-        weights * np.sin(distances),
-    )
-
-
-@lru_cache
-def _tensors_of_tables(bands: int, heights: int, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
-    with torch.inference_mode(False):  # tensors of inference mode cannot be used in training later
-        return tuple(torch.from_numpy(table).to(dtype) for table in spectral_tables(bands, heights))
+def _spectra(filters: torch.Tensor, width: int, tables: SpectralTables) -> tuple[torch.Tensor, torch.Tensor]:
+    return filter_spectra(filters.view(len(filters), -1, width).permute(2, 1, 0), tables)
 
 
 def _fold(patches: torch.Tensor, width: int) -> torch.Tensor:

@@ -9,7 +9,7 @@
 import copy
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,8 @@ from .files import replacing
 from .loading import model_kind, open_backbone
 from .modeling_mulap import MulapForAudioClassification
 from .modeling_mulap_audio import MulapAudioModel, MulapMusiCNN
-from .modeling_mulap_conv import MulapConv, filter_spectra, spectral_tables
+from .modeling_mulap_conv import MulapConv
+from .modeling_mulap_products import SpectralTables, Waves, filter_spectra, spectral_tables
 from .modeling_mulap_spectrum import MulapLogMel
 
 try:
@@ -47,7 +48,7 @@ OLDEST_OPSET = 18  # the oldest that torch writes
 # Largest accepted difference to torch, relative to the largest value of an output.
 TOLERANCES = {"none": 1e-4, "dynamic": 0.1, "static": 0.1}
 
-_SPECTRAL_CONSTANTS = ("to_real", "to_imaginary", "cosines", "sines", "scale", "shift")
+_SPECTRAL_CONSTANTS = ("to_real", "to_imaginary", "scale", "shift")
 # Multiplications of the plain tall convolutions per chunk below which they are faster than products of spectra.
 _FEW = 10**8
 # Frames whose products are computed at a time, so that they stay in the cache.
@@ -219,23 +220,24 @@ class _SpectralMusiCNN(MulapMusiCNN):
     def __init__(self, musicnn: MulapMusiCNN):
         super().__init__(musicnn.config)
         self.load_state_dict(musicnn.state_dict())
+        self.tables: list[SpectralTables] = []
         for number, layer in enumerate(self.timbral):
-            # `analysis`, which is the same for all layers, takes the image to its spectrum: (2 * bins, bands)
-            analysis, constants = self._constants(layer)
-            self.register_buffer("analysis", analysis.float())
+            tables, constants = self._constants(layer)
+            self.tables.append(tables)
+            # The same for all layers: it takes the image to its spectrum, (2 * bins, bands).
+            self.register_buffer("analysis", tables.analysis.float())
             for name, value in zip(_SPECTRAL_CONSTANTS, constants, strict=True):
                 self.register_buffer(f"{name}{number}", value.float())
 
-    def _constants(self, layer: MulapConv) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def _constants(self, layer: MulapConv) -> tuple[SpectralTables, list[torch.Tensor]]:
         conv, norm = layer.conv, layer.norm
         height, bands = conv.kernel_size[0], self.config.num_mel_bins
-        tables = spectral_tables(bands, bands - height + 1)
-        analysis, *phases, cosines, sines = (torch.from_numpy(table) for table in tables)
+        tables = spectral_tables(bands, bands - height + 1, torch.float64)
         scale = norm.weight.double() * torch.rsqrt(norm.running_var.double() + norm.eps)
         shift = norm.bias + (conv.bias - norm.running_mean) * scale
         sign = torch.where(scale < 0, -1.0, 1.0).double()
         filters = (sign[:, None, None] * conv.weight[:, 0]).permute(2, 1, 0)  # (width, height, channels)
-        return analysis, [*filter_spectra(filters, *phases), cosines, sines, sign * scale, shift]
+        return tables, [*filter_spectra(filters, tables), sign * scale, shift]
 
     def timbre(self, image: torch.Tensor) -> list[torch.Tensor]:
         frames, width = image.shape[3], self.config.timbral_width
@@ -244,20 +246,31 @@ class _SpectralMusiCNN(MulapMusiCNN):
         shifted = [spectrum[..., tap : tap + frames] for tap in range(width)]
         taps = torch.stack(shifted, dim=-1).permute(2, 0, 3, 4, 1).flatten(3)  # (bins, chunks, frames, 2 * width)
         outputs = []
-        for number in range(len(self.timbral)):
-            to_real, to_imaginary, cosines, sines, scale, shift = (
-                getattr(self, f"{name}{number}") for name in _SPECTRAL_CONSTANTS
-            )
+        for number, tables in enumerate(self.tables):
+            to_real, to_imaginary, scale, shift = (getattr(self, f"{name}{number}") for name in _SPECTRAL_CONSTANTS)
             blocks = []
             for block in taps.split(_BLOCK, dim=2):
                 bins, chunks, rows, _ = block.shape
                 block = block.reshape(bins, chunks * rows, -1)
-                even = cosines @ (block @ to_real).flatten(1)  # (pairs, chunks * rows * channels)
-                odd = sines @ (block @ to_imaginary).flatten(1)
-                blocks.append(_highest(even + odd.abs()).view(chunks, rows, -1))
+                even = _to_distances(block @ to_real, tables.paired, tables.cosines)
+                odd = _to_distances(block @ to_imaginary, tables.paired, tables.sines)
+                if tables.symmetric < len(odd):
+                    odd = torch.cat([odd[: tables.symmetric].abs(), odd[tables.symmetric :]])
+                else:
+                    odd = odd.abs()
+                blocks.append(_highest(even + odd).view(chunks, rows, -1))
             highest = torch.cat(blocks, dim=1)  # (chunks, frames, channels)
             outputs.append(F.relu(highest * scale + shift).transpose(1, 2))
         return outputs
+
+
+def _to_distances(products: torch.Tensor, paired: int, waves: Sequence[Waves]) -> torch.Tensor:
+    """`(bins, rows, channels)` -> sums of cosines or of sines, `(distances, rows * channels)`."""
+    products = products.flatten(1)
+    if paired:
+        low, middle, high = products.split([paired, len(products) - 2 * paired, paired])
+        products = torch.cat([low + high, middle, low - high])
+    return torch.cat([wave.table.float() @ products[wave.bins] for wave in waves])
 
 
 def _plain_products(model: MulapAudioModel) -> int:

@@ -159,18 +159,6 @@ def test_inference_equals_training_code():
         torch.testing.assert_close(output, expected)
 
 
-@pytest.mark.parametrize("chunks", [1, 40])
-def test_few_chunks_are_computed_plainly(chunks):
-    """Which is faster there. The results differ in the last digits only."""
-    layers = make_layers(channels=48).float().eval()
-    image = make_image(chunks, frames=100).float()
-    with torch.no_grad():
-        pairs = list(zip(max_over_frequency(image, layers), plain(image, layers), strict=True))
-    for output, expected in pairs:
-        torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
-    assert all(torch.equal(output, expected) for output, expected in pairs) == (chunks == 1)
-
-
 def test_autocast_changes_nothing():
     """The products stay in single precision, statistics included."""
     layers, image = make_layers().float(), make_image().float()

@@ -7,7 +7,14 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
-from mulap_hf import MulapAudioModel, MulapForAudioClassification, MulapForPreTraining, MulapModel, modeling_mulap_conv
+from mulap_hf import (
+    MulapAudioModel,
+    MulapForAudioClassification,
+    MulapForPreTraining,
+    MulapModel,
+    modeling_mulap_audio,
+    modeling_mulap_conv,
+)
 
 
 @pytest.fixture
@@ -18,7 +25,7 @@ def backbone() -> MulapAudioModel:
 @pytest.fixture
 def fast_calls(monkeypatch) -> list:
     """Grows with each use of the matrix products, which are used for the smallest inputs, too."""
-    monkeypatch.setattr(modeling_mulap_conv, "FEW_OUTPUTS", 0)
+    monkeypatch.setattr(modeling_mulap_audio, "FEW_OUTPUTS", 0)
     calls, compute = [], modeling_mulap_conv._max_over_frequency
     monkeypatch.setattr(modeling_mulap_conv, "_max_over_frequency", lambda *a: calls.append(1) or compute(*a))
     return calls
@@ -32,6 +39,20 @@ def test_the_configuration_switches_the_fast_path(backbone, fast_calls):
     backbone.config.fast_convolutions = False
     assert_near(backbone(clips).pooler_output, fast)
     assert len(fast_calls) == 1
+
+
+def test_few_outputs_are_computed_plainly(backbone, fast_calls, monkeypatch):
+    """Which is faster there, except with gradients. In half precision and autocast, plain convolutions are rounded."""
+    clips = waveforms(1, CHUNK)
+    monkeypatch.setattr(modeling_mulap_audio, "FEW_OUTPUTS", 10**9)
+    with torch.no_grad():
+        few = backbone(clips).pooler_output
+        assert fast_calls == []
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            backbone(clips)
+    assert len(fast_calls) == 1
+    assert_near(few, backbone(clips).pooler_output.detach())
+    assert len(fast_calls) == 2
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ CHUNKS = 7
 @pytest.fixture
 def backbone(monkeypatch) -> MulapAudioModel:
     """A backbone for which every chunk is enough for a thread."""
-    monkeypatch.setattr(modeling_mulap_audio, "FEW_ELEMENTS", 1)
+    monkeypatch.setattr(modeling_mulap_audio, "OUTPUTS_PER_THREAD", 1)
     return settle(MulapAudioModel(micro_config().audio_config)).eval()
 
 

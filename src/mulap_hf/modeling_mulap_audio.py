@@ -27,10 +27,12 @@ from .pipeline_mulap_tasks import custom_pipelines, sentence_transformers_files
 JOINT_PARTS = (
     r"^(alignment|audio_embeddings|audio_layers|audio_pooler|text_embeddings|text_layers|text_pooler|connections)\."
 )
-# Bands and channels of the tall convolutions, of all chunks of a thread, below which threads begin too slowly.
-FEW_ELEMENTS = 30_000
-
 HEADS = r"^(matching_head|mlm_head|mam_head|words_head|chunks_head|classifier|similarity)\."
+# Outputs of the tall convolutions, before the maximum, below which plain convolutions are faster: three chunks of the
+# tiny preset.
+FEW_OUTPUTS = 1_500_000
+# The same, below which a part of a batch is too small for a separate thread.
+OUTPUTS_PER_THREAD = 3_000_000
 
 
 class MulapMusiCNN(nn.Module):
@@ -51,6 +53,8 @@ class MulapMusiCNN(nn.Module):
             )
             for height in config.timbral_heights
         )
+        heights = sum(config.num_mel_bins - layer.conv.kernel_size[0] + 1 for layer in self.timbral)
+        self.outputs_per_frame = config.timbral_channels * heights
         self.temporal = nn.ModuleList(
             MulapConv(nn.Conv1d(1, config.temporal_channels, length, padding=length // 2))
             for length in config.temporal_lengths
@@ -73,7 +77,15 @@ class MulapMusiCNN(nn.Module):
 
     def timbre(self, image: torch.Tensor) -> list[torch.Tensor]:
         """`(chunks, 1, mel bands, frames)` -> maxima of the tall convolutions, each `(chunks, channels, frames)`."""
-        return max_over_frequency(image, self.timbral, self.config.fast_convolutions)
+        fast = self.config.fast_convolutions and not self._is_small(image)
+        return max_over_frequency(image, self.timbral, fast)
+
+    def _is_small(self, image: torch.Tensor) -> bool:
+        """Whether plain convolutions are faster and as accurate."""
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return False
+        accurate = image.dtype == torch.float32 and not torch.is_autocast_enabled(image.device.type)
+        return accurate and len(image) * image.shape[3] * self.outputs_per_frame < FEW_OUTPUTS
 
 
 class MulapPreTrainedModel(PreTrainedModel):
@@ -244,7 +256,8 @@ class MulapAudioModel(MulapPreTrainedModel):
         if self.training or torch.compiler.is_compiling():
             return self._encode_batch(chunks, with_stages)
         size = min(max(1, len(chunks)), self.config.chunk_batch_size)
-        threads = min(torch.get_num_threads(), size // self._chunks_per_thread())
+        work = size * (self.config.chunk_length // self.config.hop_length) * self.musicnn.outputs_per_frame
+        threads = min(torch.get_num_threads(), size, work // OUTPUTS_PER_THREAD)
         if threads < 2 or not can_run_in_threads(self, chunks):
             threads = 1
         batches = chunks.split(math.ceil(size / threads))
@@ -260,11 +273,6 @@ class MulapAudioModel(MulapPreTrainedModel):
             encode(0)
         features = torch.cat([features for features, _ in outputs])
         return features, [torch.cat(stage) for stage in zip(*(stages for _, stages in outputs), strict=True)]
-
-    def _chunks_per_thread(self) -> int:
-        """Chunks that take long enough for a thread of their own."""
-        elements = self.config.num_mel_bins * self.config.timbral_channels * len(self.config.timbral_heights)
-        return math.ceil(FEW_ELEMENTS / elements)
 
     def _encode_batch(self, chunks: torch.Tensor, with_stages: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
         stages = self.musicnn(self.log_mel(chunks))

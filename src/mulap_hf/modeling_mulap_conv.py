@@ -23,8 +23,6 @@ from .modeling_mulap_threads import has_hooks
 
 logger = logging.get_logger(__name__)
 
-# Outputs of the plain convolutions below which they are faster, without gradient: three chunks of the tiny preset.
-FEW_OUTPUTS = 1_500_000
 # Elements of the windows gathered at a time in the backward pass.
 GATHERED = 2**20
 
@@ -47,12 +45,12 @@ def max_over_frequency(image: torch.Tensor, layers: nn.ModuleList, fast: bool = 
     Args:
         image: `(chunks, 1, bands, frames)`.
         layers: `MulapConv`s with one input channel and as many output frames as input frames.
-        fast: use the matrix products where they compute the same, and faster.
+        fast: use the matrix products where they compute the same (see `_is_fast`).
 
     Returns:
         For every layer `(chunks, channels, frames)`.
     """
-    if not (fast and _is_fast(image, layers)) or _are_few(image, layers):
+    if not (fast and _is_fast(image, layers)):
         return [layer(image).amax(dim=2) for layer in layers]
     with torch.autocast(device_type=image.device.type, enabled=False):
         # Other half precision is computed in single precision: these products are faster than plain convolutions.
@@ -90,14 +88,6 @@ def _is_fast(image: torch.Tensor, layers: nn.ModuleList) -> bool:
         and any(all(_is_plain(layer.norm, kind) for layer in layers) for kind in (nn.BatchNorm2d, SyncBatchNorm))
         and all(bool(layer.norm.weight.all()) for layer in layers)
     )
-
-
-def _are_few(image: torch.Tensor, layers: nn.ModuleList) -> bool:
-    """Whether the plain convolutions are faster: few chunks of a small model, in single precision without gradient."""
-    chunks, _, bands, frames = image.shape
-    outputs = sum(layer.conv.out_channels * (bands - layer.conv.kernel_size[0] + 1) for layer in layers)
-    single = image.dtype == torch.float32 and not torch.is_autocast_enabled(image.device.type)
-    return single and not torch.is_grad_enabled() and chunks * frames * outputs < FEW_OUTPUTS
 
 
 def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:

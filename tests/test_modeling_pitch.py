@@ -81,6 +81,16 @@ def test_features_are_the_same_in_every_batch_and_after_loading(backbone, tmp_pa
     torch.testing.assert_close(loaded.last_hidden_state, together.last_hidden_state, atol=1e-6, rtol=1e-6)
 
 
+def test_left_out_when_loading(backbone, tmp_path, caplog):
+    backbone.save_pretrained(tmp_path)
+    loaded = MulapAudioModel.from_pretrained(tmp_path, pitch_channels=0)
+    size = loaded.config.feature_size
+    assert size == backbone.config.feature_size - backbone.config.pitch_size
+    chunks = tone(A4, 40)[None]
+    assert torch.equal(loaded(chunks).pooler_output, backbone(chunks).pooler_output[:, :size])
+    assert "UNEXPECTED" not in caplog.text
+
+
 def test_templates_are_trained(config):
     torch.manual_seed(0)
     model = MulapAudioModel(config).train()

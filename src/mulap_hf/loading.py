@@ -131,17 +131,19 @@ def saved_kind(model: str | Path) -> str:
         return model_kind(AutoConfig.from_pretrained(model))
 
 
-def open_backbone(model: str | Path) -> MulapAudioModel:
+def open_backbone(model: str | Path, pitch: bool = True) -> MulapAudioModel:
     """Load the backbone of any saved MuLaP model.
 
     Args:
         model: Folder or Hub name.
+        pitch: With the features of its pitch branch, if it has one.
 
     Raises:
         ModelError: The model cannot be loaded, or is not a MuLaP model.
     """
     with loading_errors(model):
-        backbone, info = MulapAudioModel.from_pretrained(model, output_loading_info=True)
+        changes = {} if pitch else {"pitch_channels": 0}
+        backbone, info = MulapAudioModel.from_pretrained(model, output_loading_info=True, **changes)
     if info["missing_keys"]:  # transformers would initialize them at random
         raise ModelError(
             f"{model} is not a MuLaP model: the weight {sorted(info['missing_keys'])[0]} is missing; pass a folder "

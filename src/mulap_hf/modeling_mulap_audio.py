@@ -162,7 +162,8 @@ class MulapAudioModel(MulapPreTrainedModel):
     input_modalities = ("audio",)
     # Recomputing a layer in the backward pass would count its batch twice in the statistics of BatchNorm.
     supports_gradient_checkpointing = False
-    _keys_to_ignore_on_load_unexpected = [JOINT_PARTS, HEADS]
+    # The last one: `from_pretrained(..., pitch_channels=0)` leaves out the pitch branch.
+    _keys_to_ignore_on_load_unexpected = [JOINT_PARTS, HEADS, r"^(audio_model\.)?pitch\."]
     _auto_map = {
         "AutoConfig": "configuration_mulap.MulapAudioConfig",
         "AutoModel": "modeling_mulap_audio.MulapAudioModel",

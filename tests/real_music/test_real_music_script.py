@@ -6,10 +6,11 @@ import time
 
 import numpy as np
 import pytest
-from helpers import ROOT, start
+from helpers import ROOT, micro_config, settle, start
 from made_recordings import write_note
 from pictures import assert_shows_data
 
+from mulap_hf import MulapAudioModel
 from mulap_hf.errors import DataError
 
 SCRIPT = ROOT / "training" / "real_music.py"
@@ -127,6 +128,17 @@ def test_what_differs_in_the_training_of_the_models(run, recordings, micro, tmp_
         "| short | short/train | 10 | 2.0 |",
         "| long | long/train | 20 | 0.5 |",
     ]
+
+
+def test_features_without_pitch(run, recordings, tmp_path):
+    folder = tmp_path / "pitched"
+    settle(
+        MulapAudioModel(micro_config(audio_config={"pitch_channels": 4, "pitch_n_fft": 256}).audio_config)
+    ).save_pretrained(folder)
+    _, results, _, _ = run("--models", folder, f"timbre:{folder}", "--poolings", "mean", data=recordings)
+    assert list(results["models"]) == ["pitched", "timbre pitched"]
+    sizes = [results["models"][name]["features"] for name in results["models"]]
+    assert sizes[1] == MulapAudioModel.from_pretrained(folder, pitch_channels=0).config.feature_size < sizes[0]
 
 
 def test_errors(run, recordings, micro, tmp_path):

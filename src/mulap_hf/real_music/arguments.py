@@ -15,8 +15,9 @@ class RealMusicArguments:
 
     models: list[str] = option(
         [],
-        "MuLaP folders or Hub names; random:DIR, the architecture of DIR with random weights; or handcrafted, for "
-        "statistics of MFCC, chroma and onsets. NAME=MODEL sets the name in the tables.",
+        "MuLaP folders or Hub names; timbre:DIR, the features of DIR without those of pitch; random:DIR, the "
+        "architecture of DIR with random weights; or handcrafted, for statistics of MFCC, chroma and onsets. "
+        "NAME=MODEL sets the name in the tables.",
     )
     data: str = option(
         "real_music",

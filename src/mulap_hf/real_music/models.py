@@ -8,7 +8,7 @@ from ..embedding import Embedder
 from ..errors import DataError
 from ..loading import open_backbone, saved_kind
 from ..modeling_mulap_audio import MulapAudioModel
-from ..transfer.features import HANDCRAFTED, Extractor, open_extractor
+from ..transfer.features import HANDCRAFTED, TIMBRE, Extractor, open_extractor
 
 _RANDOM = "random:"
 
@@ -24,18 +24,24 @@ def name_models(models: list[str]) -> dict[str, str]:
     for text in models:
         name, equals, model = text.partition("=")
         if not equals or Path(text).is_dir():  # a folder may have = in its name
-            folder = text.removeprefix(_RANDOM)
-            name, model = ("random " if folder != text else "") + Path(folder).name, text
+            folder = folder_of(text)
+            kind = text.removesuffix(folder)[:-1]  # random, timbre or nothing
+            name, model = f"{kind} {Path(folder).name}".strip(), text
         if name in found:
             raise DataError(f"--models {text}: {name!r} names two models; pass NAME={model} with another name")
         if model != HANDCRAFTED:
-            saved_kind(model.removeprefix(_RANDOM))
+            saved_kind(folder_of(model))
         found[name] = model
     return found
 
 
+def folder_of(model: str) -> str:
+    """The folder or Hub name of random:MODEL, timbre:MODEL or MODEL."""
+    return model.removeprefix(_RANDOM).removeprefix(TIMBRE)
+
+
 def open_model(model: str, device: str | None, seed: int) -> Extractor:
-    """Open a backbone, handcrafted features, or for random:DIR the backbone of DIR with random weights.
+    """Open a backbone, its features without pitch, one with random weights, or handcrafted features.
 
     Raises:
         ModelError: The model cannot be loaded, or is not a MuLaP model.

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..files import markdown_table
 from ..settings import TRAINING_SETTINGS
+from ..transfer.features import TIMBRE
 
 _PATHS = ("train_data", "backbone", "text_model")  # shown without most of the folders of this machine
 _NOT_LEARNT = {  # options that do not change what a model learns
@@ -21,7 +22,7 @@ def training_options(model: str) -> dict[str, Any]:
     Args:
         model: Folder or Hub name, as in `--models`.
     """
-    path = Path(model, TRAINING_SETTINGS)
+    path = Path(model.removeprefix(TIMBRE), TRAINING_SETTINGS)
     if not path.is_file():
         return {}
     settings = json.loads(path.read_text(encoding="utf-8"))

@@ -19,10 +19,12 @@ from ..decoding import prefetch
 from ..embedding import Embedder
 from ..errors import AudioError, DataError
 from ..files import make_folder
+from ..loading import open_backbone
 from .degradations import degrade
 from .handcrafted import handcrafted_features
 
 HANDCRAFTED = "handcrafted"
+TIMBRE = "timbre:"
 _BATCH_SECONDS = 600  # of audio in one batch
 
 
@@ -81,13 +83,18 @@ def open_extractor(model: str | Path, device: str | None = None) -> Extractor:
     """Open the backbone of a model, or the extractor of handcrafted features.
 
     Args:
-        model: Folder or Hub name of a MuLaP model, or "handcrafted".
+        model: Folder or Hub name of a MuLaP model; timbre:MODEL for its features without those of pitch; or
+            "handcrafted".
         device: Device of the backbone; None for a GPU if one is available, else the CPU.
 
     Raises:
         ModelError: The model cannot be found, or is not a MuLaP model.
     """
-    return HandcraftedExtractor() if str(model) == HANDCRAFTED else Embedder(model, device)
+    if str(model) == HANDCRAFTED:
+        return HandcraftedExtractor()
+    if str(model).startswith(TIMBRE):
+        return Embedder(open_backbone(str(model).removeprefix(TIMBRE), pitch=False), device)
+    return Embedder(model, device)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "src" / "mulap_hf"
 MOST_LINES, MOST_FUNCTION_LINES = 500, 60
 # From the bottom to the top. `*` stands for any end of a module's name.
 LAYERS = (
-    "errors arguments files remote settings scripts metrics sampling_rate configuration_mulap* arguments_mulap",
+    "errors arguments files remote cluster settings scripts metrics sampling_rate configuration_mulap* arguments_mulap",
     "audio* waveform_mulap padding_mulap decoding",
     "modeling_mulap* feature_extraction_mulap processing_mulap tokenization pipeline_mulap* sentence_mulap",
     "registration conversion* loading embedding* onnx_*",

@@ -3,7 +3,9 @@
 import argparse
 import os
 import sys
+import threading
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -132,6 +134,13 @@ def run_embed(args: argparse.Namespace) -> int:
     if args.space != "backbone" and args.per_chunk:
         raise MulapError(f"--space {args.space} has one embedding per track: leave out --per_chunk")
     found = find_inputs(args)
+    address = None if args.ray == "local" else args.ray
+    if args.ray:
+        # Starting a cluster and importing torch take seconds each.
+        threading.Thread(target=import_module, args=("mulap_hf.embedding",), daemon=True).start()
+        from .cluster import connect
+
+        connect(address)
     from .embedding import Embedder  # imports torch and transformers
     from .embedding_files import output_format, write_embeddings
     from .embedding_shards import clear_shards
@@ -142,7 +151,6 @@ def run_embed(args: argparse.Namespace) -> int:
     if args.ray:
         from .embedding_ray import RayEmbedder
 
-        address = None if args.ray == "local" else args.ray
         embedder = RayEmbedder(args.model, address, args.device, args.batch_size, **spaces)
     else:
         embedder = Embedder(args.model, args.device, args.batch_size, **spaces)

@@ -1,8 +1,6 @@
 """Embeddings of files by the machines of a Ray cluster: decoding in tasks, the model in actors."""
 
-import logging
 import os
-import socket
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -14,11 +12,11 @@ from uuid import uuid4
 
 import numpy as np
 
-from . import __version__
+from .cluster import connect
 from .decoding import Piece
 from .embedding import Embedder, TrackEmbedding
 from .embedding_blocks import EncodeBlock, decode_block, file_block, read_pieces
-from .errors import AudioError, MissingPackageError, MulapError
+from .errors import AudioError
 from .modeling_mulap_audio import MulapPreTrainedModel
 from .remote import is_address
 
@@ -27,7 +25,6 @@ _TASKS_PER_CORE = 16
 _FILES_PER_RUN = 200_000  # Ray Data keeps track of all tasks of a run
 _BLOCK_BYTES = 16 * 2**20  # the most that a worker gives to the next one at a time
 _CORES_PER_ACTOR = 4
-_SECONDS_TO_CONNECT = 10
 
 
 class RayEmbedder(Embedder):
@@ -120,89 +117,6 @@ class RayEmbedder(Embedder):
             num_gpus=self._actor_gpus,
         )
         yield from features.iter_batches(batch_size=None, batch_format="pyarrow")
-
-
-def connect(address: str | None) -> Any:
-    """Connects this process to a Ray cluster, unless it is connected.
-
-    Args:
-        address: See `RayEmbedder`.
-
-    Returns:
-        The module `ray`.
-
-    Raises:
-        MissingPackageError: Ray is not installed.
-        MulapError: There is no cluster at the address, or one of its nodes lacks this version of the package.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what Ray's C++ code writes to stderr
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingPackageError('--ray needs Ray: pip install "mulap-hf[ray]"') from error
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    if ray.is_initialized():
-        return ray
-    options = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        address, remedy = "local", "try again when the machine is less busy"
-        options["include_dashboard"] = False
-        os.environ.setdefault("RAY_worker_niceness", "0")  # by default, Ray's workers give way to all other programs
-    else:
-        _check_address(address)
-        remedy = "check `ray status`, RAY_AUTH_TOKEN, and that Ray and Python are the same there"
-    try:
-        ray.init(address, **options)
-    except Exception as error:  # Ray's own time-outs are plain exceptions
-        reason = str(error).strip().partition("\n")[0]
-        raise MulapError(f"--ray {address}: the cluster cannot be started or joined: {reason}: {remedy}") from error
-    if address != "local":
-        _check_nodes(ray)
-    return ray
-
-
-def _check_address(address: str):
-    """Ray would try for minutes to connect to an address where nothing answers."""
-    if address == "auto":
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        raise MulapError(f"--ray {address}: give host:port or auto, and name the files before --ray")
-    try:
-        socket.create_connection((host, int(port)), _SECONDS_TO_CONNECT).close()
-    except OSError as error:
-        raise MulapError(
-            f"--ray {address}: no cluster answers there ({error.strerror or error}): start one with "
-            "`ray start --head`, or leave out the address to use this machine"
-        ) from error
-
-
-def _check_nodes(ray: Any):
-    """Raises:
-    MulapError: A node lacks this version of the package.
-    """
-
-    def version() -> str:  # a local function: Ray sends its code, not its name
-        import mulap_hf
-
-        return mulap_hf.__version__
-
-    nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
-    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    ask = ray.remote(num_cpus=0, max_retries=0)(version)
-    answers = {node: ask.options(scheduling_strategy=strategy(node, soft=False)).remote() for node in nodes}
-    for node, answer in answers.items():
-        try:
-            found = ray.get(answer)
-        except ray.exceptions.RayError as error:
-            cause = getattr(error, "cause", None) or error
-            found = f"none ({str(cause).strip().splitlines()[-1]})"
-        if found != __version__:
-            raise MulapError(
-                f"node {nodes[node]} of the cluster has mulap-hf {found}: install {__version__} there, as here"
-            )
 
 
 def _absolute(path: str | os.PathLike) -> str | os.PathLike:

@@ -1,15 +1,13 @@
 """Speed of `mulap embed --ray` on this machine alone, compared with the same command without Ray."""
 
-import os
-import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ..cluster import connect
 from ..configuration_mulap import MulapConfig
-from ..embedding import Embedder
-from ..embedding_files import write_embeddings
-from ..embedding_ray import RayEmbedder, connect
 from ..modeling_mulap_audio import MulapAudioModel
 from .folder import make_files
 from .measure import Variant, measure
@@ -33,37 +31,53 @@ def run(output: Path, rounds: int, presets: Sequence[str], files: int = 500, fil
     """
     reports = []
     with TemporaryDirectory() as folder:
-        music = make_files(Path(folder, "music"), files, file_seconds, "mp3", 44100, 2)
+        make_files(Path(folder, "music"), files, file_seconds, "mp3", 44100, 2)
+        ray = connect(None)
         for preset in presets:
-            variants = make_variants(preset, music, Path(folder, "embeddings"), files * file_seconds)
+            model = Path(folder, preset)
+            MulapAudioModel(MulapConfig.from_preset(preset).audio_config).save_pretrained(model)
+            command = (
+                "embed",
+                f"{folder}/music",
+                "--model",
+                model,
+                "--output",
+                f"{folder}/embeddings/",
+                "--overwrite",
+            )
+            variants = make_variants(command, ray.get_runtime_context().gcs_address, files * file_seconds)
             measurements = measure(variants, rounds)
+            for measurement in measurements:
+                measurement.peak_mib = None  # it is that of this process, which only waits
             notes = [
                 f"Embedding of {files} files of {file_seconds:g} s (mp3, 44.1 kHz, stereo) by a backbone of preset "
-                f"`{preset}`, into a folder of parquet files. With Ray, the model starts in another process in each "
-                "run. Memory is that of the main process."
+                f"`{preset}`, into a folder of parquet files. Whole commands, with the start of Python, torch and the "
+                "model."
             ]
             title = f"Speed of `mulap embed --ray` on one machine, preset {preset}"
             report = make_report(title, measurements, "seconds of audio", [LOCAL], None, notes)
             reports.append(write_report(output / f"cluster-{preset}", report))
+        ray.shutdown()
     return "\n".join(reports)
 
 
-def make_variants(preset: str, music: Sequence[Path], table: Path, units: float) -> list[Variant]:
-    """Return the variants: without Ray, with a cluster that is running, and with one that has to be started."""
-    model = MulapAudioModel(MulapConfig.from_preset(preset).audio_config)
-    workers = min(8, os.cpu_count() or 1)  # as `mulap embed` takes by default
+def make_variants(command: Sequence[str | Path], address: str, units: float) -> list[Variant]:
+    """Return the variants: without Ray, with a cluster that has to be started, and with one that is running.
 
-    def embed(embedder: Embedder):
-        shutil.rmtree(table, ignore_errors=True)
-        report = write_embeddings(embedder, music, f"{table}/", workers=workers, progress=False)
-        assert not report.failed
+    Args:
+        command: Arguments of `mulap`.
+        address: Of the cluster that is running.
+        units: Seconds of audio.
+    """
 
-    def start_and_embed():
-        connect(None).shutdown()
-        embed(RayEmbedder(model, device="cpu"))
+    def run_with(*options: str):
+        arguments = [sys.executable, "-m", "mulap_hf.cli", *map(str, command), *options]
+        done = subprocess.run(arguments, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{arguments} failed with exit status {done.returncode}: {done.stderr}")
 
     return [
-        Variant(LOCAL, lambda: embed(Embedder(model, "cpu")), units),
-        Variant("Ray, with the start of its cluster", start_and_embed, units),
-        Variant("Ray, its cluster is running", lambda: embed(RayEmbedder(model, device="cpu")), units),
+        Variant(LOCAL, run_with, units),
+        Variant("Ray, with the start of its cluster", lambda: run_with("--ray"), units),
+        Variant("Ray, its cluster is running", lambda: run_with("--ray", address), units),
     ]

@@ -175,6 +175,23 @@ def test_killed_drivers_and_nodes(cluster, music, model_folder, tmp_path):
     assert failures[0] == failures[1]
 
 
+def test_a_machine_alone_encodes_in_the_process_itself(cluster, music, model_folder, tmp_path):
+    """The only node that the test above leaves."""
+    songs = [music / f"{index:03d}.wav" for index in (0, 2, 3)]
+    arguments = ["--model", model_folder, "--output", f"{tmp_path}/out/", "--ray", cluster.address]
+    result = subprocess.run(
+        [sys.executable, "-m", "mulap_hf.cli", *map(str, ["embed", *songs, *arguments])],
+        capture_output=True, text=True, timeout=600, env=environment(PATIENT),
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "Ray cluster: 1 nodes, 1 cores, the model in this process" in result.stderr
+    write_embeddings(Embedder(model_folder), songs, f"{tmp_path}/here/", progress=False)
+    found, expected = rows_in(tmp_path / "out"), rows_in(tmp_path / "here")
+    assert set(found) == set(expected)
+    for path, values in expected.items():
+        np.testing.assert_allclose(found[path], values, rtol=0, atol=1e-6 * values.max())
+
+
 def failure(arguments: list, capsys) -> str:
     """The last line that a run complains with that does nothing."""
     with pytest.raises(SystemExit) as end:

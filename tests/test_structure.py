@@ -17,8 +17,8 @@ PACKAGE = ROOT / "src" / "mulap_hf"
 MOST_LINES, MOST_FUNCTION_LINES = 500, 60
 # From the bottom to the top. `*` stands for any end of a module's name.
 LAYERS = (
-    "errors arguments files remote cluster settings scripts metrics sampling_rate configuration_mulap* arguments_mulap",
-    "audio* waveform_mulap padding_mulap decoding",
+    "errors arguments files remote settings scripts metrics sampling_rate configuration_mulap* arguments_mulap",
+    "audio* waveform_mulap padding_mulap decoding cluster",
     "modeling_mulap* feature_extraction_mulap processing_mulap tokenization pipeline_mulap* sentence_mulap",
     "registration conversion* loading embedding* onnx_*",
     "synthetic",

@@ -53,6 +53,12 @@ def connect(address: str | None) -> Any:
     return ray
 
 
+def is_this_machine(ray: Any) -> bool:
+    """Whether the cluster that this process is connected to has no other machine."""
+    alive = [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]
+    return alive == [ray.util.get_node_ip_address()]
+
+
 def _check_address(address: str):
     """Ray would try for minutes to connect to an address where nothing answers."""
     if address == "auto":

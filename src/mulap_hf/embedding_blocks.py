@@ -10,13 +10,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from .decoding import Piece, decode_files
 from .scripts import free_waiting_threads, keep_freed_memory
+
+if TYPE_CHECKING:
+    from .embedding import Embedder
 
 _BLOCK_BYTES = 8 * 2**20  # of samples, from decoding to the model
 _FILES = pa.schema([("number", pa.int64()), ("path", pa.binary())])
@@ -97,7 +100,7 @@ def _binary_array(values: Sequence[np.ndarray]) -> pa.Array:
 
 
 class EncodeBlock:
-    """The model in an actor: `(chunks, features)` for the samples of each piece of a block.
+    """The model in an actor: see `encode_block`.
 
     Args:
         model: Reference to the backbone in Ray's object store.
@@ -117,10 +120,15 @@ class EncodeBlock:
         self.embedder = Embedder(ray.get(model), device)
 
     def __call__(self, pieces: pa.Table) -> pa.Table:
-        chunks = _joined(pieces["values"]).reshape(-1, self.embedder.model.config.chunk_length)
-        features = self.embedder.encode_all(chunks)
-        rows = np.split(features, np.cumsum(pieces["count"].to_numpy())[:-1])
-        return pieces.drop_columns(_VALUES.name).append_column(_VALUES, _binary_array(rows))
+        return encode_block(self.embedder, pieces)
+
+
+def encode_block(embedder: "Embedder", pieces: pa.Table) -> pa.Table:
+    """Features in the place of the samples of each piece of a block from `decode_block`."""
+    chunks = _joined(pieces["values"]).reshape(-1, embedder.model.config.chunk_length)
+    features = embedder.encode_all(chunks)
+    rows = np.split(features, np.cumsum(pieces["count"].to_numpy())[:-1])
+    return pieces.drop_columns(_VALUES.name).append_column(_VALUES, _binary_array(rows))
 
 
 def _joined(values: pa.ChunkedArray) -> np.ndarray:

@@ -12,10 +12,10 @@ from uuid import uuid4
 
 import numpy as np
 
-from .cluster import connect
+from .cluster import connect, is_this_machine
 from .decoding import Piece
 from .embedding import Embedder, TrackEmbedding
-from .embedding_blocks import EncodeBlock, decode_block, file_block, read_pieces
+from .embedding_blocks import EncodeBlock, decode_block, encode_block, file_block, read_pieces
 from .errors import AudioError
 from .modeling_mulap_audio import MulapPreTrainedModel
 from .remote import is_address
@@ -63,7 +63,10 @@ class RayEmbedder(Embedder):
         self._actor_gpus = int(gpus > 0)
         self._actors = gpus or sum(-(-count // _CORES_PER_ACTOR) for count in cores)
         self._actor_device = device or ("cuda" if gpus else "cpu")
+        # A small machine alone: importing torch in one more process would take longer than it saves.
+        self._encodes_here = self._actors == 1 and not gpus and is_this_machine(self._ray)
         models = f"a model on each of {gpus} GPUs" if gpus else f"{self._actors} models"
+        models = "the model in this process" if self._encodes_here else models
         print(f"Ray cluster: {len(nodes)} nodes, {self._cores} cores, {models}", file=sys.stderr)
 
     def embed_all(self, paths: Iterable[str | os.PathLike], workers: int = 0) -> Iterator[TrackEmbedding | AudioError]:
@@ -106,6 +109,10 @@ class RayEmbedder(Embedder):
         blocks = data.from_arrow(groups).map_batches(
             decode, batch_size=None, batch_format="pyarrow", zero_copy_batch=True, num_cpus=1
         )
+        if self._encodes_here:
+            for block in blocks.iter_batches(batch_size=None, batch_format="pyarrow"):
+                yield encode_block(self, block)
+            return
         features = blocks.map_batches(
             EncodeBlock,
             fn_constructor_args=(self._ray.put(self.similarity or self.model), self._actor_device, self._threads),

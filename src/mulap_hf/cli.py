@@ -140,7 +140,7 @@ def run_embed(args: argparse.Namespace) -> int:
         threading.Thread(target=import_module, args=("mulap_hf.embedding",), daemon=True).start()
         from .cluster import connect
 
-        connect(address)
+        ray = connect(address)
     from .embedding import Embedder  # imports torch and transformers
     from .embedding_files import output_format, write_embeddings
     from .embedding_shards import clear_shards
@@ -160,6 +160,8 @@ def run_embed(args: argparse.Namespace) -> int:
     report = write_embeddings(
         embedder, found.files, args.output, args.per_chunk, workers, format=args.format, modified=found.modified
     )
+    if args.ray:
+        ray.shutdown()  # at the exit, Ray takes two seconds longer
     embedded = len(found.files) - len(report.failed)
     print(f"{embedded} of {len(found.files)} files embedded in {args.output}")
     print_list("not embedded, because they are not audio", found.summary())

@@ -21,7 +21,7 @@ from .modeling_mulap_audio import MulapPreTrainedModel
 from .remote import is_address
 
 _MOST_FILES_PER_TASK = 32  # a task that is lost is repeated, and its files with it
-_TASKS_PER_CORE = 16
+_TASKS_LEFT_PER_CORE = 3
 _FILES_PER_RUN = 200_000  # Ray Data keeps track of all tasks of a run
 _BLOCK_BYTES = 16 * 2**20  # the most that a worker gives to the next one at a time
 _CORES_PER_ACTOR = 4
@@ -99,9 +99,7 @@ class RayEmbedder(Embedder):
         data = self._ray.data
         context = data.DataContext.get_current()
         context.enable_progress_bars, context.target_max_block_size = False, _BLOCK_BYTES
-        count = max(1, min(_MOST_FILES_PER_TASK, len(files) // (_TASKS_PER_CORE * self._cores)))
-        numbered = [(number, _absolute(path)) for number, path in enumerate(files)]
-        groups = [file_block(numbered[start : start + count]) for start in range(0, len(files), count)]
+        groups = [file_block(group) for group in _groups(list(enumerate(map(_absolute, files))), self._cores)]
         config = self.model.config
         decode = partial(
             decode_block, run=uuid4().hex, sampling_rate=self.sampling_rate, chunk_length=config.chunk_length
@@ -124,6 +122,15 @@ class RayEmbedder(Embedder):
             num_gpus=self._actor_gpus,
         )
         yield from features.iter_batches(batch_size=None, batch_format="pyarrow")
+
+
+def _groups(files: list[Any], cores: int) -> Iterator[list[Any]]:
+    """Files of a task each: fewer and fewer, so that all cores end at the same time."""
+    start = 0
+    while start < len(files):
+        count = max(1, min(_MOST_FILES_PER_TASK, (len(files) - start) // (_TASKS_LEFT_PER_CORE * cores)))
+        yield files[start : start + count]
+        start += count
 
 
 def _absolute(path: str | os.PathLike) -> str | os.PathLike:

@@ -78,6 +78,13 @@ def test_what_belongs_to_a_thread_is_computed_in_one(backbone, threads, parts):
     assert parts == [threads]
 
 
+def test_parts_compute_alone(threads):
+    for _ in range(3):
+        found = []
+        run_in_threads(lambda part: found.append((part, torch.get_num_threads())), threads)  # noqa: B023
+        assert sorted(found) == [(part, 1) for part in range(threads)]
+
+
 def test_an_error_of_any_part_is_raised(threads):
     def fail(part: int):
         if part == 2:

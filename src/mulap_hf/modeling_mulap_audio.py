@@ -31,8 +31,8 @@ HEADS = r"^(matching_head|mlm_head|mam_head|words_head|chunks_head|classifier|si
 # Outputs of the tall convolutions, before the maximum, below which plain convolutions are faster: three chunks of the
 # tiny preset.
 FEW_OUTPUTS = 1_500_000
-# The same, below which a part of a batch is too small for a separate thread.
-OUTPUTS_PER_THREAD = 3_000_000
+# The same, below which a part of a batch is too small for a separate thread: nearly a chunk of the published preset.
+OUTPUTS_PER_THREAD = 3_390_000
 
 
 class MulapMusiCNN(nn.Module):
@@ -258,8 +258,9 @@ class MulapAudioModel(MulapPreTrainedModel):
             return self._encode_batch(chunks, with_stages)
         size = min(max(1, len(chunks)), self.config.chunk_batch_size)
         work = size * (self.config.chunk_length // self.config.hop_length) * self.musicnn.outputs_per_frame
-        threads = min(torch.get_num_threads(), size, work // OUTPUTS_PER_THREAD)
-        if threads < 2 or not can_run_in_threads(self, chunks):
+        threads = max(1, min(torch.get_num_threads(), size, work // OUTPUTS_PER_THREAD))
+        alone = can_run_in_threads(self, chunks)
+        if not alone:
             threads = 1
         batches = chunks.split(math.ceil(size / threads))
         outputs: list[Any] = [None] * len(batches)
@@ -268,7 +269,7 @@ class MulapAudioModel(MulapPreTrainedModel):
             for number in range(part, len(batches), threads):
                 outputs[number] = self._encode_batch(batches[number], with_stages)
 
-        if threads > 1:
+        if alone:
             run_in_threads(encode, threads)
         else:
             encode(0)

@@ -161,7 +161,10 @@ def highest_outputs(
         for turn in range(part, turns, threads // sharing):
             workspace.compute(taps[turn], highest[turn], None if codes is None else codes[turn])
 
-    run_in_threads(compute, threads // sharing)
+    if sharing == threads:
+        compute(0)
+    else:
+        run_in_threads(compute, threads)
 
     def arrange(values: torch.Tensor) -> torch.Tensor:
         """Rows of all blocks -> `(chunks, frames, channels)`."""

@@ -6,7 +6,7 @@ written. On some machines two of them are then slower than one.
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 
 import torch
@@ -22,25 +22,22 @@ def run_in_threads(work: Callable[[int], None], number: int):
         work: What to do with the number of a part.
         number: Of parts, at most `torch.get_num_threads()`.
     """
-    if number == 1:
-        with torch.no_grad():
-            return work(0)
-    threads = torch.get_num_threads()
     inference = torch.is_inference_mode_enabled()  # which is of a thread
 
     def run(part: int):
         with torch.inference_mode(inference), torch.no_grad():
             work(part)
 
-    pool = _pool(threads - 1)
-    others = [pool.submit(run, part) for part in range(1, number)]
+    threads = torch.get_num_threads()
+    others = [_pool(threads - 1).submit(run, part) for part in range(1, number)]
     torch.set_num_threads(1)
     try:
         run(0)
-        for other in others:
-            other.result()
     finally:
+        wait(others)
         torch.set_num_threads(threads)  # also for threads that begin later: those of the pool have set one
+    for other in others:
+        other.result()
 
 
 def can_run_in_threads(module: nn.Module, inputs: torch.Tensor) -> bool:
@@ -71,7 +68,12 @@ def has_hooks(module: nn.Module) -> bool:
 
 @lru_cache(maxsize=1)
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "mulap", initializer=torch.set_num_threads, initargs=(1,))
+    return ThreadPoolExecutor(threads, "mulap", initializer=_compute_alone)
+
+
+def _compute_alone():
+    torch.set_num_threads(1)
+    torch.get_num_threads()  # at its first call in a thread, torch sets what is set last anywhere
 
 
 if hasattr(os, "register_at_fork"):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 TRAINING_BATCHES = {"tiny": 8, "published": 2}
-PROCESS_BATCHES = {"tiny": 48, "published": 8}
+PROCESS_BATCHES = {"tiny": 96, "published": 32}
 
 
 def main(arguments: list[str] | None = None):

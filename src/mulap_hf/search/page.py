@@ -25,8 +25,8 @@ _TRACK = "border: 1px solid var(--border-color-primary); border-radius: 8px; pad
 _DETAILS = "font-size: 0.9em; margin: 4px 0 8px"
 _LINK = "display: inline-block; margin: 8px 0 0; padding: 0"
 
-# By default, a search that begins before another one has ended is ignored.
-on = partial(gr.on, trigger_mode="always_last")
+# By default, a search that begins before another one has ended is ignored. The server takes them in order.
+on = partial(gr.on, trigger_mode="multiple")
 refusal = partial(gr.Error, print_exception=False)  # mistakes of visitors leave no traceback in the log
 
 

@@ -136,8 +136,8 @@ def run_embed(args: argparse.Namespace) -> int:
     found = find_inputs(args)
     address = None if args.ray == "local" else args.ray
     if args.ray:
-        # Starting a cluster and importing torch take seconds each.
-        threading.Thread(target=import_module, args=("mulap_hf.embedding",), daemon=True).start()
+        # Starting a cluster and importing torch take seconds each. The exit waits for the thread, after an error, too.
+        threading.Thread(target=import_module, args=("mulap_hf.embedding",)).start()
         from .cluster import connect
 
         ray = connect(address)

@@ -23,7 +23,7 @@ def connect(address: str | None) -> Any:
 
     Raises:
         MissingPackageError: Ray is not installed.
-        MulapError: There is no cluster at the address, or one of its nodes lacks this version of the package.
+        MulapError: No cluster answers at the address, or one of its nodes lacks this version of the package.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what Ray's C++ code writes to stderr

@@ -21,7 +21,7 @@ from .modeling_mulap_audio import MulapPreTrainedModel
 from .remote import is_address
 
 _MOST_FILES_PER_TASK = 32  # a task that is lost is repeated, and its files with it
-_TASKS_LEFT_PER_CORE = 3
+_TASKS_AHEAD = 3  # per core, if all were as large as the next one
 _FILES_PER_RUN = 200_000  # Ray Data keeps track of all tasks of a run
 _BLOCK_BYTES = 16 * 2**20  # the most that a worker gives to the next one at a time
 _CORES_PER_ACTOR = 4
@@ -40,7 +40,7 @@ class RayEmbedder(Embedder):
 
     Raises:
         MissingPackageError: Ray is not installed.
-        MulapError: There is no cluster at the address, or one of its nodes lacks this version of the package.
+        MulapError: No cluster answers at the address, or one of its nodes lacks this version of the package.
         ModelError: As for `Embedder`.
     """
 
@@ -128,7 +128,7 @@ def _groups(files: list[Any], cores: int) -> Iterator[list[Any]]:
     """Files of a task each: fewer and fewer, so that all cores end at the same time."""
     start = 0
     while start < len(files):
-        count = max(1, min(_MOST_FILES_PER_TASK, (len(files) - start) // (_TASKS_LEFT_PER_CORE * cores)))
+        count = max(1, min(_MOST_FILES_PER_TASK, (len(files) - start) // (_TASKS_AHEAD * cores)))
         yield files[start : start + count]
         start += count
 

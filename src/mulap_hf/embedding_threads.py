@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from .modeling_mulap_threads import compute_alone
+
 
 class ThreadedEncoder:
     """Encodes batches, on a CPU several at a time, each in one thread.
@@ -23,8 +25,7 @@ class ThreadedEncoder:
 
     def __init__(self, encode: Callable[[Any], Any], device: torch.device):
         self.threads = torch.get_num_threads() if device.type == "cpu" else 1
-        alone = {"initializer": torch.set_num_threads, "initargs": (1,)} if self.threads > 1 else {}
-        self._pool = ThreadPoolExecutor(self.threads, **alone)
+        self._pool = ThreadPoolExecutor(self.threads, initializer=compute_alone if self.threads > 1 else None)
         self._encode = encode
         self._given: deque[tuple[Any, Future]] = deque()
 

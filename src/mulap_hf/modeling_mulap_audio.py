@@ -258,10 +258,8 @@ class MulapAudioModel(MulapPreTrainedModel):
             return self._encode_batch(chunks, with_stages)
         size = min(max(1, len(chunks)), self.config.chunk_batch_size)
         work = size * (self.config.chunk_length // self.config.hop_length) * self.musicnn.outputs_per_frame
-        threads = max(1, min(torch.get_num_threads(), size, work // OUTPUTS_PER_THREAD))
         alone = can_run_in_threads(self, chunks)
-        if not alone:
-            threads = 1
+        threads = max(1, min(torch.get_num_threads(), size, work // OUTPUTS_PER_THREAD)) if alone else 1
         batches = chunks.split(math.ceil(size / threads))
         outputs: list[Any] = [None] * len(batches)
 

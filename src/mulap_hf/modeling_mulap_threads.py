@@ -68,10 +68,11 @@ def has_hooks(module: nn.Module) -> bool:
 
 @lru_cache(maxsize=1)
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "mulap", initializer=_compute_alone)
+    return ThreadPoolExecutor(threads, "mulap", initializer=compute_alone)
 
 
-def _compute_alone():
+def compute_alone():
+    """Makes the operations of this thread use no other one, and those of threads that begin later."""
     torch.set_num_threads(1)
     torch.get_num_threads()  # at its first call in a thread, torch sets what is set last anywhere
 

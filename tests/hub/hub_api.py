@@ -384,7 +384,7 @@ def commit(hub: Hub, request: Request, repository: Repository, revision: str) ->
         branch = f"refs/pr/{number}"
         answer["pullRequestUrl"] = f"{hub.url}/{repository.url_path}/discussions/{number}"
     elif branch not in repository.branches:
-        raise HubError(404, f"{revision} is no branch", "RevisionNotFound")
+        raise HubError(404, f"{revision} does not name a branch", "RevisionNotFound")
     sha = repository.commit(branch, header["summary"], files, parent=head).sha
     url = f"{hub.url}/{repository.url_path}/commit/{sha}"
     return Response({"success": True, "commitOid": sha, "commitUrl": url, "hookOutput": "", **answer})

@@ -36,15 +36,8 @@ def run(output: Path, rounds: int, presets: Sequence[str], files: int = 500, fil
         for preset in presets:
             model = Path(folder, preset)
             MulapAudioModel(MulapConfig.from_preset(preset).audio_config).save_pretrained(model)
-            command = (
-                "embed",
-                f"{folder}/music",
-                "--model",
-                model,
-                "--output",
-                f"{folder}/embeddings/",
-                "--overwrite",
-            )
+            output_options = ["--output", f"{folder}/embeddings/", "--overwrite"]
+            command = ["embed", f"{folder}/music", "--model", str(model), *output_options]
             variants = make_variants(command, ray.get_runtime_context().gcs_address, files * file_seconds)
             measurements = measure(variants, rounds)
             for measurement in measurements:
@@ -61,7 +54,7 @@ def run(output: Path, rounds: int, presets: Sequence[str], files: int = 500, fil
     return "\n".join(reports)
 
 
-def make_variants(command: Sequence[str | Path], address: str, units: float) -> list[Variant]:
+def make_variants(command: Sequence[str], address: str, units: float) -> list[Variant]:
     """Return the variants: without Ray, with a cluster that has to be started, and with one that is running.
 
     Args:
@@ -71,7 +64,7 @@ def make_variants(command: Sequence[str | Path], address: str, units: float) -> 
     """
 
     def run_with(*options: str):
-        arguments = [sys.executable, "-m", "mulap_hf.cli", *map(str, command), *options]
+        arguments = [sys.executable, "-m", "mulap_hf.cli", *command, *options]
         done = subprocess.run(arguments, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{arguments} failed with exit status {done.returncode}: {done.stderr}")

@@ -62,7 +62,7 @@ class Site:
         return f"### Tracks that sound like “{_plain(name)}”", self._list(hits)
 
     def row(self, text: str) -> int | None:
-        """The row of a track by its number in an address; None if there is no such track."""
+        """The row of a track by its number in an address; None if the index does not have it."""
         if not (text.isascii() and text.isdecimal() and len(text) < 16):
             return None
         row = int(text)

@@ -93,7 +93,7 @@ def triplet_accuracy(
         resamples, seed: Of the bootstrap, which draws clusters of related pieces.
 
     Returns:
-        `value`, `low` and `high`; None if there is no triplet.
+        `value`, `low` and `high`; None without triplets.
     """
     others = getattr(triplets, negative)
     usable = others >= 0

@@ -65,7 +65,7 @@ def open_pieces(folder: str | Path, factors: Sequence[str], all_known: bool = Tr
         all_known: Whether every factor must be known; otherwise one is enough.
 
     Raises:
-        DataError: There is no such file, a line is not as above, or a factor has no two pieces that share it.
+        DataError: The file does not exist, a line is not as above, or no two pieces share a factor.
     """
     path = Path(folder) / METADATA_FILE
     if not path.is_file():

@@ -82,7 +82,7 @@ def validate(
 ) -> dict[str, float]:
     """Return, for each factor, the accuracy of its head on triplets of the factor.
 
-    The negative of a triplet shares all but the factor with the anchor, or, where there is no such piece, nothing.
+    The negative of a triplet shares all but the factor with the anchor, or nothing if no piece does.
     """
     embeds = embed(model, tracks)
     scores = {}

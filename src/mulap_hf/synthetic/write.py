@@ -372,7 +372,7 @@ def write_scores(
         The folder of the split, and the scores, with those that could not be used.
 
     Raises:
-        DataError: The folder holds a corpus with other settings, or there is no usable MIDI file.
+        DataError: The folder holds a corpus with other settings, or none of the MIDI files can be used.
         MissingPackageError: mido is not installed.
     """
     scores, timbres = find_scores(folder, config.clip_seconds), len(timbres_of(config, split))

@@ -1,6 +1,6 @@
 """Augmented views of a clip, for contrastive training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -102,6 +102,15 @@ class Augmentation:
         if rng.random() < self.gain:
             view = view * np.float32(10 ** (rng.uniform(*self.gain_decibels) / 20))
         return view
+
+    def weakened(self, strength: float) -> "Augmentation":
+        """This augmentation with other probabilities of pitch shifts, filters and noise.
+
+        Args:
+            strength: factor on them, 0 to 1; level and polarity stay.
+        """
+        names = ("pitch", "filter", "noise")
+        return replace(self, **{name: strength * getattr(self, name) for name in names})
 
     def _filter(self, view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         kind = _FILTERS[rng.integers(len(_FILTERS))]

@@ -125,6 +125,11 @@ class DataArguments:
     augment: bool = option(
         False, "Augment every training chunk with random level, timbre and noise (simclr always does)."
     )
+    augment_strength: float = option(
+        1.0,
+        "Fraction of the usual probabilities of pitch shifts, filters and noise in augmentation; at 0, only level and "
+        "polarity change.",
+    )
     max_text_length: int = option(64, "Largest number of tokens of a caption; longer captions are truncated.")
     mlm_probability: float = option(0.15, "Fraction of the tokens to predict.")
     mam_probability: float = option(0.15, "Fraction of the chunks to predict.")
@@ -145,7 +150,10 @@ class DataArguments:
             at_least_one=("max_validation", "num_labels", "max_text_length", "shuffle_buffer", "corpus_clips"),
             positive=("clip_seconds", "corpus_seconds", "train_share"),
             not_negative=("num_workers", "min_masked_chunks", "min_seconds"),
-            shares=("mlm_probability", "mam_probability", "mismatch_probability", "validation_share"),
+            shares=(
+                *("mlm_probability", "mam_probability", "mismatch_probability", "validation_share"),
+                "augment_strength",
+            ),
         )
 
     def table_options(self) -> dict[str, str | None]:

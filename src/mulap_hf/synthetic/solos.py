@@ -11,8 +11,11 @@ from .theory import SCALES
 
 __all__ = ["play_alone"]
 
-_SEPARATE = 0.5  # fraction of the solos that are separate notes, as in a sample library
+_SEPARATE = 0.6  # fraction of the solos that are separate notes
+_ISOLATED = 0.5  # fraction of these whose notes are followed by silence, as the files of a sample library
 _BEATS = (0.5, 1, 1, 2, 2, 4)  # from one separate note to the next
+_PERIODS = (1.5, 3.5)  # seconds from one isolated note to the next, uniform
+_LENGTHS = (0.15, 0.9)  # of an isolated note, as a fraction of its period
 _VELOCITIES = (30, 50, 70, 90, 110, 125)
 _STEPS = (-7, -4, -3, -2, -1, -1, 0, 1, 1, 2, 3, 4, 7)  # from one separate note to the next, in degrees of the scale
 
@@ -42,7 +45,8 @@ def play_alone(
     melody = next((track for track in tracks if track.role == "lead" and track.notes), None)
     solo = Track("lead", name, program)
     if melody is None or rng.random() < _SEPARATE:
-        solo.notes = _separate_notes(beat_seconds, duration, key, pitches, rng)
+        isolated = rng.random() < _ISOLATED
+        solo.notes = _separate_notes(None if isolated else beat_seconds, duration, key, pitches, rng)
     else:
         solo.notes = melody.notes
         move_to_range(solo, pitches)
@@ -64,16 +68,20 @@ def _draw_instrument(held_out_presets: bool, rng: np.random.Generator) -> tuple[
 
 
 def _separate_notes(
-    beat_seconds: float, duration: float, key: tuple[int, str], pitches: tuple[int, int], rng: np.random.Generator
+    beat_seconds: float | None, duration: float, key: tuple[int, str], pitches: tuple[int, int], rng: np.random.Generator
 ) -> list[Note]:
-    """Notes of the scale on beats, each as long as its place or shorter, with its own loudness."""
+    """Notes of the scale, each with its own length and loudness: on beats, or, without beats, isolated."""
     tonic, mode = key
     ladder = [pitch for pitch in range(pitches[0], pitches[1] + 1) if (pitch - tonic) % 12 in SCALES[mode]]
     degree, time, notes = int(rng.integers(len(ladder))), 0.0, []
     while time < duration:
-        length = rng.choice(_BEATS) * beat_seconds
-        end = time + length * rng.uniform(0.4, 1)
-        notes.append(Note(time, float(end), ladder[degree], int(rng.choice(_VELOCITIES))))
+        if beat_seconds is None:
+            period = rng.uniform(*_PERIODS)
+            length = period * rng.uniform(*_LENGTHS)
+        else:
+            period = rng.choice(_BEATS) * beat_seconds
+            length = period * rng.uniform(0.4, 1)
+        notes.append(Note(time, float(time + length), ladder[degree], int(rng.choice(_VELOCITIES))))
         degree = int(np.clip(degree + rng.choice(_STEPS), 0, len(ladder) - 1))
-        time += length
+        time += period
     return notes

@@ -99,7 +99,8 @@ class SimclrObjective(Objective):
             raise DataError(f"--view_share must be more than 0 and at most 1, got {self.data_args.view_share}")
         rate, chunk_length = self.feature_extractor.sampling_rate, config.audio_config.chunk_length
         chunks = int(self.data_args.view_share * self.data_args.clip_seconds * rate / chunk_length)
-        options = self.collator_options(config, training) | {"augmentation": Augmentation(rate)}
+        augmentation = Augmentation(rate).weakened(self.data_args.augment_strength)
+        options = self.collator_options(config, training) | {"augmentation": augmentation}
         return ViewCollator(**options, view_samples=max(1, chunks) * chunk_length)
 
     def loss_weights(self, config: MulapConfig) -> dict[str, float]:

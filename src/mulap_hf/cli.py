@@ -136,10 +136,12 @@ def run_embed(args: argparse.Namespace) -> int:
     found = find_inputs(args)
     address = None if args.ray == "local" else args.ray
     if args.ray:
+        from .cluster import check_address, connect
+
+        if address:
+            check_address(address)
         # Starting a cluster and importing torch take seconds each. The exit waits for the thread, after an error, too.
         threading.Thread(target=import_module, args=("mulap_hf.embedding",)).start()
-        from .cluster import connect
-
         ray = connect(address)
     from .embedding import Embedder  # imports torch and transformers
     from .embedding_files import output_format, write_embeddings

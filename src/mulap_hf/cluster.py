@@ -41,7 +41,7 @@ def connect(address: str | None) -> Any:
         options["include_dashboard"] = False
         os.environ.setdefault("RAY_worker_niceness", "0")  # by default, Ray's workers give way to all other programs
     else:
-        _check_address(address)
+        check_address(address)
         remedy = "check `ray status`, RAY_AUTH_TOKEN, and that Ray and Python are the same there"
     try:
         ray.init(address, **options)
@@ -59,8 +59,15 @@ def is_this_machine(ray: Any) -> bool:
     return alive == [ray.util.get_node_ip_address()]
 
 
-def _check_address(address: str):
-    """Ray would try for minutes to connect to an address where nothing answers."""
+def check_address(address: str):
+    """Checks that something answers at an address: Ray itself would try for minutes.
+
+    Args:
+        address: `host:port`, or "auto", which is not checked.
+
+    Raises:
+        MulapError: Nothing answers there, or the address has another form.
+    """
     if address == "auto":
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")

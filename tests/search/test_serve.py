@@ -143,6 +143,20 @@ def test_a_page_that_loads_late_keeps_what_was_found(site):
     assert site.titles("Tracks for “slow sad violin”") == found
 
 
+def test_a_search_before_the_end_of_another_is_kept(site):
+    site.open()
+    site.search("slow sad violin")
+    site.titles("Tracks for “slow sad violin”")  # the page has loaded
+    held = []
+    site.page.route("**/queue/join*", lambda route: held.append(route), times=1)
+    with site.page.expect_request("**/queue/join*"):
+        site.search("fast techno")  # gets no answer yet
+    site.search("calm piano")
+    assert len(site.titles("Tracks for “calm piano”")) == 6
+    held[0].continue_()
+    assert len(site.titles("Tracks for “fast techno”")) == 6
+
+
 def test_a_file_and_a_track_find_similar_ones(site, catalog):
     site.open()
     site.upload(catalog.track(2))

@@ -130,6 +130,18 @@ def test_what_differs_in_the_training_of_the_models(run, recordings, micro, tmp_
     ]
 
 
+def test_seeds_of_a_model_are_averaged(run, recordings, micro):
+    name = f"random=random:{micro}"
+    _, results, text, printed = run("--models", name, name, "handcrafted", "--poolings", "mean", data=recordings)
+    assert list(results["models"]) == ["random", "handcrafted"] == list(results["scores"]["mean"]["notes"])
+    assert "random, seed 2 of 2: features" in printed
+    seeds = results["seeds"]["random"]
+    assert list(results["seeds"]) == ["random"] and any(first != second for first, second in seeds.values())
+    for key, scores in seeds.items():
+        assert results["scores"]["mean"][key]["random"]["value"] == pytest.approx(np.mean(scores), abs=1e-4)
+    assert f"| random | {seeds['notes'][0]:.3f}, {seeds['notes'][1]:.3f} |" in text
+
+
 def test_features_without_pitch(run, recordings, tmp_path):
     folder = tmp_path / "pitched"
     settle(

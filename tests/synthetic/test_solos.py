@@ -1,5 +1,7 @@
 """Solos: clips of a single melodic instrument."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -51,7 +53,7 @@ def test_separate_notes_are_in_the_key_one_after_the_other_and_vary_in_length_an
 
 def test_in_three_of_ten_solos_silence_follows_each_note():
     solos = [song.tracks[0].notes for song in songs(300, solos=1.0) if len(song.tracks[0].notes) > 1]
-    silences = [np.median([b.start - a.end for a, b in zip(notes, notes[1:], strict=False)]) for notes in solos]
+    silences = [np.median([b.start - a.end for a, b in pairwise(notes)]) for notes in solos]
     assert 0.2 <= np.mean(np.array(silences) > 0.8) <= 0.4
 
 

@@ -49,20 +49,19 @@ def real_music(args: RealMusicArguments) -> int:
     excerpts = {name: Excerpts(part, Path(args.data)) for name, part in parts.items()}
     cache = FeatureCache(args.cache_dir)
     facts: dict[str, dict[str, Any]] = {}
-    measured: dict[str, dict[str, Measured]] = {}
+    runs: dict[str, dict[str, list[Measured]]] = {name: {pooling: [] for pooling in args.poolings} for name in models}
     data: dict[str, PartFeatures] = {}
-    for name, model in models.items():
-        print(f"{name}: features", flush=True)
-        extractor = open_model(model, args.device, args.seed)
-        facts[name] = _facts(model, extractor)
-        data = {part: one.features(extractor, cache) for part, one in excerpts.items()}
-        print(f"{name}: probes and neighbors", flush=True)
-        with threadpool_limits(1):  # the matrices are small, and threads that wait for each other slow them down
-            sizes = (args.labels_per_class, args.draws, args.seed, cache.directory / "real_music")
-            measured[name] = {
-                pooling: measure(data, extractor.fingerprint, pooling, *sizes) for pooling in args.poolings
-            }
-    results = collect_results(args, parts, data, facts, measured, references)
+    for name, seeds in models.items():
+        for number, model in enumerate(seeds):
+            title = f"{name}, seed {number + 1} of {len(seeds)}" if len(seeds) > 1 else name
+            print(f"{title}: features", flush=True)
+            extractor = open_model(model, args.device, args.seed + number)
+            facts.setdefault(name, _facts(model, extractor))
+            data = {part: one.features(extractor, cache) for part, one in excerpts.items()}
+            print(f"{title}: probes and neighbors", flush=True)
+            for pooling, measured in _measure(args, data, extractor.fingerprint, cache).items():
+                runs[name][pooling].append(measured)
+    results = collect_results(args, parts, data, facts, runs, references)
     if args.tagger is not None:
         results |= _tags(args, excerpts, cache)
     undecoded = [item for one in data.values() for item in one.skipped]
@@ -75,6 +74,15 @@ def real_music(args: RealMusicArguments) -> int:
         print(f"left out: {item}", file=sys.stderr)
     print(f"Read {reports[-1]}")
     return 1 if undecoded else 0
+
+
+def _measure(
+    args: RealMusicArguments, data: dict[str, PartFeatures], fingerprint: str, cache: FeatureCache
+) -> dict[str, Measured]:
+    """Return the scores of a model by pooling."""
+    sizes = (args.labels_per_class, args.draws, args.seed, cache.directory / "real_music")
+    with threadpool_limits(1):  # the matrices are small, and threads that wait for each other slow them down
+        return {pooling: measure(data, fingerprint, pooling, *sizes) for pooling in args.poolings}
 
 
 def _tags(args: RealMusicArguments, excerpts: dict[str, Excerpts], cache: FeatureCache) -> dict[str, Any]:

@@ -17,7 +17,8 @@ class RealMusicArguments:
         [],
         "MuLaP folders or Hub names; timbre:DIR, the features of DIR without those of pitch; random:DIR, the "
         "architecture of DIR with random weights; or handcrafted, for statistics of MFCC, chroma and onsets. "
-        "NAME=MODEL sets the name in the tables.",
+        "NAME=MODEL sets the name in the tables; models with the same NAME are seeds of one, and their scores are "
+        "averaged.",
     )
     data: str = option(
         "real_music",

@@ -1,8 +1,8 @@
 """What is measured of a model: all scores for one pooling of its features."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -35,6 +35,17 @@ class Measured:
     numbers: dict[str, float] = field(default_factory=dict)
     predicted: dict[str, np.ndarray] = field(default_factory=dict)
     positions: np.ndarray | None = None
+
+    @classmethod
+    def average(cls, seeds: "Sequence[Measured]") -> "Measured":
+        """Return the mean scores of models that differ in their seed; predictions and map are those of the first."""
+        first = seeds[0]
+        outcomes = {
+            key: replace(one, values=np.mean([seed.outcomes[key].values for seed in seeds], axis=0))
+            for key, one in first.outcomes.items()
+        }
+        numbers = {key: float(np.mean([seed.numbers[key] for seed in seeds])) for key in first.numbers}
+        return replace(first, outcomes=outcomes, numbers=numbers)
 
     def save(self, path: Path):
         """Write the scores as JSON."""

@@ -13,25 +13,28 @@ from ..transfer.features import HANDCRAFTED, TIMBRE, Extractor, open_extractor
 _RANDOM = "random:"
 
 
-def name_models(models: list[str]) -> dict[str, str]:
+def name_models(models: list[str]) -> dict[str, list[str]]:
     """Return the models by name: of NAME=MODEL, or the last part of a path.
 
+    The same NAME before several models means that they are one model, trained with several seeds.
+
     Raises:
-        DataError: Two models have the same name.
+        DataError: Two models without NAME= have the same name.
         ModelError: A model cannot be found.
     """
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for text in models:
         name, equals, model = text.partition("=")
-        if not equals or Path(text).is_dir():  # a folder may have = in its name
+        is_named = bool(equals) and not Path(text).is_dir()  # a folder may have = in its name
+        if not is_named:
             folder = folder_of(text)
             kind = text.removesuffix(folder)[:-1]  # random, timbre or nothing
             name, model = f"{kind} {Path(folder).name}".strip(), text
-        if name in found:
-            raise DataError(f"--models {text}: {name!r} names two models; pass NAME={model} with another name")
+            if name in found:
+                raise DataError(f"--models {text}: {name!r} names two models; pass NAME={model} with another name")
         if model != HANDCRAFTED:
             saved_kind(folder_of(model))
-        found[name] = model
+        found.setdefault(name, []).append(model)
     return found
 
 

@@ -59,6 +59,7 @@ def write_report(
         *_tables(results),
         *_draw(results, pictures),
         *_tagger(results, pictures),
+        *_seeds(results),
         "## Pooling over chunks",
         *_poolings(results),
         *_training(results),
@@ -170,6 +171,21 @@ def _tagger(results: Mapping[str, Any], folder: Path) -> list[str]:
         return []
     picture = draw_reliability(results["reliability"], folder / "calibration.png")
     return tag_sections(results.get("tags", {}), results["reliability"], f"{folder.name}/{picture}")
+
+
+def _seeds(results: Mapping[str, Any]) -> Iterator[str]:
+    if results["seeds"]:
+        yield "## Seeds"
+        yield (
+            "Scores of models that were trained several times, with other random seeds. All tables above show their "
+            "means; the intervals are over recordings alone."
+        )
+        measures = results["measures"]
+        rows = (
+            (name, *(", ".join(f"{score:.3f}" for score in scores[key]) for key in measures))
+            for name, scores in results["seeds"].items()
+        )
+        yield markdown_table(("model", *measures.values()), rows)
 
 
 def _poolings(results: Mapping[str, Any]) -> Iterator[str]:

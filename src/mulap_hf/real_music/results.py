@@ -20,7 +20,7 @@ def collect_results(
     parts: Mapping[str, Part],
     data: Mapping[str, PartFeatures],
     models: Mapping[str, Mapping[str, Any]],
-    measured: Mapping[str, Mapping[str, Measured]],
+    runs: Mapping[str, Mapping[str, list[Measured]]],
     references: list[str],
 ) -> dict[str, Any]:
     """Return everything that the report shows.
@@ -30,9 +30,12 @@ def collect_results(
         parts: The recordings.
         data: Features of any model, for the labels of the recordings that can be decoded.
         models: Facts of each model by name.
-        measured: By model and pooling, its scores.
+        runs: By model and pooling, its scores, with each of its seeds.
         references: Names of the models that the others are compared with.
     """
+    measured = {
+        name: {pooling: Measured.average(seeds) for pooling, seeds in one.items()} for name, one in runs.items()
+    }
     titles = {key: title for key, title in measure_titles(args.labels_per_class).items() if key in _keys(measured)}
     main = args.poolings[0]
     return {
@@ -51,6 +54,11 @@ def collect_results(
                 for key in titles
             }
             for pooling in args.poolings
+        },
+        "seeds": {
+            name: {key: [round(seed.outcomes[key].score, _DIGITS) for seed in one[main]] for key in titles}
+            for name, one in runs.items()
+            if len(one[main]) > 1
         },
         "dimensions": {
             pooling: {name: round(one[pooling].numbers.get("dimensions", 0.0), 2) for name, one in measured.items()}

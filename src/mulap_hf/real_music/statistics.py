@@ -30,6 +30,10 @@ class Outcomes:
         _, classes, counts = np.unique(self.strata, return_inverse=True, return_counts=True)
         return 1 / counts[classes] / len(counts)
 
+    @property
+    def score(self) -> float:
+        return float(self.values @ self._weights())
+
     def mean(self, resamples: int, seed: int) -> Number:
         """Return `value` with its 95 % interval from `low` to `high`."""
         return _number(self.values, self, resamples, seed)

@@ -68,7 +68,11 @@ def _draw_instrument(held_out_presets: bool, rng: np.random.Generator) -> tuple[
 
 
 def _separate_notes(
-    beat_seconds: float | None, duration: float, key: tuple[int, str], pitches: tuple[int, int], rng: np.random.Generator
+    beat_seconds: float | None,
+    duration: float,
+    key: tuple[int, str],
+    pitches: tuple[int, int],
+    rng: np.random.Generator,
 ) -> list[Note]:
     """Notes of the scale, each with its own length and loudness: on beats, or, without beats, isolated."""
     tonic, mode = key

@@ -9,6 +9,9 @@ from .errors import DataError, MulapError
 TRAINING_SETTINGS = "training_settings.json"
 """File with every setting of a training run, in its output folder."""
 
+CORPUS_SETTINGS = "corpus.json"
+"""File with every setting of what `mulap_hf.synthetic` generates, in its folder."""
+
 
 def check_settings(
     found: Mapping[str, Any],

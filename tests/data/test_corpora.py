@@ -12,6 +12,7 @@ from mulap_hf import load_audio
 from mulap_hf.data.corpora import CORPORA, emomusic, fma, gtzan, jamendo, magnatagatune, musiccaps, nsynth
 from mulap_hf.data.corpora.synthetic import NOTE_TASK
 from mulap_hf.data.prepare import prepare
+from mulap_hf.data.provenance import provenance
 from mulap_hf.data.schema import read_tasks
 from mulap_hf.errors import DataError
 from mulap_hf.synthetic import CorpusConfig, make_clip, make_note, write_corpus, write_notes, write_parquet
@@ -156,6 +157,9 @@ def test_synthetic_corpus_as_it_is_really_written(tmp_path):
     write_corpus(config, "train", 2, tmp_path / "flac", num_workers=1, progress=False)
     write_parquet(config, "train", 2, tmp_path / "parquet", clips_per_shard=1, num_workers=1, progress=False)
     write_parquet(config, "test_presets", 1, tmp_path / "parquet", num_workers=1, progress=False)
+    for folder in (tmp_path / "flac", tmp_path / "flac" / "train", tmp_path / "parquet"):
+        known = provenance(folder)  # what the card of a model says that is trained on it
+        assert known["folder"] == str(folder) and known["license"] == "apache-2.0"
     rows = {}
     for form in ("flac", "parquet"):
         prepare(CORPORA["synthetic"], tmp_path / form, tmp_path / f"prepared_{form}", progress=False)

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import DataError
+from ..settings import CORPUS_SETTINGS
 from .audio_tags import folder_table
 from .captions import Captions
 from .paths import FileFinder, Unresolved, find_folder
@@ -24,7 +25,7 @@ FILE_COLUMNS = (
 ID_COLUMNS = ("audio_id", "clip_id", "id")
 METADATA_STEM = "metadata"
 OWN_COLUMNS = ("id", "audio", "recording", "caption")  # of every prepared dataset
-_OWN_FILES = ("tasks.json", "prepare.json", "corpus.json", "dataset_infos.json", "config.json")
+_OWN_FILES = ("tasks.json", "prepare.json", CORPUS_SETTINGS, "dataset_infos.json", "config.json")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..remote import is_address
+from ..settings import CORPUS_SETTINGS
 from .corpora import CORPORA
 from .schema import SETTINGS_FILE
 
@@ -14,7 +15,7 @@ def provenance(data: str | Path) -> dict[str, Any]:
 
     Returns:
         JSON values: `folder`, or of a dataset on the Hub `hub`; of what `prepare_dataset.py` made also `corpus`,
-        `options`, `title`, `url` and `license`.
+        `options`, `title`, `url` and `license`, and without the options of what `mulap_hf.synthetic` generated.
     """
     if is_address(data):
         return {"folder": data}
@@ -24,7 +25,8 @@ def provenance(data: str | Path) -> dict[str, Any]:
     try:
         settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))["settings"]
     except (OSError, ValueError, KeyError):
-        return {"folder": str(data)}
+        is_generated = any(Path(place, CORPUS_SETTINGS).is_file() for place in (folder, folder.parent))  # or a split
+        return {"folder": str(data)} | (describe_corpus("synthetic") if is_generated else {})
     known = {"corpus": settings["corpus"], "options": settings["options"], "folder": str(data)}
     return known | (describe_corpus(settings["corpus"]) if settings["corpus"] in CORPORA else {})
 

@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from ..errors import DataError
 from ..files import make_folder, replacing
-from ..settings import check_settings
+from ..settings import CORPUS_SETTINGS, check_settings
 from .factors import GRID_SIZE, TRIPLET_PARTS, make_grid_piece, make_triplet_piece
 from .generate import CorpusConfig, fingerprint, is_held_out, make_clip, players_for
 from .notes import make_note
@@ -36,7 +36,6 @@ __all__ = [
     "write_triplets",
 ]
 
-_CONFIG_FILE = "corpus.json"
 _METADATA_FILE = "metadata.jsonl"
 _FURTHER_FILE = ".further.jsonl"  # rows of finished items beyond the last requested number, for later runs
 SCRATCH_FOLDER = ".unfinished"  # rows of the finished items, one file each; removed when the split is complete
@@ -76,7 +75,7 @@ def check_folder(config: CorpusConfig, split: str, directory: Path) -> dict[str,
     Raises:
         DataError: The folder holds a corpus with other settings.
     """
-    path, font = directory / _CONFIG_FILE, "held_out_soundfont"
+    path, font = directory / CORPUS_SETTINGS, "held_out_soundfont"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     wanted = fingerprint(config)
     if not is_held_out(config, split):
@@ -93,7 +92,7 @@ def claim_folder(config: CorpusConfig, split: str, directory: Path) -> None:
     """Store the settings in the folder; raises as `check_folder` does."""
     settings = check_folder(config, split, directory)
     make_folder(directory)
-    with replacing(directory / _CONFIG_FILE) as temporary:
+    with replacing(directory / CORPUS_SETTINGS) as temporary:
         temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 

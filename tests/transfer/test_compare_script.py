@@ -102,6 +102,12 @@ def test_every_entry_is_there(done, place, model_folder):
     results = json.loads((place / "out" / "comparison.json").read_text())
     assert results["missing"] == []
     name = model_folder.name
+    assert results["given"] == [name]
+    text = (place / "out" / "comparison.md").read_text()
+    assert (
+        f"Trained elsewhere, and evaluated as they are: {name}. The other strategies are pre-trained for 6 steps"
+        in text
+    )
     rows = results["scores"]["tones-register"]["test"]
     assert list(rows) == results["strategies"] == ["mulap", "handcrafted", name]
     for row in rows.values():

@@ -11,7 +11,9 @@ from mulap_hf.transfer.comparison.report import write_comparison_report
 RESULTS = ROOT / "model_cards" / "results"
 
 
-@pytest.mark.parametrize("stored", [RESULTS, RESULTS / "ablation"], ids=["comparison", "ablation"])
+@pytest.mark.parametrize(
+    "stored", [RESULTS, RESULTS / "ablation", RESULTS / "small"], ids=["comparison", "ablation", "small"]
+)
 def test_stored_reports_are_up_to_date(stored, tmp_path):
     numbers = (stored / "comparison.json").read_text(encoding="utf-8")
     write_comparison_report(tmp_path, json.loads(numbers))

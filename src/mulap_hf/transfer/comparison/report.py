@@ -6,6 +6,7 @@ from typing import Any
 
 from ...files import format_interval, known, markdown_table, write_json
 from ..degradations import DEGRADATIONS
+from ..features import HANDCRAFTED
 from .pictures import METRIC_NAMES, draw_curves, draw_drops, draw_scores, position_on_axis
 from .results import FEWER_RESAMPLES
 
@@ -65,21 +66,32 @@ def write_comparison_report(folder: Path, results: Mapping[str, Any]) -> Path:
 def _how(results: Mapping[str, Any]) -> str:
     settings = results["settings"]["comparison"]
     seeds = ", ".join(map(str, settings["seeds"]))
-    corpus = settings["train_data"] or f"{settings['pretrain_clips']} clips of the synthetic corpus"
     covers = "over tracks, which do not include the variance between seeds"
     if count := _seeds(results):
         covers = f"over tracks and seeds, which include {1 - 1 / count:.0%} of the variance between {count} seeds"
     return (
-        f"All strategies are pre-trained for {settings['pretrain_steps']} steps of {settings['pretrain_batch_size']} "
-        f"clips of {settings['pretrain_seconds']:g} s from {corpus}, with the same backbone. The same probe is "
-        "trained on its frozen features; its best epoch is chosen on the validation split, and the test splits are "
-        f"evaluated once. Seeds: {seeds}.\n\n"
+        f"{_training(results)}The same probe is trained on the frozen features of each; its best epoch is chosen on "
+        f"the validation split, and the test splits are evaluated once. Seeds: {seeds}.\n\n"
         f"In brackets: 95 % bootstrap intervals {covers}. Intervals of curves and of robustness are from "
         f"{FEWER_RESAMPLES} resamples and the others from {settings['resamples']}, so they may differ in the third "
         "decimal. Intervals of PR-AUC are too narrow for rare tags. Differences are in the first metric, on the same "
         "tracks. Significant differences, whose interval excludes 0, are bold; without any true difference, one in "
         "twenty would be."
     )
+
+
+def _training(results: Mapping[str, Any]) -> str:
+    settings = results["settings"]["comparison"]
+    corpus = settings["train_data"] or f"{settings['pretrain_clips']} clips of the synthetic corpus"
+    given = results.get("given", [])  # older results have none
+    text = f"Trained elsewhere, and evaluated as they are: {', '.join(given)}. " if given else ""
+    if set(results["strategies"]) - {*given, HANDCRAFTED}:
+        text += (
+            f"{'The other' if given else 'All'} strategies are pre-trained for {settings['pretrain_steps']} steps of "
+            f"{settings['pretrain_batch_size']} clips of {settings['pretrain_seconds']:g} s from {corpus}, with the "
+            "same backbone. "
+        )
+    return text
 
 
 def _seeds(results: Mapping[str, Any]) -> int:

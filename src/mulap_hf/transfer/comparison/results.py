@@ -12,6 +12,7 @@ from safetensors import safe_open
 from tqdm import tqdm
 
 from ...metrics.scores import MAIN_METRIC, Resampled, difference_of, interval_of, resample, without_nan
+from ..features import HANDCRAFTED
 from ..protocol import Predictions
 from ..tasks import Targets, TaskData
 from .entries import data_settings, entry_settings, is_complete, zero_shot_settings
@@ -28,18 +29,21 @@ def collect_results(plan: Plan, tasks: list[tuple[str, TaskData]]) -> dict[str, 
     """Results of all complete entries, as JSON values.
 
     Returns:
-        `settings`; `strategies`; `references`; `tasks`: by name, its `kind`, main `metric`, number of `outputs` and
-        test `splits`; `scores`: by task, split and strategy, each metric as a Number, the number of `tracks`, the main
-        metric `by_seed`, and, by reference, the `differences` to that strategy, over the seeds that both have, on the
-        same tracks; `labels`, `shares`: the main metric on the split test, by task, strategy and number of labels per
-        class, or fraction of the corpus; `drops`: by task, strategy and degradation, the loss in the main metric, of
-        the first seed, on the same tracks; `zero_shot`: by strategy, of the first seed; `compute`: by run; `missing`:
-        entries that do not exist.
+        `settings`; `strategies`; `given`: those that were trained elsewhere; `references`; `tasks`: by name, its
+        `kind`, main `metric`, number of `outputs` and test `splits`; `scores`: by task, split and strategy, each
+        metric as a Number, the number of `tracks`, the main metric `by_seed`, and, by reference, the `differences` to
+        that strategy, over the seeds that both have, on the same tracks; `labels`, `shares`: the main metric on the
+        split test, by task, strategy and number of labels per class, or fraction of the corpus; `drops`: by task,
+        strategy and degradation, the loss in the main metric, of the first seed, on the same tracks; `zero_shot`: by
+        strategy, of the first seed; `compute`: by run; `missing`: entries that do not exist.
     """
     known = {name: data_settings(data) for name, data in tasks}
     results: dict[str, Any] = {
         "settings": {"comparison": asdict(plan.args), "probe": asdict(plan.probe_args)},
         "strategies": [strategy_name(strategy) for strategy in plan.args.strategies],
+        "given": [
+            strategy_name(one) for one in plan.args.strategies if one not in plan.strategies and one != HANDCRAFTED
+        ],
         "references": plan.args.reference,
         "tasks": {},
         **{part: {} for part in ("scores", "labels", "shares", "drops")},

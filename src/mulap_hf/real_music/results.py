@@ -1,6 +1,6 @@
 """The results of the benchmark as JSON values: scores with intervals, and differences to the reference models."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from .excerpts import PartFeatures
 from .layout import NOTES, SOUNDTRACKS, Part
 from .measures import Measured, chances, measure_titles
 from .probes import class_indices
-from .statistics import Number, Outcomes
+from .statistics import Number
 
 _DIGITS = 4
 
@@ -33,11 +33,13 @@ def collect_results(
         runs: By model and pooling, its scores, with each of its seeds.
         references: Names of the models that the others are compared with.
     """
-    measured = {
-        name: {pooling: Measured.average(seeds) for pooling, seeds in one.items()} for name, one in runs.items()
+    pooled = {
+        pooling: {name: Measured.average(one[pooling]) for name, one in runs.items()} for pooling in args.poolings
     }
-    titles = {key: title for key, title in measure_titles(args.labels_per_class).items() if key in _keys(measured)}
-    main = args.poolings[0]
+    main = pooled[args.poolings[0]]
+    exist = next(iter(main.values())).outcomes
+    titles = {key: title for key, title in measure_titles(args.labels_per_class).items() if key in exist}
+    others = {reference: {name: one for name, one in main.items() if name != reference} for reference in references}
     return {
         "settings": {
             name: getattr(args, name)
@@ -48,54 +50,30 @@ def collect_results(
         "references": references,
         "measures": titles,
         "chance": {name: round(value, _DIGITS) for name, value in chances(data, args.labels_per_class).items()},
-        "scores": {
-            pooling: {
-                key: {name: _number(one[pooling].outcomes[key], None, args) for name, one in measured.items()}
-                for key in titles
-            }
-            for pooling in args.poolings
-        },
+        "scores": {pooling: _numbers(args, titles, models) for pooling, models in pooled.items()},
         "seeds": {
-            name: {key: [round(seed.outcomes[key].score, _DIGITS) for seed in one[main]] for key in titles}
-            for name, one in runs.items()
-            if len(one[main]) > 1
+            name: _by_seed(one[args.poolings[0]]) for name, one in runs.items() if len(one[args.poolings[0]]) > 1
         },
         "dimensions": {
-            pooling: {name: round(one[pooling].numbers.get("dimensions", 0.0), 2) for name, one in measured.items()}
-            for pooling in args.poolings
+            pooling: {name: round(one.numbers.get("dimensions", 0.0), 2) for name, one in models.items()}
+            for pooling, models in pooled.items()
         },
         "differences": {
-            reference: {
-                key: {
-                    name: _number(one[main].outcomes[key], measured[reference][main].outcomes[key], args)
-                    for name, one in measured.items()
-                    if name != reference
-                }
-                for key in titles
-            }
-            for reference in references
+            reference: _numbers(args, titles, models, dict.fromkeys(models, main[reference]))
+            for reference, models in others.items()
         },
         "pooling_differences": {
-            pooling: {
-                key: {
-                    name: _number(one[pooling].outcomes[key], one[main].outcomes[key], args)
-                    for name, one in measured.items()
-                }
-                for key in titles
-            }
-            for pooling in args.poolings[1:]
+            pooling: _numbers(args, titles, pooled[pooling], main) for pooling in args.poolings[1:]
         },
         "confusion": {
-            name: _confusion(data[NOTES], one[main].predicted[NOTES]).tolist()
-            for name, one in measured.items()
-            if NOTES in data
+            name: _confusion(data[NOTES], one.predicted[NOTES]).tolist() for name, one in main.items() if NOTES in data
         },
-        "map": {name: one[main].positions.round(2).tolist() for name, one in measured.items() if SOUNDTRACKS in data},
+        "map": {name: one.positions.astype(float).round(2).tolist() for name, one in main.items() if SOUNDTRACKS in data},
     }
 
 
-def _keys(measured: Mapping[str, Mapping[str, Measured]]) -> set[str]:
-    return set(next(iter(next(iter(measured.values())).values())).outcomes)
+def _by_seed(seeds: list[Measured]) -> dict[str, list[float]]:
+    return {key: [round(one.outcomes[key].score, _DIGITS) for one in seeds] for key in seeds[0].outcomes}
 
 
 def _describe(part: Part, data: PartFeatures) -> dict[str, Any]:
@@ -109,10 +87,21 @@ def _describe(part: Part, data: PartFeatures) -> dict[str, Any]:
     }
 
 
-def _number(outcomes: Outcomes, other: Outcomes | None, args: RealMusicArguments) -> Number:
-    sizes = (args.resamples, args.seed)
-    number = outcomes.mean(*sizes) if other is None else outcomes.minus(other, *sizes)
-    return {name: round(value, _DIGITS) for name, value in number.items()}
+def _numbers(
+    args: RealMusicArguments,
+    keys: Iterable[str],
+    models: Mapping[str, Measured],
+    others: Mapping[str, Measured] | None = None,
+) -> dict[str, dict[str, Number]]:
+    """Return by measure and model the scores, or the differences to `others` of the same name."""
+
+    def number(name: str, key: str) -> Number:
+        outcomes = models[name].outcomes[key]
+        sizes = (args.resamples, args.seed)
+        found = outcomes.mean(*sizes) if others is None else outcomes.minus(others[name].outcomes[key], *sizes)
+        return {part: round(value, _DIGITS) for part, value in found.items()}
+
+    return {key: {name: number(name, key) for name in models} for key in keys}
 
 
 def _confusion(data: PartFeatures, predicted: np.ndarray) -> np.ndarray:

@@ -68,7 +68,7 @@ def collect_results(
         "confusion": {
             name: _confusion(data[NOTES], one.predicted[NOTES]).tolist() for name, one in main.items() if NOTES in data
         },
-        "map": {name: one.positions.astype(float).round(2).tolist() for name, one in main.items() if SOUNDTRACKS in data},
+        "map": {name: _rounded(one.positions) for name, one in main.items() if SOUNDTRACKS in data},
     }
 
 
@@ -102,6 +102,10 @@ def _numbers(
         return {part: round(value, _DIGITS) for part, value in found.items()}
 
     return {key: {name: number(name, key) for name in models} for key in keys}
+
+
+def _rounded(positions: np.ndarray | None) -> list[list[float]] | None:
+    return None if positions is None else positions.astype(float).round(2).tolist()
 
 
 def _confusion(data: PartFeatures, predicted: np.ndarray) -> np.ndarray:

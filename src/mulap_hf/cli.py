@@ -114,7 +114,7 @@ def add_model_options(embed: argparse.ArgumentParser):
         const="local",
         metavar="ADDRESS",
         help="embed with all machines of the Ray cluster at this address (host:port, or auto), or of this machine if "
-        "there is no address; the output is a folder",
+        "the address is left out; the output is a folder",
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -262,6 +263,15 @@ def test_augment_is_of_training_alone(name, catalog, processor):
     for training in (True, False):
         augmented, clean = (one.make_collator(config, training)(rows)["input_values"] for one in (objective, plain))
         assert torch.equal(augmented, clean) == (name == "simclr" or not training)  # which makes its own views
+
+
+def test_torchaudio_is_needed_only_to_augment(catalog, processor, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchaudio", None)  # as if it could not be imported
+    plain = make_objective("mulap", catalog, processor)
+    config = make_model(plain).config
+    plain.make_collator(config, True)
+    with pytest.raises(ImportError, match="pip install -U 'torch"):
+        make_objective("mulap", catalog, processor, augment=True).make_collator(config, True)
 
 
 def test_export_loads_by_auto_model(objective, tmp_path):

@@ -15,7 +15,7 @@ def provenance(data: str | Path) -> dict[str, Any]:
 
     Returns:
         JSON values: `folder`, or of a dataset on the Hub `hub`; of what `prepare_dataset.py` made also `corpus`,
-        `options`, `title`, `url` and `license`, and without the options of what `mulap_hf.synthetic` generated.
+        `options`, `title`, `url` and `license`. What `mulap_hf.synthetic` generated has these, but not `options`.
     """
     if is_address(data):
         return {"folder": data}

@@ -151,7 +151,10 @@ class DataArguments:
             positive=("clip_seconds", "corpus_seconds", "train_share"),
             not_negative=("num_workers", "min_masked_chunks", "min_seconds"),
             shares=(
-                *("mlm_probability", "mam_probability", "mismatch_probability", "validation_share"),
+                "mlm_probability",
+                "mam_probability",
+                "mismatch_probability",
+                "validation_share",
                 "augment_strength",
             ),
         )

@@ -110,11 +110,13 @@ class Objective(ABC):
     def collator_options(self, config: MulapConfig, training: bool) -> dict:
         """Arguments of any `ClipCollator`."""
         rate = self.feature_extractor.sampling_rate
-        augmentation = Augmentation(rate, pitch=0.0).weakened(self.data_args.augment_strength)
+        augmentation = None  # it imports torchaudio
+        if training and self.data_args.augment:
+            augmentation = Augmentation(rate, pitch=0.0).weakened(self.data_args.augment_strength)
         return {
             "sampling_rate": rate,
             "chunk_length": config.audio_config.chunk_length,
-            "augmentation": augmentation if training and self.data_args.augment else None,
+            "augmentation": augmentation,
             "clip_seconds": self.data_args.clip_seconds,
             "min_seconds": self.data_args.min_seconds,
             "random_crop": training and self.data_args.crop == "random",

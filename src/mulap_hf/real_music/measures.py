@@ -151,7 +151,7 @@ def _measure_tracks(measured: Measured, data: PartFeatures, vectors: np.ndarray,
         measured.outcomes[f"neighbors{key}"] = Outcomes(names, same_class_neighbors(points, targets))
         measured.outcomes[f"same_track{key}"] = Outcomes(names, same_track(points))
     measured.numbers["dimensions"] = effective_rank(vectors.reshape(-1, vectors.shape[2]))
-    measured.positions = project(plain.mean(axis=1))
+    measured.positions = project(plain.mean(axis=1)).astype(float)  # as they are read from the cache
 
 
 def chances(data: dict[str, PartFeatures], labels_per_class: list[int]) -> dict[str, float]:

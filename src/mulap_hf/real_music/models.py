@@ -25,8 +25,7 @@ def name_models(models: list[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for text in models:
         name, equals, model = text.partition("=")
-        is_named = bool(equals) and not Path(text).is_dir()  # a folder may have = in its name
-        if not is_named:
+        if not equals or Path(text).is_dir():  # a folder may have = in its name
             folder = folder_of(text)
             kind = text.removesuffix(folder)[:-1]  # random, timbre or nothing
             name, model = f"{kind} {Path(folder).name}".strip(), text

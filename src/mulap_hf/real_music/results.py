@@ -50,17 +50,17 @@ def collect_results(
         "references": references,
         "measures": titles,
         "chance": {name: round(value, _DIGITS) for name, value in chances(data, args.labels_per_class).items()},
-        "scores": {pooling: _numbers(args, titles, models) for pooling, models in pooled.items()},
+        "scores": {pooling: _numbers(args, titles, measured) for pooling, measured in pooled.items()},
         "seeds": {
             name: _by_seed(one[args.poolings[0]]) for name, one in runs.items() if len(one[args.poolings[0]]) > 1
         },
         "dimensions": {
-            pooling: {name: round(one.numbers.get("dimensions", 0.0), 2) for name, one in models.items()}
-            for pooling, models in pooled.items()
+            pooling: {name: round(one.numbers.get("dimensions", 0.0), 2) for name, one in measured.items()}
+            for pooling, measured in pooled.items()
         },
         "differences": {
-            reference: _numbers(args, titles, models, dict.fromkeys(models, main[reference]))
-            for reference, models in others.items()
+            reference: _numbers(args, titles, measured, dict.fromkeys(measured, main[reference]))
+            for reference, measured in others.items()
         },
         "pooling_differences": {
             pooling: _numbers(args, titles, pooled[pooling], main) for pooling in args.poolings[1:]
@@ -68,7 +68,7 @@ def collect_results(
         "confusion": {
             name: _confusion(data[NOTES], one.predicted[NOTES]).tolist() for name, one in main.items() if NOTES in data
         },
-        "map": {name: _rounded(one.positions) for name, one in main.items() if SOUNDTRACKS in data},
+        "map": {name: one.positions.round(2).tolist() for name, one in main.items() if SOUNDTRACKS in data},
     }
 
 
@@ -102,10 +102,6 @@ def _numbers(
         return {part: round(value, _DIGITS) for part, value in found.items()}
 
     return {key: {name: number(name, key) for name in models} for key in keys}
-
-
-def _rounded(positions: np.ndarray | None) -> list[list[float]] | None:
-    return None if positions is None else positions.astype(float).round(2).tolist()
 
 
 def _confusion(data: PartFeatures, predicted: np.ndarray) -> np.ndarray:
